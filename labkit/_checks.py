@@ -1,0 +1,128 @@
+"""Argument checks and their wording, the same everywhere.
+
+Every message names the argument, what is allowed, what came, and the cure. Nothing here imports torch at
+module level, so that ``import labkit`` stays cheap.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["nearest", "check_choice", "check_images", "check_class", "check_positive", "check_fraction"]
+
+
+def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
+    """The ``n`` known names closest to ``name``, best first (the first few known ones if none is close).
+
+    >>> nearest("zebr", ["horse", "zebra", "tank"])
+    ['zebra']
+    """
+    names = list(known)
+    return difflib.get_close_matches(str(name), names, n=n, cutoff=0.4) or names[:n]
+
+
+def _listing(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def check_choice(argument: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise ``ValueError`` with the nearest allowed names unless ``value`` is one of ``allowed``.
+
+    >>> check_choice("split", "training", ["train", "val", "test"])
+    Traceback (most recent call last):
+    ...
+    ValueError: split must be one of 'train', 'val', 'test'; got 'training'. Did you mean 'train'?
+    """
+    names = list(allowed)
+    if value in names:
+        return
+    close = nearest(str(value), names, n=1)
+    if len(names) <= 16:
+        raise ValueError(f"{argument} must be one of {_listing(names)}; got {value!r}. Did you mean {close[0]!r}?")
+    raise ValueError(
+        f"{argument} must be one of {len(names)} known names; got {value!r}. "
+        f"The nearest are {_listing(nearest(str(value), names))}."
+    )
+
+
+def check_positive(argument: str, value: Any, *, integer: bool = True) -> None:
+    """Raise unless ``value`` is a positive number (a whole one if ``integer``).
+
+    >>> check_positive("stride", 0)
+    Traceback (most recent call last):
+    ...
+    ValueError: stride must be a whole number of at least 1; got 0. Pass for example stride=1.
+    """
+    import numbers
+
+    kind = numbers.Integral if integer else numbers.Real
+    if isinstance(value, kind) and not isinstance(value, bool) and value > 0:
+        return
+    want = "a whole number of at least 1" if integer else "a number above 0"
+    raise ValueError(f"{argument} must be {want}; got {value!r}. Pass for example {argument}=1.")
+
+
+def check_fraction(argument: str, value: Any) -> None:
+    """Raise unless ``value`` is a number from 0 to 1.
+
+    >>> check_fraction("fill", 127)
+    Traceback (most recent call last):
+    ...
+    ValueError: fill must be a number from 0 to 1; got 127. Grey levels of 0 to 255 are divided by 255.
+    """
+    import numbers
+
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= 1:
+        return
+    raise ValueError(
+        f"{argument} must be a number from 0 to 1; got {value!r}. Grey levels of 0 to 255 are divided by 255."
+    )
+
+
+def check_images(images: Any, argument: str = "images") -> torch.Tensor:
+    """Return ``images`` if it is a legal batch: float (N, C, H, W), N >= 1, finite, within [0, 1].
+
+    Raises TypeError for what is no tensor or holds whole numbers, ValueError for the rest.
+    """
+    import torch
+
+    if not isinstance(images, torch.Tensor):
+        raise TypeError(
+            f"{argument} must be a torch.Tensor of shape (N, C, H, W); got {type(images).__name__}. "
+            "Convert it, for example with torch.as_tensor(array) or labkit.data.load_photo(path)[None]."
+        )
+    if not torch.is_floating_point(images):
+        raise TypeError(
+            f"{argument} must hold floating-point numbers from 0 to 1; got {images.dtype}. "
+            f"Write {argument}.float() / 255 for pictures stored as 0 to 255."
+        )
+    if images.ndim != 4:
+        cure = f"Add the batch axis: {argument}[None]." if images.ndim == 3 else "Check how it was stacked."
+        raise ValueError(f"{argument} must have the shape (N, C, H, W); got {tuple(images.shape)}. {cure}")
+    if images.shape[0] == 0 or 0 in images.shape:
+        raise ValueError(f"{argument} must hold at least one picture; got the empty shape {tuple(images.shape)}.")
+    low, high = (float(x) for x in images.detach().aminmax())
+    if not (low == low and high == high and abs(low) != float("inf") and abs(high) != float("inf")):
+        raise ValueError(
+            f"{argument} must be finite; got NaN or infinity. Look at torch.isfinite({argument}).all(dim=(1, 2, 3))."
+        )
+    if low < -1e-6 or high > 1 + 1e-6:
+        raise ValueError(
+            f"{argument} must lie within [0, 1]; got values from {low:.3g} to {high:.3g}. "
+            "Normalization belongs inside the model (see labkit.models.wrap_model): pass the plain picture."
+        )
+    return images
+
+
+def check_class(target: int, n_classes: int, argument: str = "target") -> None:
+    """Raise IndexError unless ``target`` is a class index of a model with ``n_classes`` outputs."""
+    if not 0 <= int(target) < n_classes:
+        raise IndexError(
+            f"{argument} must be a class index from 0 to {n_classes - 1}; got {int(target)}. "
+            "The model's .classes lists them in order."
+        )
