@@ -43,7 +43,9 @@ def check_choice(argument: str, value: object, allowed: Iterable[str]) -> None:
         return
     close = nearest(str(value), names, n=1)
     if len(names) <= 16:
-        raise ValueError(f"{argument} must be one of {_listing(names)}; got {value!r}. Did you mean {close[0]!r}?")
+        raise ValueError(
+            f"{argument} must be one of {_listing(names)}; got {value!r}. Did you mean {close[0]!r}?"
+        )
     raise ValueError(
         f"{argument} must be one of {len(names)} known names; got {value!r}. "
         f"The nearest are {_listing(nearest(str(value), names))}."
@@ -105,11 +107,14 @@ def check_images(images: Any, argument: str = "images") -> torch.Tensor:
         cure = f"Add the batch axis: {argument}[None]." if images.ndim == 3 else "Check how it was stacked."
         raise ValueError(f"{argument} must have the shape (N, C, H, W); got {tuple(images.shape)}. {cure}")
     if images.shape[0] == 0 or 0 in images.shape:
-        raise ValueError(f"{argument} must hold at least one picture; got the empty shape {tuple(images.shape)}.")
+        raise ValueError(
+            f"{argument} must hold at least one picture; got the empty shape {tuple(images.shape)}."
+        )
     low, high = (float(x) for x in images.detach().aminmax())
     if not (low == low and high == high and abs(low) != float("inf") and abs(high) != float("inf")):
         raise ValueError(
-            f"{argument} must be finite; got NaN or infinity. Look at torch.isfinite({argument}).all(dim=(1, 2, 3))."
+            f"{argument} must be finite; got NaN or infinity. "
+            f"Look at torch.isfinite({argument}).all(dim=(1, 2, 3))."
         )
     if low < -1e-6 or high > 1 + 1e-6:
         raise ValueError(
