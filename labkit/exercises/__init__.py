@@ -1,1 +1,71 @@
-"""labkit.exercises"""
+"""The exercises, one file a notebook, found by their id.
+
+``labkit/exercises/warm_up.py`` belongs to the notebook ``01_warm_up`` (the notebook's name without its number)
+and holds ``NOTEBOOK = "01_warm_up"`` and ``EXERCISES``, a sequence of `labkit.grading.exercise.Exercise` in the
+notebook's order. Importing this package imports none of them: the worker that runs students' code builds its
+networks with ``labkit.exercises.recipes`` and must not see the rest.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labkit.grading.exercise import Exercise
+
+__all__ = ["find", "all_exercises", "by_notebook", "notebooks"]
+
+NOT_EXERCISES = {"recipes"}
+
+
+def _modules() -> list[str]:
+    names = (info.name for info in pkgutil.iter_modules(__path__) if not info.ispkg)
+    return sorted(name for name in names if name not in NOT_EXERCISES and not name.startswith("_"))
+
+
+def _load(module: str) -> tuple[str, tuple[Exercise, ...]]:
+    loaded = importlib.import_module(f"{__name__}.{module}")
+    return loaded.NOTEBOOK, tuple(loaded.EXERCISES)
+
+
+def notebooks() -> dict[str, tuple[Exercise, ...]]:
+    """Every notebook's name with its exercises, in the order of the course."""
+    return dict(sorted(_load(module) for module in _modules()))
+
+
+def all_exercises() -> list[Exercise]:
+    """All exercises, in the order of the course."""
+    return [exercise for exercises in notebooks().values() for exercise in exercises]
+
+
+def by_notebook(name: str) -> tuple[Exercise, ...]:
+    """The exercises of one notebook, by its name with or without number, folder and ``.ipynb``.
+
+    Raises KeyError for a notebook that has none.
+    """
+    stem = re.split(r"[/\\]", name)[-1].removesuffix(".ipynb")
+    module = re.sub(r"^\d+_", "", stem)
+    if module in _modules():
+        return _load(module)[1]
+    raise KeyError(f"no exercises for the notebook {name!r}; there are some for {', '.join(_modules()) or 'none'}.")
+
+
+def find(id: str) -> Exercise:
+    """The exercise with this id, such as ``"attribution.saliency"``.
+
+    Raises KeyError with the nearest known ids. Nothing beyond the modules needed is imported.
+    """
+    from labkit._checks import nearest
+
+    first = str(id).partition(".")[0]
+    known: list[str] = []
+    for module in sorted(_modules(), key=lambda name: name != first):
+        for exercise in _load(module)[1]:
+            if exercise.id == id:
+                return exercise
+            known.append(exercise.id)
+    close = " or ".join(repr(name) for name in nearest(str(id), known))
+    raise KeyError(f"no exercise has the id {id!r}. Did you mean {close or 'nothing: no exercises are installed'}?")
