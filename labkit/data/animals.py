@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from labkit.data.render import Paint, Primitive
-from labkit.data.shapes import BODY, DARK, Point, block, ellipsoid, limb
+from labkit.data.shapes import BODY, Point, ellipsoid, limb
 
 Variant = dict[str, float]
 PALE = Paint((0.86, 0.84, 0.79), "plain", "body")
+PALE_FUR = Paint((0.70, 0.68, 0.63), "plain", "wool")
+SADDLE = Paint((0.19, 0.18, 0.175), "plain", "wool")
 PINK = Paint((0.83, 0.56, 0.54))
 HORN = Paint((0.80, 0.74, 0.60))
 HOOF = Paint((0.16, 0.14, 0.13))
@@ -19,10 +21,10 @@ HAIR = {True: Paint((0.14, 0.115, 0.10), "plain", "wool"), False: Paint((0.80, 0
 
 
 def _leg(hip: Point, knee: Point, foot: Point, radii: Point, upper: Paint, lower: Paint) -> list[Primitive]:
-    """Thigh and shank that taper, the knee covered by the thigh's end; the foot itself is added apart."""
+    """Round hip, tapered thigh and shank; the foot itself is added apart."""
     return [
+        ellipsoid(hip, (radii[0], radii[0] * 0.8, radii[0]), upper, "leg"),
         limb(hip, knee, radii[0], radii[1], upper, "leg", flat=0.8),
-        ellipsoid(knee, (radii[1] * 1.06,) * 3, lower, "leg"),
         limb(knee, foot, radii[1], radii[2], lower, "leg"),
     ]
 
@@ -32,7 +34,9 @@ def _hoof(foot: Point, size: float) -> Primitive:
     return limb((x + size * 0.25, y, 0), (x, y, z + 0.03), size, size * 0.68, HOOF, "leg")
 
 
-def _pair(center: Point, radii: Point, paint: Paint, part: str, *, roll: float = 0, pitch: float = 0) -> list[Primitive]:
+def _pair(
+    center: Point, radii: Point, paint: Paint, part: str, *, roll: float = 0, pitch: float = 0
+) -> list[Primitive]:
     """The same ellipsoid on the left and, mirrored, on the right."""
     x, y, z = center
     return [ellipsoid((x, s * y, z), radii, paint, part, roll=s * roll, pitch=pitch) for s in (1, -1)]
@@ -41,7 +45,15 @@ def _pair(center: Point, radii: Point, paint: Paint, part: str, *, roll: float =
 def _spikes(base: Point, tip: Point, radius: float, paint: Paint, flat: float = 1.0) -> list[Primitive]:
     """A pointed ear or horn on the left and, mirrored, on the right."""
     return [
-        limb((base[0], s * base[1], base[2]), (tip[0], s * tip[1], tip[2]), radius, radius * 0.08, paint, "head", flat=flat)
+        limb(
+            (base[0], s * base[1], base[2]),
+            (tip[0], s * tip[1], tip[2]),
+            radius,
+            radius * 0.08,
+            paint,
+            "head",
+            flat=flat,
+        )
         for s in (1, -1)
     ]
 
@@ -60,7 +72,7 @@ def _equine(variant: Variant, coat: Paint, zebra: bool) -> list[Primitive]:
         ellipsoid((-0.02, 0, 0.89), (0.52, 0.225 * fat, 0.235 * fat), coat, "torso"),
         ellipsoid((0.28, 0, 0.90), (0.27, 0.21 * fat, 0.27), coat, "torso"),
         ellipsoid((-0.36, 0, 0.93), (0.29, 0.225 * fat, 0.255), coat, "torso"),
-        limb((0.33, 0, 0.93), poll + (0.01, 0, -0.05), 0.23, 0.115, coat, "torso", flat=0.68),
+        limb((0.31, 0, 0.92), poll + (0.01, 0, -0.05), 0.23, 0.115, coat, "torso", flat=0.68),
         ellipsoid(poll + (0.05, 0, -0.04), (0.15, 0.098, 0.12), coat, "head", pitch=-0.7),
         limb(poll + (0.05, 0, -0.04), nose, 0.115, 0.072, coat, "head", flat=0.8),
         ellipsoid(nose + (-0.005, 0, 0.005), (0.085, 0.07, 0.085), muzzle, "head"),
@@ -81,6 +93,7 @@ def _equine(variant: Variant, coat: Paint, zebra: bool) -> list[Primitive]:
         ]
     else:
         parts += [
+            ellipsoid((poll + nose) / 2 + (0.075, 0, 0.045), (0.17, 0.03, 0.03), PALE, "head", pitch=-0.75),
             ellipsoid(crest + (-0.05, 0.02, 0.03), (reach * 1.15, 0.095, 0.115), hair, "torso", pitch=rise),
             ellipsoid(poll + (0.06, 0, 0.05), (0.09, 0.045, 0.045), hair, "head", pitch=-0.6),
             limb(root + (0.05, 0, 0.04), root + (-0.12, 0, -0.12), 0.06, 0.085, hair, "tail"),
@@ -90,10 +103,20 @@ def _equine(variant: Variant, coat: Paint, zebra: bool) -> list[Primitive]:
         step = stride * side
         fore, hind = 0.30 + step, -0.40 - step
         parts += _leg(
-            (0.31, side * 0.115, 0.88), (0.31 + step * 0.7, side * 0.115, 0.42), (fore, side * 0.115, 0.09), (0.125, 0.062, 0.045), coat, coat
+            (0.31, side * 0.115, 0.88),
+            (0.31 + step * 0.7, side * 0.115, 0.42),
+            (fore, side * 0.115, 0.09),
+            (0.125, 0.062, 0.045),
+            coat,
+            coat,
         )
         parts += _leg(
-            (-0.37, side * 0.115, 0.90), (-0.49 - step * 0.6, side * 0.12, 0.45), (hind, side * 0.12, 0.09), (0.185, 0.066, 0.045), coat, coat
+            (-0.37, side * 0.115, 0.90),
+            (-0.49 - step * 0.6, side * 0.12, 0.45),
+            (hind, side * 0.12, 0.09),
+            (0.185, 0.066, 0.045),
+            coat,
+            coat,
         )
         parts += [_hoof((fore, side * 0.115, 0.08), 0.075), _hoof((hind, side * 0.12, 0.08), 0.075)]
     return parts
@@ -137,10 +160,20 @@ def cow(variant: Variant) -> list[Primitive]:
         step = stride * side
         fore, hind = 0.36 + step, -0.42 - step
         parts += _leg(
-            (0.34, side * 0.17, 0.66), (0.35 + step * 0.6, side * 0.17, 0.32), (fore, side * 0.17, 0.08), (0.135, 0.078, 0.06), coat, coat
+            (0.34, side * 0.17, 0.66),
+            (0.35 + step * 0.6, side * 0.17, 0.32),
+            (fore, side * 0.17, 0.08),
+            (0.135, 0.078, 0.06),
+            coat,
+            coat,
         )
         parts += _leg(
-            (-0.42, side * 0.17, 0.72), (-0.47 - step * 0.6, side * 0.17, 0.34), (hind, side * 0.17, 0.08), (0.18, 0.08, 0.06), coat, coat
+            (-0.42, side * 0.17, 0.72),
+            (-0.47 - step * 0.6, side * 0.17, 0.34),
+            (hind, side * 0.17, 0.08),
+            (0.18, 0.08, 0.06),
+            coat,
+            coat,
         )
         parts += [_hoof((fore, side * 0.17, 0.07), 0.085), _hoof((hind, side * 0.17, 0.07), 0.085)]
     return parts
@@ -149,29 +182,32 @@ def cow(variant: Variant) -> list[Primitive]:
 def sheepdog(variant: Variant) -> list[Primitive]:
     """An Old English sheepdog: a ball of tufts on short legs, white head and chest, fringe over the eyes."""
     stride, fat, drop = 0.06 * (2 * variant["a"] - 1), 0.94 + 0.12 * variant["b"], 0.10 * variant["c"]
-    head = np.array([0.40, 0, 0.80 - drop])
+    head = np.array([0.38, 0, 0.76 - drop])
     parts = [
-        ellipsoid((-0.08, 0, 0.47), (0.40, 0.25 * fat, 0.235), WOOL, "torso"),
-        ellipsoid((-0.32, 0, 0.50), (0.22, 0.25 * fat, 0.235), WOOL, "torso"),
-        ellipsoid((0.22, 0, 0.50), (0.20, 0.225 * fat, 0.27), WHITE_WOOL, "torso"),
-        limb((0.20, 0, 0.58), head, 0.22, 0.17, WHITE_WOOL, "torso"),
-        ellipsoid(head, (0.20, 0.21, 0.205), WHITE_WOOL, "head"),
-        ellipsoid(head + (0.15, 0, -0.07), (0.15, 0.145, 0.115), WHITE_WOOL, "head"),
-        ellipsoid(head + (0.10, 0.06, 0.11), (0.14, 0.11, 0.10), WHITE_WOOL, "head", pitch=-0.5),
-        ellipsoid(head + (0.11, -0.07, 0.10), (0.14, 0.11, 0.10), WHITE_WOOL, "head", pitch=-0.5),
-        ellipsoid(head + (0.30, 0, -0.04), (0.05, 0.062, 0.05), EYE, "head"),
-        ellipsoid(head + (0.24, 0, -0.17), (0.06, 0.05, 0.05), PINK, "head"),
-        *_pair(head + (-0.03, 0.205, -0.05), (0.10, 0.06, 0.175), WOOL, "head", roll=0.15),
-        ellipsoid((-0.53, 0, 0.60), (0.11, 0.12, 0.12), WOOL, "tail"),
+        ellipsoid((-0.10, 0, 0.49), (0.40, 0.25 * fat, 0.24), WOOL, "torso"),
+        ellipsoid((-0.34, 0, 0.50), (0.22, 0.26 * fat, 0.26), WOOL, "torso"),
+        ellipsoid((0.20, 0, 0.49), (0.21, 0.235 * fat, 0.28), WHITE_WOOL, "torso"),
+        ellipsoid((0.26, 0, 0.62), (0.19, 0.20, 0.22), WHITE_WOOL, "torso", pitch=0.6),
+        ellipsoid(head, (0.20, 0.21, 0.20), WHITE_WOOL, "head"),
+        ellipsoid(head + (0.15, 0, -0.07), (0.16, 0.15, 0.12), WHITE_WOOL, "head"),
+        ellipsoid(head + (0.10, 0.055, 0.10), (0.15, 0.11, 0.105), WHITE_WOOL, "head", pitch=-0.6),
+        ellipsoid(head + (0.11, -0.065, 0.09), (0.15, 0.11, 0.105), WHITE_WOOL, "head", pitch=-0.6),
+        ellipsoid(head + (0.31, 0, -0.04), (0.05, 0.065, 0.05), EYE, "head"),
+        ellipsoid(head + (0.25, 0, -0.18), (0.06, 0.055, 0.05), PINK, "head"),
+        *_pair(head + (-0.03, 0.20, -0.06), (0.105, 0.06, 0.185), WOOL, "head", roll=0.15),
+        ellipsoid((-0.56, 0, 0.56), (0.10, 0.12, 0.13), WOOL, "tail"),
+        ellipsoid((-0.12, 0.03, 0.66), (0.20, 0.17, 0.10), WOOL, "torso", pitch=-0.15),
     ]
-    for x, y, z, r in ((-0.42, 0.16, 0.40, 0.16), (-0.22, 0.20, 0.36, 0.15), (0.0, 0.20, 0.38, 0.16), (-0.15, 0.10, 0.62, 0.16)):
-        parts += _pair((x, y, z), (r, r * 0.8, r), WOOL, "torso")
+    # Locks of hair that hang from the flanks.
+    for x, z, long in ((-0.44, 0.42, 0.20), (-0.27, 0.36, 0.21), (-0.08, 0.35, 0.19), (0.06, 0.40, 0.20)):
+        parts += _pair((x, 0.19 * fat, z), (0.115, 0.085, long), WOOL, "torso", roll=-0.2)
     for side in (1, -1):
         for x, wool, step in ((0.22, WHITE_WOOL, stride * side), (-0.34, WOOL, -stride * side)):
-            foot = (x + step, side * 0.15, 0.06)
+            foot = (x + step, side * 0.145, 0.05)
             parts += [
-                limb((x, side * 0.14, 0.46), foot, 0.14, 0.10, wool, "leg"),
-                ellipsoid((foot[0] + 0.03, foot[1], 0.065), (0.125, 0.10, 0.065), WHITE_WOOL, "leg"),
+                ellipsoid((x + step / 2, side * 0.14, 0.28), (0.125, 0.105, 0.22), wool, "leg"),
+                limb((x + step / 2, side * 0.14, 0.26), foot, 0.11, 0.115, wool, "leg"),
+                ellipsoid((foot[0] + 0.04, foot[1], 0.065), (0.13, 0.105, 0.065), WHITE_WOOL, "leg"),
             ]
     return parts
 
@@ -179,39 +215,47 @@ def sheepdog(variant: Variant) -> list[Primitive]:
 def wolf(variant: Variant) -> list[Primitive]:
     """A wolf: lean body, dark back over pale legs, ruff, long muzzle, pointed ears, straight low bushy tail."""
     stride, fat, drop = 0.10 * (2 * variant["a"] - 1), 0.94 + 0.12 * variant["b"], 0.14 * variant["c"]
-    head = np.array([0.50, 0, 0.83 - drop])
-    fur = Paint("body", "body", "body")
+    head = np.array([0.50, 0, 0.81 - drop])
+    fur, ruff = BODY, head + (-0.15, 0, -0.13)
     parts = [
-        ellipsoid((-0.02, 0, 0.56), (0.40, 0.13 * fat, 0.145), fur, "torso"),
-        ellipsoid((0.20, 0, 0.54), (0.20, 0.15 * fat, 0.185), fur, "torso"),
-        ellipsoid((-0.28, 0, 0.56), (0.19, 0.14 * fat, 0.155), fur, "torso"),
-        ellipsoid((0.05, 0, 0.47), (0.30, 0.10, 0.10), PALE, "torso", pitch=-0.1),
-        limb((0.18, 0, 0.57), head + (-0.04, 0, 0), 0.20, 0.145, fur, "torso", flat=0.85),
-        ellipsoid((0.35, 0, 0.60), (0.13, 0.15, 0.17), PALE, "torso", pitch=0.6),
-        ellipsoid(head, (0.135, 0.135, 0.125), fur, "head"),
-        *_pair(head + (0.02, 0.10, -0.055), (0.085, 0.075, 0.085), PALE, "head"),
-        limb(head + (0.06, 0, -0.02), head + (0.31, 0, -0.075), 0.09, 0.048, fur, "head"),
-        limb(head + (0.06, 0, -0.065), head + (0.28, 0, -0.105), 0.075, 0.04, PALE, "head"),
-        ellipsoid(head + (0.315, 0, -0.065), (0.035, 0.042, 0.035), EYE, "head"),
-        *_pair(head + (0.105, 0.062, 0.035), (0.027,) * 3, EYE, "head"),
-        *_spikes(head + (-0.03, 0.075, 0.07), head + (-0.03, 0.11, 0.25), 0.072, fur),
-        limb((-0.42, 0, 0.60), (-0.62, 0, 0.42), 0.06, 0.105, fur, "tail"),
-        ellipsoid((-0.62, 0, 0.41), (0.105,) * 3, fur, "tail"),
-        limb((-0.62, 0, 0.42), (-0.74, 0, 0.17), 0.105, 0.02, DARK, "tail"),
+        ellipsoid((-0.02, 0, 0.57), (0.42, 0.13 * fat, 0.145), fur, "torso"),
+        ellipsoid((0.20, 0, 0.56), (0.22, 0.155 * fat, 0.19), fur, "torso"),
+        ellipsoid((-0.06, 0, 0.655), (0.40, 0.105 * fat, 0.085), SADDLE, "torso", pitch=0.04),
+        ellipsoid((0.02, 0, 0.48), (0.30, 0.10, 0.10), PALE_FUR, "torso", pitch=-0.1),
+        ellipsoid(ruff, (0.24, 0.165, 0.185), fur, "torso", pitch=0.65),
+        ellipsoid(ruff + (0.07, 0, -0.06), (0.13, 0.15, 0.19), PALE_FUR, "torso", pitch=0.35),
+        ellipsoid(head, (0.135, 0.14, 0.125), fur, "head"),
+        *_pair(head + (-0.005, 0.10, -0.06), (0.09, 0.08, 0.085), PALE_FUR, "head"),
+        limb(head + (0.05, 0, -0.02), head + (0.29, 0, -0.065), 0.10, 0.06, fur, "head"),
+        limb(head + (0.05, 0, -0.07), head + (0.27, 0, -0.105), 0.08, 0.05, PALE_FUR, "head"),
+        ellipsoid(head + (0.295, 0, -0.055), (0.038, 0.048, 0.04), EYE, "head"),
+        *_pair(head + (0.105, 0.065, 0.035), (0.028,) * 3, EYE, "head"),
+        *_spikes(head + (-0.04, 0.08, 0.06), head + (-0.04, 0.115, 0.23), 0.078, fur),
+        limb((-0.38, 0, 0.62), (-0.58, 0, 0.40), 0.05, 0.09, fur, "tail"),
+        ellipsoid((-0.60, 0, 0.36), (0.105, 0.10, 0.19), fur, "tail", pitch=-0.45),
+        limb((-0.61, 0, 0.32), (-0.70, 0, 0.13), 0.085, 0.015, SADDLE, "tail"),
     ]
     for side in (1, -1):
         step = stride * side
         fore, hind = 0.24 + step, -0.34 - step
         parts += _leg(
-            (0.20, side * 0.10, 0.54), (0.20 + step * 0.6, side * 0.10, 0.28), (fore, side * 0.10, 0.05), (0.095, 0.05, 0.042), fur, PALE
+            (0.20, side * 0.10, 0.54),
+            (0.20 + step * 0.6, side * 0.10, 0.28),
+            (fore, side * 0.10, 0.05),
+            (0.095, 0.05, 0.042),
+            fur,
+            PALE_FUR,
         )
         parts += _leg(
-            (-0.28, side * 0.09, 0.56), (-0.40 - step * 0.6, side * 0.10, 0.29), (hind, side * 0.10, 0.05), (0.13, 0.05, 0.042), fur, PALE
+            (-0.28, side * 0.09, 0.56),
+            (-0.40 - step * 0.6, side * 0.10, 0.29),
+            (hind, side * 0.10, 0.05),
+            (0.13, 0.05, 0.042),
+            fur,
+            PALE_FUR,
         )
         parts += [
-            ellipsoid((x + 0.035, side * 0.10, 0.04), (0.075, 0.055, 0.04), PALE, "leg") for x in (fore, hind)
+            ellipsoid((x + 0.035, side * 0.10, 0.04), (0.075, 0.055, 0.04), PALE_FUR, "leg")
+            for x in (fore, hind)
         ]
     return parts
-
-
-_ = block

@@ -71,7 +71,7 @@ def _broadleaf(variant: Variant) -> list[Primitive]:
     rng = np.random.default_rng(int(variant["c"] * 997))
     parts = [
         limb((0, 0, 0), (0, 0, 1.2), 0.15, 0.09, BARK),
-        limb((0, 0, 0), (0, 0, 0.10), 0.24, 0.14, BARK),
+        limb((0, 0, 0), (0, 0, 0.16), 0.22, 0.13, BARK),
         limb((0, 0, 0.6), (0.32, 0.10, 1.15), 0.07, 0.05, BARK),
         limb((0, 0, 0.7), (-0.26, -0.16, 1.2), 0.07, 0.05, BARK),
         ellipsoid((0, 0, base + 0.60), (0.55 * spread, 0.55 * spread, 0.52), LEAF, "foliage"),
@@ -80,12 +80,21 @@ def _broadleaf(variant: Variant) -> list[Primitive]:
         turn = 2 * np.pi * (k + rng.uniform(-0.2, 0.2)) / 7
         out, up = 0.46 * spread, base + 0.32 + 0.26 * (k % 2) + rng.uniform(-0.05, 0.05)
         size = rng.uniform(0.28, 0.36)
-        parts.append(ellipsoid((out * np.cos(turn), out * np.sin(turn), up), (size, size, size * 0.88), LEAF, "foliage"))
+        parts.append(
+            ellipsoid(
+                (out * np.cos(turn), out * np.sin(turn), up), (size, size, size * 0.88), LEAF, "foliage"
+            )
+        )
     for k in range(4):
         turn = 2 * np.pi * (k + rng.uniform(-0.2, 0.2)) / 4
         size = rng.uniform(0.26, 0.32)
         parts.append(
-            ellipsoid((0.27 * np.cos(turn), 0.27 * np.sin(turn), base + 0.95), (size, size, size * 0.85), LEAF, "foliage")
+            ellipsoid(
+                (0.27 * np.cos(turn), 0.27 * np.sin(turn), base + 0.95),
+                (size, size, size * 0.85),
+                LEAF,
+                "foliage",
+            )
         )
     return parts
 
@@ -95,13 +104,17 @@ def _conifer(variant: Variant) -> list[Primitive]:
     rng = np.random.default_rng(int(variant["c"] * 997))
     parts = [
         limb((0, 0, 0), (0, 0, 0.6), 0.13, 0.10, BARK),
-        limb((0, 0, 0), (0, 0, 0.08), 0.19, 0.13, BARK),
+        limb((0, 0, 0), (0, 0, 0.12), 0.19, 0.12, BARK),
     ]
-    for low, high, radius in ((0.36, 1.10, 0.70), (0.74, 1.42, 0.58), (1.10, 1.76, 0.46), (1.44, 2.03, 0.33), (1.75, 2.25, 0.21)):
+    for low, high, radius in (
+        (0.36, 1.10, 0.70),
+        (0.74, 1.42, 0.58),
+        (1.10, 1.76, 0.46),
+        (1.44, 2.03, 0.33),
+        (1.75, 2.25, 0.21),
+    ):
         tilt = rng.uniform(-0.05, 0.05, 2)
-        parts.append(
-            limb((tilt[0], tilt[1], low), (0, 0, high), radius * spread, 0.02, LEAF, "foliage")
-        )
+        parts.append(limb((tilt[0], tilt[1], low), (0, 0, high), radius * spread, 0.02, LEAF, "foliage"))
     return parts
 
 

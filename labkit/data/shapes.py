@@ -32,7 +32,14 @@ def _matrix(x: ndarray, y: ndarray, z: ndarray, center: Point) -> Float[ndarray,
 
 def _rotation(yaw: float, pitch: float, roll: float) -> Float[ndarray, "3 3"]:
     """Turn by roll about x, then raise the nose by pitch about y, then turn by yaw about z (radians)."""
-    cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
+    cy, sy, cp, sp, cr, sr = (
+        np.cos(yaw),
+        np.sin(yaw),
+        np.cos(pitch),
+        np.sin(pitch),
+        np.cos(roll),
+        np.sin(roll),
+    )
     about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
     about_y = np.array([[cp, 0, -sp], [0, 1, 0], [sp, 0, cp]])
     about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
@@ -47,7 +54,14 @@ def _solid(
 
 
 def ellipsoid(
-    center: Point, radii: Point, paint: Paint, part: str = "", *, yaw: float = 0, pitch: float = 0, roll: float = 0
+    center: Point,
+    radii: Point,
+    paint: Paint,
+    part: str = "",
+    *,
+    yaw: float = 0,
+    pitch: float = 0,
+    roll: float = 0,
 ) -> Primitive:
     """An ellipsoid with the given radii along x, y and z, turned by angles in radians.
 
@@ -58,7 +72,14 @@ def ellipsoid(
 
 
 def block(
-    center: Point, half: Point, paint: Paint, part: str = "", *, yaw: float = 0, pitch: float = 0, roll: float = 0
+    center: Point,
+    half: Point,
+    paint: Paint,
+    part: str = "",
+    *,
+    yaw: float = 0,
+    pitch: float = 0,
+    roll: float = 0,
 ) -> Primitive:
     """A box with the given half sizes along x, y and z, turned by angles in radians.
 
@@ -68,7 +89,9 @@ def block(
     return _solid("box", center, half, paint, part, yaw, pitch, roll)
 
 
-def sheared_block(center: Point, along: Point, across: Point, up: Point, paint: Paint, part: str = "") -> Primitive:
+def sheared_block(
+    center: Point, along: Point, across: Point, up: Point, paint: Paint, part: str = ""
+) -> Primitive:
     """A parallelepiped from its three half edges, for slabs whose ends stay upright.
 
     >>> sheared_block((0, 0, 0), (1, 0, 0), (0, 1, -1), (0, 0, 0.1), BODY).matrix.shape
@@ -112,7 +135,12 @@ def rod(a: Point, b: Point, radius: float, paint: Paint, part: str = "", *, flat
     start, end = np.asarray(a, float), np.asarray(b, float)
     axis = (end - start) / np.linalg.norm(end - start)
     front, side = _across(axis)
-    return Primitive("cylinder", _matrix(front * radius, side * radius * flat, (end - start) / 2, (start + end) / 2), part, paint)
+    return Primitive(
+        "cylinder",
+        _matrix(front * radius, side * radius * flat, (end - start) / 2, (start + end) / 2),
+        part,
+        paint,
+    )
 
 
 def gable(center: Point, half: Point, paint: Paint, part: str = "", *, lean: float = 0.0) -> Primitive:
@@ -128,7 +156,9 @@ def gable(center: Point, half: Point, paint: Paint, part: str = "", *, lean: flo
     return Primitive("wedge", _matrix(x, y, z, middle), part, paint)
 
 
-def triangle(foot_a: Point, foot_b: Point, tip: Point, thickness: float, paint: Paint, part: str = "") -> Primitive:
+def triangle(
+    foot_a: Point, foot_b: Point, tip: Point, thickness: float, paint: Paint, part: str = ""
+) -> Primitive:
     """A flat triangle with three given corners, such as a sail or a sloping pane between two side panes.
 
     >>> triangle((0, 0, 0), (1, 0, 0), (0, 0, 2), 0.02, WHITE, "sail").kind

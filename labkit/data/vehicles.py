@@ -27,6 +27,7 @@ REAR_LAMP = Paint((0.75, 0.10, 0.08), "plain", "glass")
 BEACON = Paint((0.10, 0.30, 0.95), "plain", "glass")
 SIGN = Paint((0.98, 0.70, 0.12))
 LADDER = Paint((0.80, 0.81, 0.83), "plain", "metal")
+HOSE = Paint((0.16, 0.15, 0.14))
 RUBBER = Paint((0.15, 0.145, 0.14))
 
 
@@ -35,8 +36,12 @@ def _wheels(axles: tuple[float, ...], width: float, radius: float, thick: float)
     parts = []
     for x in axles:
         for side in (1, -1):
-            parts.append(rod((x, side * (width - thick), radius), (x, side * width, radius), radius, TYRE, "wheel"))
-        parts.append(rod((x, -width - 0.012, radius), (x, width + 0.012, radius), radius * 0.55, STEEL, "wheel"))
+            parts.append(
+                rod((x, side * (width - thick), radius), (x, side * width, radius), radius, TYRE, "wheel")
+            )
+        parts.append(
+            rod((x, -width - 0.012, radius), (x, width + 0.012, radius), radius * 0.55, STEEL, "wheel")
+        )
     return parts
 
 
@@ -55,26 +60,32 @@ def fire_engine(variant: Variant) -> list[Primitive]:
         block((1.36, 0, cab - 0.25), (0.03, 0.37, 0.18), GLASS, "window"),
         block((0.92, 0, cab - 0.24), (0.045, 0.45, 0.17), BODY, "hull"),
         block((1.39, 0, 0.36), (0.07, 0.45, 0.10), WHITE),
-        block((1.385, 0, 0.58), (0.02, 0.24, 0.07), STEEL),
-        block((-0.42, 0, 0.53), (0.985, 0.435, 0.055), WHITE, "hull"),
+        block((1.39, 0, 0.54), (0.02, 0.22, 0.055), DARK),
+        *(rod((-1.30, s * 0.34, top), (-1.30, s * 0.34, top + 0.11), 0.065, BEACON) for s in (1, -1)),
+        block((0.95, 0, 0.62), (0.434, 0.437, 0.05), WHITE, "hull"),
+        rod((-0.62, -0.455, 0.84), (-0.62, 0.455, 0.84), 0.14, HOSE),
+        rod((-0.62, -0.47, 0.84), (-0.62, 0.47, 0.84), 0.06, REAR_LAMP),
         *_lamps(1.39, 0.34, 0.56, 0.055, LAMP),
         *_lamps(-1.39, 0.34, 0.42, 0.05, REAR_LAMP),
-        block((-1.385, 0, 0.78), (0.015, 0.28, 0.17), STEEL, "door"),
+        block((-1.385, 0, 0.78), (0.015, 0.28, 0.20), STEEL, "door"),
         rod((0.98, -0.33, cab + 0.065), (0.98, 0.33, cab + 0.065), 0.085, BEACON),
         block((0.98, 0, cab + 0.06), (0.095, 0.12, 0.06), WHITE),
         *_wheels((0.82, -0.78), 0.44, 0.27, 0.18),
     ]
-    for x in (-1.10, -0.46, 0.16):
-        parts.append(block((x, 0, 0.80 + tall / 2), (0.25, 0.435, 0.17), STEEL, "door"))
+    for x, half, low in ((-1.20, 0.155, 0.40), (0.13, 0.34, 0.40), (-0.62, 0.33, 0.66)):
+        middle, tall_half = (low + top - 0.08) / 2, (top - 0.08 - low) / 2
+        parts.append(block((x, 0, middle), (half, 0.435, tall_half), STEEL, "door"))
     # The ladder rests on a turntable at the rear and rises forward over the cab.
     back, front = np.array([-1.30, 0, top + 0.12]), np.array([1.62, 0, top + 0.20 + rise])
     middle, reach = (back + front) / 2, float(np.linalg.norm(front - back)) / 2
     pitch = float(np.arctan2(front[2] - back[2], front[0] - back[0]))
     parts.append(rod((-0.85, 0, top), (-0.85, 0, top + 0.12), 0.24, DARK))
     for side in (1, -1):
-        parts.append(block(middle + (0, side * 0.24, 0), (reach, 0.035, 0.055), LADDER, "ladder", pitch=pitch))
-    for k in range(8):
-        spot = back + (front - back) * (0.03 + 0.94 * k / 7)
+        parts.append(
+            block(middle + (0, side * 0.24, 0), (reach, 0.035, 0.065), LADDER, "ladder", pitch=pitch)
+        )
+    for k in range(7):
+        spot = back + (front - back) * (0.03 + 0.94 * k / 6)
         parts.append(block(spot, (0.04, 0.23, 0.03), LADDER, "ladder", pitch=pitch))
     return parts
 
@@ -97,10 +108,10 @@ def bus(variant: Variant) -> list[Primitive]:
         block((long + 0.02, 0, 0.27), (0.04, 0.40, 0.05), DARK),
         *_lamps(long + 0.01, 0.31, 0.42, 0.055, LAMP),
         *_lamps(-long - 0.005, 0.33, 0.48, 0.06, REAR_LAMP),
-        block((long - 0.32, -0.40, 0.57), (0.20, 0.03, 0.33), WHITE, "door"),
-        block((long - 0.415, -0.41, 0.59), (0.075, 0.03, 0.28), GLASS, "door"),
-        block((long - 0.225, -0.41, 0.59), (0.075, 0.03, 0.28), GLASS, "door"),
-        *_wheels((0.72, -0.80), 0.425, 0.22, 0.15),
+        block((long - 0.27, -0.40, 0.57), (0.195, 0.03, 0.33), WHITE, "door"),
+        block((long - 0.362, -0.41, 0.59), (0.075, 0.03, 0.28), GLASS, "door"),
+        block((long - 0.178, -0.41, 0.59), (0.075, 0.03, 0.28), GLASS, "door"),
+        *_wheels((0.62, -0.80), 0.425, 0.22, 0.15),
     ]
     for x in np.linspace(-long + 0.52, long - 0.62, 5):
         parts.append(block((x, 0, (sill + head) / 2), (0.035, 0.424, (head - sill) / 2), BODY, "hull"))
@@ -117,12 +128,17 @@ def car(variant: Variant) -> list[Primitive]:
         block((0, 0, 0.30), (0.66, 0.345, 0.15), BODY, "hull"),
         rod((0.62, -0.335, 0.30), (0.62, 0.335, 0.30), 0.15, BODY, "hull"),
         rod((-0.66, -0.335, 0.32), (-0.66, 0.335, 0.32), 0.135, BODY, "hull"),
-        ellipsoid((0.40, 0, 0.40), (0.38, 0.31, 0.10), BODY, "hull"),
-        ellipsoid((-0.52, 0, 0.42), (0.26, 0.31, 0.08), BODY, "hull"),
+        ellipsoid((0.42, 0, 0.395), (0.36, 0.33, 0.085), BODY, "hull"),
+        ellipsoid((-0.56, 0, 0.405), (0.25, 0.33, 0.075), BODY, "hull"),
         block(((front + back) / 2, 0, middle), ((front - back) / 2, 0.30, half), GLASS, "window"),
         _slope(front, 0.47, waist, top, 0.295, GLASS),
         _slope(back, tail, waist, top, 0.295, GLASS),
-        block(((front + back) / 2 - 0.01, 0, top + 0.01), ((front - back) / 2 + 0.04, 0.285, 0.035), BODY, "roof"),
+        block(
+            ((front + back) / 2 - 0.01, 0, top + 0.01),
+            ((front - back) / 2 + 0.04, 0.285, 0.035),
+            BODY,
+            "roof",
+        ),
         block(((front + back) / 2, 0, middle), (0.03, 0.304, half), BODY, "hull"),
         block((back, 0, middle), (0.04, 0.304, half), BODY, "hull"),
         block((0.77, 0, 0.23), (0.04, 0.34, 0.05), STEEL),
@@ -130,6 +146,7 @@ def car(variant: Variant) -> list[Primitive]:
         block((0.765, 0, 0.325), (0.02, 0.13, 0.035), DARK),
         *_lamps(0.755, 0.235, 0.34, 0.055, LAMP),
         *_lamps(-0.79, 0.25, 0.36, 0.045, REAR_LAMP),
+        block((-0.815, 0, 0.25), (0.02, 0.11, 0.04), WHITE),
         block((-0.06, 0, 0.40), (0.36, 0.352, 0.012), DARK, "door"),
         *_wheels((0.46, -0.46), 0.36, 0.165, 0.12),
     ]
@@ -144,16 +161,21 @@ def _slope(inner: float, outer: float, low: float, high: float, width: float, pa
 
 def sailboat(variant: Variant) -> list[Primitive]:
     """A sailboat: pointed hull, cabin, mast, and two sails swung out so that they show from every side."""
-    swing, tall = 0.45 + 0.45 * variant["a"], 2.10 + 0.2 * variant["b"]
+    swing, tall = 0.6 + 0.4 * variant["a"], 2.10 + 0.2 * variant["b"]
     side = 1 if variant["c"] < 0.5 else -1
     canvas = Paint((0.90, 0.89, 0.85), "plain", "wool")
     mast = np.array([0.14, 0, 0])
     away = np.array([-np.cos(swing), side * np.sin(swing), 0])
     lean = np.array([-0.03, 0, 0])
-    clew, tack, peak = mast + away * 0.92 + (0, 0, 0.56), mast + away * 0.05 + (0, 0, 0.54), mast + lean + (0, 0, tall)
+    clew, tack, peak = (
+        mast + away * 0.92 + (0, 0, 0.56),
+        mast + away * 0.05 + (0, 0, 0.54),
+        mast + lean + (0, 0, tall),
+    )
     belly = np.array([-np.sin(swing), -side * np.cos(swing), 0]) * -0.07
     bow = np.array([0.90, 0, 0.44])
-    jib = mast + away * 0.12 + (0, side * 0.30, 0.50)
+    # The jib stands out on the other side, so that two sails show from the front and from the rear.
+    jib = mast + (-0.05, -side * 0.40, 0.52)
     return [
         limb((-0.04, 0, 0), (0.0, 0, 0.40), 0.60, 0.88, BODY, "hull", flat=0.36),
         limb((-0.04, 0, 0), (-0.025, 0, 0.13), 0.615, 0.71, ACCENT, "hull", flat=0.362),
@@ -178,8 +200,8 @@ def tank(variant: Variant) -> list[Primitive]:
     pivot = np.array([-0.08, 0, 0.74])
     mouth = pivot + ahead * (0.34 + long * 0.9) + (0, 0, lift)
     parts = [
-        block((0, 0, 0.42), (0.80, 0.34, 0.16), BODY, "hull"),
-        triangle((0.79, 0, 0.26), (0.79, 0, 0.56), (1.04, 0, 0.36), 0.66, BODY, "hull"),
+        block((0, 0, 0.36), (0.80, 0.33, 0.22), BODY, "hull"),
+        triangle((0.79, 0, 0.18), (0.79, 0, 0.56), (1.04, 0, 0.36), 0.66, BODY, "hull"),
         block((-0.02, 0, 0.525), (0.92, 0.52, 0.045), BODY, "hull"),
         limb(pivot + (0, 0, -0.18), pivot + (0, 0, 0.13), 0.45, 0.33, BODY, "hull", flat=0.88),
         rod(pivot + (-0.12, 0.08, 0.13), pivot + (-0.12, 0.08, 0.21), 0.15, BODY, "hull"),
