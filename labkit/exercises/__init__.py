@@ -1,9 +1,9 @@
 """The exercises, one file a notebook, found by their id.
 
-``labkit/exercises/warm_up.py`` belongs to the notebook ``01_warm_up`` (the notebook's name without its number)
-and holds ``NOTEBOOK = "01_warm_up"`` and ``EXERCISES``, a sequence of `labkit.grading.exercise.Exercise` in the
-notebook's order. Importing this package imports none of them: the worker that runs students' code builds its
-networks with ``labkit.exercises.recipes`` and must not see the rest.
+``labkit/exercises/warm_up.py`` belongs to the notebook ``01_warm_up`` (the name without its number)
+and holds ``NOTEBOOK = "01_warm_up"`` and ``EXERCISES``, a sequence of `labkit.grading.exercise.Exercise` in
+the notebook's order. Importing this package imports none of them: the worker that runs students' code
+builds its networks with ``labkit.exercises.recipes`` and must not see the rest.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def by_notebook(name: str) -> tuple[Exercise, ...]:
     module = re.sub(r"^\d+_", "", stem)
     if module in _modules():
         return _load(module)[1]
-    raise KeyError(f"no exercises for the notebook {name!r}; there are some for {', '.join(_modules()) or 'none'}.")
+    known = ", ".join(_modules()) or "none"
+    raise KeyError(f"no exercises for the notebook {name!r}; there are some for {known}.")
 
 
 def find(id: str) -> Exercise:
@@ -67,5 +68,5 @@ def find(id: str) -> Exercise:
             if exercise.id == id:
                 return exercise
             known.append(exercise.id)
-    close = " or ".join(repr(name) for name in nearest(str(id), known))
-    raise KeyError(f"no exercise has the id {id!r}. Did you mean {close or 'nothing: no exercises are installed'}?")
+    close = " or ".join(repr(name) for name in nearest(str(id), known)) or "nothing (none are installed)"
+    raise KeyError(f"no exercise has the id {id!r}. Did you mean {close}?")

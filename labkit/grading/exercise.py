@@ -2,11 +2,12 @@
 
 An exercise says what a student's function must do and how to tell. The reference and the misconceptions are
 trusted code and only ever run in the judging process; the student's function runs elsewhere (a worker process
-when a class is graded, the student's own kernel in a notebook) and sees nothing but the arguments of the cases.
+when a class is graded, the student's own kernel in a notebook) and sees nothing but the arguments of the
+cases.
 
 Arguments of a case are plain data: numbers, strings, booleans, None, arrays (NumPy or torch; they arrive as
-torch tensors of the same dtype), lists, tuples and dicts of these, and `Recipe` for what cannot travel as data
-(a network, a callable target).
+torch tensors of the same dtype), lists, tuples and dicts of these, and `Recipe` for what cannot travel as
+data (a network, a callable target).
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ class Recipe:
     factory : ``"package.module:function"``. The module must hold builders only and import nothing that knows
         the answers (``labkit.exercises.recipes`` is the place).
     kwargs : plain data handed to the factory.
-    weights : arrays for ``load_state_dict`` of the module that the factory returns (strict; may be empty, then
+    weights : arrays for ``load_state_dict`` of the module that the factory returns (strict; may be empty,
+    then
         the factory's own weights stay). A built ``nn.Module`` is put in eval mode.
 
-    >>> Recipe("collections:OrderedDict", {"a": 1}).build()
-    OrderedDict({'a': 1})
+    >>> Recipe("datetime:timedelta", {"days": 1}).build()
+    datetime.timedelta(days=1)
     """
 
     factory: str
@@ -86,9 +88,9 @@ class Case:
     args, kwargs : the arguments (see the module's docstring for what they may be).
     points : the weight of this case within its exercise; 1 unless it matters more.
     probe : None, or what is measured around the call beside its result: ``"model"`` (each network among the
-        arguments is left as it was: parameters, buffers, gradients, training flags, hooks) or ``"inputs"`` (the
-        tensors among the arguments are unchanged). Measured where the student's code runs and so forgeable:
-        at most one case per exercise.
+        arguments is left as it was: parameters, buffers, gradients, training flags, hooks) or ``"inputs"``
+        (the tensors among the arguments are unchanged). Measured where the student's code runs and so
+        forgeable: at most one case per exercise.
     compare : a comparator for this case alone, see `Exercise`; None uses the exercise's.
 
     Write each case's arguments afresh in the function that makes the cases; no case sees another's.
@@ -114,9 +116,9 @@ class Case:
 class Misconception:
     """A wrong implementation that people really write, and the sentence that helps.
 
-    `function` has the student's signature, returns the right shape and dtype, and differs from the reference in
-    one idea. Where a student's outputs equal its outputs (on cases where these differ from the reference's), the
-    `hint` is shown.
+    `function` has the student's signature, returns the right shape and dtype, and differs from the
+    reference in one idea. Where a student's outputs equal its outputs (on cases where these differ from the
+    reference's), the `hint` is shown.
     """
 
     name: str
@@ -138,16 +140,17 @@ class Exercise:
     hidden : ``seed -> list[Case]``, used when grading; a different seed for each student.
     compare : ``"close"`` (default: same structure, shape, dtype, and values to rtol 1e-3 + atol 1e-5 of the
         reference's maximum), ``"exact"`` (integers, strings, sets of indices), or a function
-        ``compare(case, args, output, expected) -> Verdict`` run in the judging process, for properties; `args`
-        are the case's arguments, freshly built, `expected` the reference's output, arrays are torch tensors.
+        ``compare(case, args, output, expected) -> Verdict`` run in the judging process, for properties;
+        `args` are the case's arguments, freshly built, `expected` the reference's output, arrays are torch
+        tensors.
     misconceptions : at least four.
     imports : top-level modules that the function may use; others are pointed out in the feedback.
-    blocks : dotted names of labkit's own versions, ``("labkit.attribution.saliency",)``; when a class is graded,
-        calling one raises "write this one yourself" and the exercise scores zero. A name blocks every function
-        of that name defined at or under its package, however it is reached.
+    blocks : dotted names of labkit's own versions, ``("labkit.attribution.saliency",)``; while the student's
+        function is judged, calling one raises "write this one yourself" and the exercise scores zero. A name
+        blocks every function of that name defined at or under its package, however it is reached.
     seconds : wall time for one case when grading.
 
-    `points` are shared over the public and hidden cases by their own points. `name` and `public_points` follow.
+    `points` are shared over the public and hidden cases by their own points.
     """
 
     id: str
