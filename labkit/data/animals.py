@@ -22,10 +22,11 @@ HAIR = {True: Paint((0.14, 0.115, 0.10), "plain", "wool"), False: Paint((0.80, 0
 
 def _leg(hip: Point, knee: Point, foot: Point, radii: Point, upper: Paint, lower: Paint) -> list[Primitive]:
     """Round hip, tapered thigh and shank; the foot itself is added apart."""
+    top = np.asarray(knee) + 0.12 * (np.asarray(knee) - np.asarray(foot))
     return [
         ellipsoid(hip, (radii[0], radii[0] * 0.8, radii[0]), upper, "leg"),
         limb(hip, knee, radii[0], radii[1], upper, "leg", flat=0.8),
-        limb(knee, foot, radii[1], radii[2], lower, "leg"),
+        limb(top, foot, radii[1] * 0.95, radii[2], lower, "leg"),
     ]
 
 
@@ -213,7 +214,7 @@ def sheepdog(variant: Variant) -> list[Primitive]:
 
 
 def wolf(variant: Variant) -> list[Primitive]:
-    """A wolf: lean body, dark back over pale legs, ruff, long muzzle, pointed ears, straight low bushy tail."""
+    """A wolf: lean, dark back over pale legs, ruff, long muzzle, pointed ears, straight low bushy tail."""
     stride, fat, drop = 0.10 * (2 * variant["a"] - 1), 0.94 + 0.12 * variant["b"], 0.14 * variant["c"]
     head = np.array([0.50, 0, 0.81 - drop])
     fur, ruff = BODY, head + (-0.15, 0, -0.13)
@@ -223,14 +224,15 @@ def wolf(variant: Variant) -> list[Primitive]:
         ellipsoid((-0.06, 0, 0.655), (0.40, 0.105 * fat, 0.085), SADDLE, "torso", pitch=0.04),
         ellipsoid((0.02, 0, 0.48), (0.30, 0.10, 0.10), PALE_FUR, "torso", pitch=-0.1),
         ellipsoid(ruff, (0.24, 0.165, 0.185), fur, "torso", pitch=0.65),
-        ellipsoid(ruff + (0.07, 0, -0.06), (0.13, 0.15, 0.19), PALE_FUR, "torso", pitch=0.35),
+        ellipsoid(ruff + (0.075, 0, -0.05), (0.12, 0.115, 0.20), PALE_FUR, "torso", pitch=0.45),
+        ellipsoid(ruff + (-0.09, 0, 0.085), (0.19, 0.12, 0.12), SADDLE, "torso", pitch=0.6),
         ellipsoid(head, (0.135, 0.14, 0.125), fur, "head"),
-        *_pair(head + (-0.005, 0.10, -0.06), (0.09, 0.08, 0.085), PALE_FUR, "head"),
         limb(head + (0.05, 0, -0.02), head + (0.29, 0, -0.065), 0.10, 0.06, fur, "head"),
         limb(head + (0.05, 0, -0.07), head + (0.27, 0, -0.105), 0.08, 0.05, PALE_FUR, "head"),
         ellipsoid(head + (0.295, 0, -0.055), (0.038, 0.048, 0.04), EYE, "head"),
         *_pair(head + (0.105, 0.065, 0.035), (0.028,) * 3, EYE, "head"),
         *_spikes(head + (-0.04, 0.08, 0.06), head + (-0.04, 0.115, 0.23), 0.078, fur),
+        *_spikes(head + (0.02, 0.04, -0.04), head + (-0.10, 0.24, -0.15), 0.12, fur),
         limb((-0.38, 0, 0.62), (-0.58, 0, 0.40), 0.05, 0.09, fur, "tail"),
         ellipsoid((-0.60, 0, 0.36), (0.105, 0.10, 0.19), fur, "tail", pitch=-0.45),
         limb((-0.61, 0, 0.32), (-0.70, 0, 0.13), 0.085, 0.015, SADDLE, "tail"),

@@ -50,8 +50,8 @@ VARIANT_KEYS: tuple[str, ...] = ("a", "b", "c")
 def build(kind: str, variant: Mapping[str, float] | None = None) -> list[Primitive]:
     """The primitives of one object, in its own coordinates (x forward, y left, z up, ground at z = 0).
 
-    ``kind`` is a name of ``CLASSES`` or ``CLUTTER``; ``variant`` gives the numbers a, b and c in [0, 1]. The same
-    arguments always give the same primitives. Raises ValueError for an unknown kind, an unknown key of
+    ``kind`` is a name of ``CLASSES`` or ``CLUTTER``; ``variant`` gives the numbers a, b and c in [0, 1]. The
+    same arguments always give the same primitives. Raises ValueError for an unknown kind, an unknown key of
     ``variant`` or a number outside [0, 1].
 
     >>> len(build("horse", {"a": 0.2})) <= 36

@@ -124,7 +124,7 @@ def car(variant: Variant) -> list[Primitive]:
     waist, top = 0.46, 0.74 + tall
     middle, half = (waist + top) / 2, (top - waist) / 2
     front, back = 0.16, -0.34 - 0.10 * variant["c"]
-    parts = [
+    return [
         block((0, 0, 0.30), (0.66, 0.345, 0.15), BODY, "hull"),
         rod((0.62, -0.335, 0.30), (0.62, 0.335, 0.30), 0.15, BODY, "hull"),
         rod((-0.66, -0.335, 0.32), (-0.66, 0.335, 0.32), 0.135, BODY, "hull"),
@@ -150,7 +150,6 @@ def car(variant: Variant) -> list[Primitive]:
         block((-0.06, 0, 0.40), (0.36, 0.352, 0.012), DARK, "door"),
         *_wheels((0.46, -0.46), 0.36, 0.165, 0.12),
     ]
-    return parts
 
 
 def _slope(inner: float, outer: float, low: float, high: float, width: float, paint: Paint) -> Primitive:
