@@ -26,7 +26,7 @@ def _leg(hip: Point, knee: Point, foot: Point, radii: Point, upper: Paint, lower
     return [
         ellipsoid(hip, (radii[0], radii[0] * 0.8, radii[0]), upper, "leg"),
         limb(hip, knee, radii[0], radii[1], upper, "leg", flat=0.8),
-        limb(top, foot, radii[1] * 0.95, radii[2], lower, "leg"),
+        limb(top, foot, radii[1] * 0.9, radii[2], lower, "leg"),
     ]
 
 
@@ -224,7 +224,7 @@ def wolf(variant: Variant) -> list[Primitive]:
         ellipsoid((-0.06, 0, 0.655), (0.40, 0.105 * fat, 0.085), SADDLE, "torso", pitch=0.04),
         ellipsoid((0.02, 0, 0.48), (0.30, 0.10, 0.10), PALE_FUR, "torso", pitch=-0.1),
         ellipsoid(ruff, (0.24, 0.165, 0.185), fur, "torso", pitch=0.65),
-        ellipsoid(ruff + (0.075, 0, -0.05), (0.12, 0.115, 0.20), PALE_FUR, "torso", pitch=0.45),
+        ellipsoid(ruff + (0.05, 0, -0.045), (0.12, 0.12, 0.20), PALE_FUR, "torso", pitch=0.45),
         ellipsoid(ruff + (-0.09, 0, 0.085), (0.19, 0.12, 0.12), SADDLE, "torso", pitch=0.6),
         ellipsoid(head, (0.135, 0.14, 0.125), fur, "head"),
         limb(head + (0.05, 0, -0.02), head + (0.29, 0, -0.065), 0.10, 0.06, fur, "head"),

@@ -57,8 +57,9 @@ def bush(variant: Variant) -> list[Primitive]:
 
 def rock(variant: Variant) -> list[Primitive]:
     """A rock: three rough lumps."""
+    tall = 0.15 + 0.05 * variant["a"]
     return [
-        ellipsoid((0, 0, 0.15), (0.28, 0.22, 0.15 + 0.05 * variant["a"]), BODY, yaw=0.4),
+        ellipsoid((0, 0, tall), (0.28, 0.22, tall), BODY, yaw=0.4),
         ellipsoid((0.16, 0.08, 0.11), (0.17, 0.15, 0.12), BODY, roll=0.4),
         ellipsoid((-0.15, -0.09, 0.12), (0.16, 0.18, 0.13), BODY, pitch=0.4),
     ]

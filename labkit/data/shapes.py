@@ -1,4 +1,4 @@
-"""Helpers that place unit primitives (limbs, ellipsoids, blocks, rods, wedges, triangles), and the usual paints.
+"""Helpers that place unit primitives (limbs, ellipsoids, blocks, rods, wedges), and the usual paints.
 
 Object coordinates: x forward, y left, z up, ground at z = 0, in metres of the toy world.
 """

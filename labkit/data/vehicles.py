@@ -160,7 +160,7 @@ def _slope(inner: float, outer: float, low: float, high: float, width: float, pa
 
 def sailboat(variant: Variant) -> list[Primitive]:
     """A sailboat: pointed hull, cabin, mast, and two sails swung out so that they show from every side."""
-    swing, tall = 0.6 + 0.4 * variant["a"], 2.10 + 0.2 * variant["b"]
+    swing, tall = 0.6 + 0.3 * variant["a"], 2.05 + 0.15 * variant["b"]
     side = 1 if variant["c"] < 0.5 else -1
     canvas = Paint((0.90, 0.89, 0.85), "plain", "wool")
     mast = np.array([0.14, 0, 0])
@@ -176,8 +176,8 @@ def sailboat(variant: Variant) -> list[Primitive]:
     # The jib stands out on the other side, so that two sails show from the front and from the rear.
     jib = mast + (-0.05, -side * 0.40, 0.52)
     return [
-        limb((-0.04, 0, 0), (0.0, 0, 0.40), 0.60, 0.88, BODY, "hull", flat=0.36),
-        limb((-0.04, 0, 0), (-0.025, 0, 0.13), 0.615, 0.71, ACCENT, "hull", flat=0.362),
+        limb((0, 0, 0), (0, 0, 0.40), 0.62, 0.88, BODY, "hull", flat=0.36),
+        limb((0, 0, 0), (0, 0, 0.13), 0.63, 0.715, ACCENT, "hull", flat=0.362),
         rod((0.0, 0, 0.38), (0.0, 0, 0.415), 0.83, WOOD, "hull", flat=0.35),
         limb((0.60, 0, 0.36), (1.0, 0, 0.43), 0.15, 0.02, BODY, "hull", flat=0.9),
         block((-0.26, 0, 0.47), (0.26, 0.16, 0.085), WHITE, "hull"),
@@ -213,9 +213,9 @@ def tank(variant: Variant) -> list[Primitive]:
     for side in (1, -1):
         y0, y1 = side * 0.32, side * 0.53
         parts += [
-            block((0, side * 0.425, 0.25), (0.70, 0.105, 0.23), RUBBER, "wheel"),
+            block((0, side * 0.425, 0.24), (0.70, 0.105, 0.24), RUBBER, "wheel"),
             rod((0.70, y0, 0.27), (0.70, y1, 0.27), 0.21, RUBBER, "wheel"),
-            rod((-0.70, y0, 0.25), (-0.70, y1, 0.25), 0.23, RUBBER, "wheel"),
+            rod((-0.70, y0, 0.24), (-0.70, y1, 0.24), 0.24, RUBBER, "wheel"),
         ]
     for x in (-0.72, -0.36, 0.0, 0.36, 0.72):
         parts.append(rod((x, -0.545, 0.25), (x, 0.545, 0.25), 0.155, BODY, "wheel"))
