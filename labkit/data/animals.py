@@ -229,7 +229,7 @@ def wolf(variant: Variant) -> list[Primitive]:
         ellipsoid(head, (0.135, 0.14, 0.125), fur, "head"),
         limb(head + (0.05, 0, -0.02), head + (0.29, 0, -0.065), 0.10, 0.06, fur, "head"),
         limb(head + (0.05, 0, -0.07), head + (0.27, 0, -0.105), 0.08, 0.05, PALE_FUR, "head"),
-        ellipsoid(head + (0.295, 0, -0.055), (0.038, 0.048, 0.04), EYE, "head"),
+        ellipsoid(head + (0.29, 0, -0.045), (0.036, 0.042, 0.034), EYE, "head"),
         *_pair(head + (0.105, 0.065, 0.035), (0.028,) * 3, EYE, "head"),
         *_spikes(head + (-0.04, 0.08, 0.06), head + (-0.04, 0.115, 0.23), 0.078, fur),
         *_spikes(head + (0.02, 0.04, -0.04), head + (-0.10, 0.24, -0.15), 0.12, fur),

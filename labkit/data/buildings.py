@@ -103,11 +103,11 @@ def _conifer(variant: Variant) -> list[Primitive]:
     spread = 0.9 + 0.2 * variant["b"]
     rng = np.random.default_rng(int(variant["c"] * 997))
     parts = [
-        limb((0, 0, 0), (0, 0, 0.6), 0.13, 0.10, BARK),
+        limb((0, 0, 0), (0, 0, 0.6), 0.14, 0.11, BARK),
         limb((0, 0, 0), (0, 0, 0.12), 0.19, 0.12, BARK),
     ]
     for low, high, radius in (
-        (0.36, 1.10, 0.70),
+        (0.44, 1.12, 0.72),
         (0.74, 1.42, 0.58),
         (1.10, 1.76, 0.46),
         (1.44, 2.03, 0.33),

@@ -130,11 +130,14 @@ def test_shapes_reach_where_they_say():
     assert support(stick, np.array([0, 0, 1])) == pytest.approx(2)
     assert support(stick, np.array([1, 0, 0])) == pytest.approx(0.5)
     low, high = extent([rod((0, -1, 0.3), (0, 1, 0.3), 0.3, BODY)])
-    assert np.allclose(low, (-0.3, -1, 0)) and np.allclose(high, (0.3, 1, 0.6))
+    assert np.allclose(low, (-0.3, -1, 0))
+    assert np.allclose(high, (0.3, 1, 0.6))
     low, high = extent([gable((0, 0, 1), (2, 1, 0.5), BODY)])
-    assert np.allclose(low, (-2, -1, 0.5)) and np.allclose(high, (2, 1, 1.5))
+    assert np.allclose(low, (-2, -1, 0.5))
+    assert np.allclose(high, (2, 1, 1.5))
     low, high = extent([triangle((0, 0, 0), (1, 0, 0), (0, 0, 2), 0.1, BODY)])
-    assert np.allclose(low, (0, -0.05, 0)) and np.allclose(high, (1, 0.05, 2))
+    assert np.allclose(low, (0, -0.05, 0))
+    assert np.allclose(high, (1, 0.05, 2))
     nose_up = block((0, 0, 0), (1, 0.1, 0.1), BODY, pitch=0.5).matrix[:, 0]
     assert nose_up[2] == pytest.approx(np.sin(0.5))
 
