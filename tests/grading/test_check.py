@@ -1,0 +1,110 @@
+"""What `check` says in a notebook: a tick and a word per case, what differs first, the hint that fits."""
+
+import pytest
+import torch
+from demo import EXERCISES, GRADIENT, SCALE
+
+from labkit.grading import check
+from labkit.grading.check import CheckText, _run
+
+
+def said(exercise, function):
+    return str(CheckText(_run(exercise, function)))
+
+
+def test_the_right_function_gets_its_points_as_a_float(capsys):
+    points = check(SCALE, SCALE.reference)
+    assert points == 4.0
+    assert type(points) is float
+    out = capsys.readouterr()
+    assert "✓ right       two rows" in out.out
+    assert out.out.endswith("public checks 2/2; hidden checks run at grading\n")
+    assert out.err == ""
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+def test_each_misconception_gets_its_own_hint(exercise):
+    for misconception in exercise.misconceptions:
+        result = _run(exercise, misconception.function)
+        assert result.hint == misconception.hint
+        assert result.points < exercise.points
+
+
+def test_a_stub_is_not_written_yet_and_scores_zero(capsys):
+    def scale_add(x, factor):
+        raise NotImplementedError()
+
+    assert check(SCALE, scale_add) == 0.0
+    assert "✗ missing     two rows\n    not written yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word", "words"),
+    [
+        (lambda x, factor: (x * factor + 1).float(), "dtype", "holds float32, float64 is asked for"),
+        (
+            lambda x, factor: (x * factor + 1).T,
+            "shape",
+            "the shape (3, 2), (2, 3) is asked for; the axes are in",
+        ),
+        (lambda x, factor: (x * factor + 1).sum(0), "shape", "one axis has been reduced that should stay"),
+        (lambda x, factor: (x * factor + 1)[None], "shape", "an axis of length 1 is too many or missing"),
+        (lambda x, factor: -(x * factor + 1), "sign", "every value has the opposite sign"),
+        (lambda x, factor: (x * factor + 1) * 3, "scale", "one constant factor: all values are too large"),
+        (lambda x, factor: x * factor + 2, "values", "right up to one constant that is added everywhere"),
+        (lambda x, factor: x / 0 * 0, "values", "6 of 6 values are NaN"),
+        (
+            lambda x, factor: (x * factor + 1).numpy(),
+            "type",
+            "is a NumPy array, a tensor is asked for; stay in torch",
+        ),
+        (lambda x, factor: 3.0, "type", "the result is a number, a tensor is asked for"),
+        (lambda x, factor: None, "error", "the function returned None"),
+        (lambda x: x, "error", "TypeError"),
+    ],
+)
+def test_what_differs_first_is_named(wrong, word, words):
+    text = said(SCALE, wrong)
+    assert f"✗ {word}" in text
+    assert words in text
+
+
+def test_the_expected_value_is_never_said():
+    one = torch.ones(1, dtype=torch.float64)
+    import dataclasses
+
+    from labkit.grading.exercise import Case
+
+    scalar = dataclasses.replace(SCALE, public=lambda: [Case("a number", (one * 7, 5.0))])
+    for wrong in (lambda x, f: -(x * f + 1), lambda x, f: 2 * (x * f + 1), lambda x, f: x * 0):
+        text = said(scalar, wrong)
+        assert "36" not in text
+        assert "✗ values" in text
+        assert "the value is not right" in text
+
+
+def test_no_sign_is_said_by_colour_alone_and_names_are_escaped():
+    page = CheckText(_run(GRADIENT, lambda m, x: [][0]))._repr_html_()
+    assert "<b>✗ error</b>" in page
+    assert "IndexError" in page
+    assert "public checks 0/2" in page
+
+
+def test_labkits_own_function_refuses_and_works_again_afterwards():
+    import dataclasses
+
+    from labkit.grading import compare
+    from labkit.grading.exercise import Case, Recipe  # noqa: F401
+
+    own = dataclasses.replace(SCALE, blocks=("labkit.grading.near",))
+    text = said(own, lambda x, factor: compare.near(x, x) and x * factor + 1)
+    assert "write this one yourself: labkit.grading.near" in text
+    assert _run(own, lambda x, factor: compare.near(x, x) and x * factor + 1).points == 0
+    assert compare.near(torch.ones(2), torch.ones(2)).passed
+
+
+def test_calling_check_wrongly_says_how(capsys):
+    with pytest.raises(TypeError, match=r"Write check\('demo.scale_add', scale_add\), without calling it"):
+        check(SCALE, 3)
+    with pytest.raises(KeyError, match="no exercise has the id 'demo.nothing'"):
+        check("demo.nothing", print)
