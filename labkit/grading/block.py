@@ -33,7 +33,7 @@ def _refusal(original: CodeType, name: str) -> CodeType:
     source = (
         "def refuse(*args, **kwargs):\n"
         "    from labkit.grading.block import WriteItYourself\n"
-        f"    raise WriteItYourself({f'write this one yourself: {name} is what this exercise asks for'!r})\n"
+        f"    raise WriteItYourself({f'write this one yourself: {name} is what is asked for'!r})\n"
     )
     if original.co_freevars:  # the replacement must close over the same names
         inner = "\n".join("    " + line for line in source.splitlines())
@@ -112,14 +112,12 @@ class Blocker(importlib.abc.MetaPathFinder):
 def blocked(names: Iterable[str]) -> Iterator[None]:
     """For the student's own kernel: the named functions of the loaded labkit modules refuse inside the block.
 
-    >>> from labkit.grading import block
-    >>> with blocked(["labkit.grading.block.refuse_in"]):
-    ...     block.refuse_in(block, ())
+    >>> from labkit.grading import compare
+    >>> with blocked(["labkit.grading.near"]):
+    ...     compare.near(1.0, 1.0)
     Traceback (most recent call last):
     ...
-    labkit.grading.block.WriteItYourself: write this one yourself: labkit.grading.block.refuse_in is what
-    this \
-exercise asks for
+    labkit.grading.block.WriteItYourself: write this one yourself: labkit.grading.near is what is asked for
     """
     undo: list[tuple[FunctionType, CodeType]] = []
     modules = [m for n, m in list(sys.modules.items()) if n.startswith("labkit") and inspect.ismodule(m)]

@@ -170,6 +170,8 @@ def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | N
         output = function(*args, **kwargs)
     except NotImplementedError as error:
         return Outcome("missing", message=str(error)[:300] or "not written yet")
+    except SystemExit:
+        return Outcome("error", message="SystemExit: the function ends the program instead of returning")
     except RecursionError:
         return Outcome("error", message="RecursionError: the function calls itself without end")
     except Exception as error:

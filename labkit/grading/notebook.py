@@ -1,0 +1,247 @@
+"""Find a student's functions in a notebook, whatever has happened to its cells.
+
+How a worker runs a submission: not cell by cell. A notebook holds plots, widgets, training loops and checks
+that cost minutes and may fail for reasons that have nothing to do with the question. For each exercise only
+the part that its function needs is taken: the function's definitions by name; the definitions, imports and
+assignments of the names it uses, of the names these use, and so on, in the order of the notebook, the last
+definition winning. So a copied, deleted, renamed or retyped cell changes nothing, a loop at the top level
+of an unrelated cell is never entered, and a broken cell costs only what is defined in it. A name that
+nothing defines is reported when the function is called, as a NameError with its cure. What is given up: a
+function that relies on a side effect of an unrelated statement (``list.append`` at the top level) sees the
+state before it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Notebook", "Step", "read_notebook", "stale_state"]
+
+LARGEST = 32 * 1024 * 1024
+MAGIC = re.compile(r"^\s*[%!?]|^\s*[\w.]+\?{1,2}\s*$|^\s*\w+\s*=\s*[%!]")
+NOT_ENTERED = {"start", "check", "claim"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One statement of the slice: the source of its cell blanked down to it, so that line numbers hold."""
+
+    cell: int
+    source: str
+
+
+@dataclass
+class Notebook:
+    """The code cells of a notebook, as written; `broken` maps a cell's number to what is wrong with it."""
+
+    cells: list[tuple[int, str]]
+    counts: list[int | None] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    broken: dict[int, str] = field(default_factory=dict)
+    _parsed: list[tuple[int, str, ast.stmt]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for number, source in self.cells:
+            text = "\n".join("" if MAGIC.match(line) else line for line in source.splitlines())
+            if source.lstrip().startswith("%%"):
+                first, _, rest = source.partition("\n")
+                text = "\n" + rest if first.split()[0] in ("%%time", "%%timeit", "%%capture") else ""
+            try:
+                tree = ast.parse(text)
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                where = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
+                self.broken[number] = f"{type(error).__name__}{where}: {getattr(error, 'msg', error)}"
+                continue
+            self._parsed += [(number, text, statement) for statement in tree.body]
+
+    def defines(self, name: str) -> bool:
+        """Whether some cell that can be read binds ``name`` at its top level."""
+        return any(name in _bound(statement) for _, _, statement in self._parsed)
+
+    def why_missing(self, name: str) -> str:
+        """Why there is no function of this name: a broken cell that defines it, or nothing of the kind."""
+        for number, source in self.cells:
+            if number in self.broken and re.search(
+                rf"^\s*def\s+{name}\b|^\s*{name}\s*=", source, re.MULTILINE
+            ):
+                return f"the cell that defines {name} cannot be read: {self.broken[number]}"
+        return f"no cell defines {name}"
+
+    def slice(self, name: str) -> list[Step]:
+        """The statements that the function ``name`` needs, in the order of the notebook."""
+        bound = [_bound(statement) for _, _, statement in self._parsed]
+        wanted, taken = [name], set()
+        known: set[str] = set()
+        while wanted:
+            current = wanted.pop()
+            if current in known:
+                continue
+            known.add(current)
+            for index, (_, _, statement) in enumerate(self._parsed):
+                if index in taken or not (current in bound[index] or "*" in bound[index]):
+                    continue
+                if _calls(statement) & NOT_ENTERED:
+                    continue
+                taken.add(index)
+                wanted += _used(statement) - known
+        return [Step(self._parsed[i][0], self._text(i)) for i in sorted(taken)]
+
+    def _text(self, index: int) -> str:
+        _, source, statement = self._parsed[index]
+        lines = source.splitlines()
+        first = min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))])
+        segment = lines[first - 1 : statement.end_lineno]
+        one_line = statement.lineno == statement.end_lineno or ";" in segment[-1]
+        if one_line and first == statement.lineno:  # several statements may share a line
+            segment = (ast.get_source_segment(source, statement) or "").splitlines()
+        return "\n" * (first - 1) + "\n".join(segment)
+
+    def imports(self, name: str) -> set[str]:
+        """The top-level modules that the function's slice imports."""
+        found: set[str] = set()
+        for step in self.slice(name):
+            for node in ast.walk(ast.parse(step.source)):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    found.add((node.module or "").split(".")[0])
+        return found - {"", "__future__"}
+
+    def body(self, name: str) -> str:
+        """The function's last definition as a normal form without docstring, for spotting copied source."""
+        for _, _, statement in reversed(self._parsed):
+            if isinstance(statement, ast.FunctionDef) and statement.name == name:
+                return normal_form(statement)
+        return ""
+
+
+def normal_form(function: ast.FunctionDef) -> str:
+    """The body of a function without its docstring and annotations, names kept."""
+    body = function.body
+    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:]
+    return "\n".join(ast.unparse(statement) for statement in body)
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    """The names that a top-level statement binds or changes (``x.a = 1`` and ``x[0] = 1`` change x)."""
+    names: set[str] = set()
+
+    def target(node: ast.AST) -> None:
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
+            target(node.value)
+        elif isinstance(node, (ast.Tuple, ast.List)):
+            for item in node.elts:
+                target(item)
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+            return
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Assign):
+            for item in node.targets:
+                target(item)
+        elif isinstance(node, (ast.AnnAssign, ast.AugAssign, ast.For, ast.NamedExpr)):
+            target(node.target)
+        elif isinstance(node, ast.With):
+            for item in node.items:
+                if item.optional_vars is not None:
+                    target(item.optional_vars)
+        if isinstance(node, ast.Lambda):
+            return
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(statement)
+    return names
+
+
+def _used(statement: ast.stmt) -> set[str]:
+    """Every name that a statement reads, inner functions and annotations included."""
+    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+
+
+def _calls(statement: ast.stmt) -> set[str]:
+    """The plain names that an assignment calls at the top level (not inside a definition)."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return set()
+    calls = (node.func for node in ast.walk(statement) if isinstance(node, ast.Call))
+    return {node.id for node in calls if isinstance(node, ast.Name)}
+
+
+def _code_cells(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    cells = raw.get("cells")
+    if not isinstance(cells, list):  # nbformat 3 kept its cells in worksheets
+        cells = [cell for sheet in raw.get("worksheets") or [] for cell in sheet.get("cells", [])]
+    for cell in cells:
+        if isinstance(cell, dict):
+            yield cell
+
+
+def read_notebook(path: str | Path) -> Notebook:
+    """The notebook at ``path``; only its JSON is read.
+
+    Cells that have been retyped as text are read as code where they hold a definition. Raises ValueError,
+    with what is wrong, for a file that is not a notebook.
+    """
+    path = Path(path)
+    if path.stat().st_size > LARGEST:
+        raise ValueError(
+            f"{path.name} is larger than {LARGEST >> 20} MB; clear its outputs and hand it in again."
+        )
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8-sig"))
+        cells, counts = [], []
+        for number, cell in enumerate(_code_cells(raw), start=1):
+            source = cell.get("source", cell.get("input", ""))
+            source = "".join(map(str, source)) if isinstance(source, list) else str(source)
+            retyped = cell.get("cell_type") != "code" and re.match(r"\s*(def|import|from|@)\s", source)
+            if cell.get("cell_type") == "code" or retyped:
+                cells.append((number, source))
+                counts.append(cell.get("execution_count"))
+        metadata = raw.get("metadata")
+        return Notebook(cells, counts, metadata if isinstance(metadata, dict) else {})
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path.name} is not a notebook that can be read: {error}") from None
+
+
+def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:
+    """What a notebook relies on that a clean run from top to bottom would not give, one sentence each."""
+    said = [f"cell {number} cannot be read: {why}" for number, why in sorted(notebook.broken.items())]
+    ran = [
+        (number, count)
+        for (number, _), count in zip(notebook.cells, notebook.counts, strict=False)
+        if isinstance(count, int)
+    ]
+    for (number, count), (later, smaller) in zip(ran, ran[1:], strict=False):
+        if smaller < count:
+            said.append(
+                f"cell {later} was run before cell {number}, which stands above it: restart the kernel and "
+                "run all cells in order"
+            )
+    for name in names:
+        places = [
+            cell for cell, _, s in notebook._parsed if isinstance(s, ast.FunctionDef) and s.name == name
+        ]
+        if len(places) > 1:
+            said.append(f"{name} is defined in the cells {', '.join(map(str, places))}; the last one counts")
+    bound_so_far: set[str] = set()
+    everything = set().union(*(_bound(s) for _, _, s in notebook._parsed)) if notebook._parsed else set()
+    for number, _, statement in notebook._parsed:
+        if not isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+            late = (_used(statement) & everything) - bound_so_far - _bound(statement)
+            said += [
+                f"cell {number} uses {name}, which is defined only in a later cell" for name in sorted(late)
+            ]
+        bound_so_far |= _bound(statement)
+    return said
