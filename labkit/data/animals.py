@@ -11,6 +11,7 @@ Variant = dict[str, float]
 PALE = Paint((0.86, 0.84, 0.79), "plain", "body")
 PALE_FUR = Paint((0.70, 0.68, 0.63), "plain", "wool")
 SADDLE = Paint((0.19, 0.18, 0.175), "plain", "wool")
+EAR = Paint((0.24, 0.225, 0.22), "plain", "wool")
 PINK = Paint((0.83, 0.56, 0.54))
 HORN = Paint((0.80, 0.74, 0.60))
 HOOF = Paint((0.16, 0.14, 0.13))
@@ -63,7 +64,8 @@ def _equine(variant: Variant, coat: Paint, zebra: bool) -> list[Primitive]:
     stride, fat = 0.13 * (2 * variant["a"] - 1), 0.94 + 0.12 * variant["b"]
     drop = -0.05 + (0.16 if zebra else 0.2) * variant["c"]
     hair = Paint((0.14, 0.13, 0.13), "plain", "wool") if zebra else HAIR[variant["b"] < 0.6]
-    muzzle = Paint((0.15, 0.14, 0.14)) if zebra else coat
+    muzzle = Paint((0.15, 0.14, 0.14)) if zebra else Paint("body", "plain", "body")
+    face = coat if zebra else Paint("body", "plain", "body")
     poll = np.array([0.66 + 0.3 * drop, 0, 1.36 - drop])
     if zebra:
         poll = poll + (-0.03, 0, -0.06)
@@ -74,13 +76,13 @@ def _equine(variant: Variant, coat: Paint, zebra: bool) -> list[Primitive]:
         ellipsoid((0.28, 0, 0.90), (0.27, 0.21 * fat, 0.27), coat, "torso"),
         ellipsoid((-0.36, 0, 0.93), (0.29, 0.225 * fat, 0.255), coat, "torso"),
         limb((0.31, 0, 0.92), poll + (0.01, 0, -0.05), 0.23, 0.115, coat, "torso", flat=0.68),
-        ellipsoid(poll + (0.05, 0, -0.04), (0.15, 0.098, 0.12), coat, "head", pitch=-0.7),
-        limb(poll + (0.05, 0, -0.04), nose, 0.115, 0.072, coat, "head", flat=0.8),
+        ellipsoid(poll + (0.05, 0, -0.04), (0.15, 0.098, 0.12), face, "head", pitch=-0.7),
+        limb(poll + (0.05, 0, -0.04), nose, 0.115, 0.072, face, "head", flat=0.8),
         ellipsoid(nose + (-0.005, 0, 0.005), (0.085, 0.07, 0.085), muzzle, "head"),
         *_pair(poll + (0.12, 0.082, -0.055), (0.026,) * 3, EYE, "head"),
     ]
     ear = 0.15 if zebra else 0.14
-    parts += _spikes(poll + (0.0, 0.05, 0.04), poll + (0.0, 0.085, 0.04 + ear), 0.05, coat)
+    parts += _spikes(poll + (0.0, 0.05, 0.04), poll + (0.0, 0.085, 0.04 + ear), 0.05, face)
     crest = (poll + withers) / 2
     along = poll - withers
     reach, rise = float(np.linalg.norm(along)) / 2, float(np.arctan2(along[2], along[0]))
@@ -193,10 +195,11 @@ def sheepdog(variant: Variant) -> list[Primitive]:
         ellipsoid(head + (0.15, 0, -0.07), (0.16, 0.15, 0.12), WHITE_WOOL, "head"),
         ellipsoid(head + (0.10, 0.055, 0.10), (0.15, 0.11, 0.105), WHITE_WOOL, "head", pitch=-0.6),
         ellipsoid(head + (0.11, -0.065, 0.09), (0.15, 0.11, 0.105), WHITE_WOOL, "head", pitch=-0.6),
-        ellipsoid(head + (0.31, 0, -0.04), (0.05, 0.065, 0.05), EYE, "head"),
-        ellipsoid(head + (0.25, 0, -0.18), (0.06, 0.055, 0.05), PINK, "head"),
-        *_pair(head + (-0.03, 0.20, -0.06), (0.105, 0.06, 0.185), WOOL, "head", roll=0.15),
-        ellipsoid((-0.56, 0, 0.56), (0.10, 0.12, 0.13), WOOL, "tail"),
+        ellipsoid(head + (0.31, 0, -0.04), (0.055, 0.07, 0.055), EYE, "head"),
+        ellipsoid(head + (0.255, 0, -0.185), (0.065, 0.06, 0.065), PINK, "head"),
+        *_pair(head + (-0.03, 0.20, -0.06), (0.11, 0.06, 0.20), EAR, "head", roll=0.15),
+        limb((-0.46, 0, 0.54), (-0.66, 0, 0.70), 0.10, 0.115, WOOL, "tail"),
+        ellipsoid((-0.70, 0, 0.75), (0.21, 0.10, 0.11), WHITE_WOOL, "tail", pitch=-0.75),
         ellipsoid((-0.12, 0.03, 0.66), (0.20, 0.17, 0.10), WOOL, "torso", pitch=-0.15),
     ]
     # Locks of hair that hang from the flanks.
@@ -218,6 +221,7 @@ def wolf(variant: Variant) -> list[Primitive]:
     stride, fat, drop = 0.10 * (2 * variant["a"] - 1), 0.94 + 0.12 * variant["b"], 0.14 * variant["c"]
     head = np.array([0.50, 0, 0.81 - drop])
     fur, ruff = BODY, head + (-0.15, 0, -0.13)
+    face = Paint("body", "plain", "body")
     parts = [
         ellipsoid((-0.02, 0, 0.57), (0.42, 0.13 * fat, 0.145), fur, "torso"),
         ellipsoid((0.20, 0, 0.56), (0.22, 0.155 * fat, 0.19), fur, "torso"),
@@ -226,15 +230,15 @@ def wolf(variant: Variant) -> list[Primitive]:
         ellipsoid(ruff, (0.24, 0.165, 0.185), fur, "torso", pitch=0.65),
         ellipsoid(ruff + (0.05, 0, -0.045), (0.12, 0.12, 0.20), PALE_FUR, "torso", pitch=0.45),
         ellipsoid(ruff + (-0.09, 0, 0.085), (0.19, 0.12, 0.12), SADDLE, "torso", pitch=0.6),
-        ellipsoid(head, (0.135, 0.14, 0.125), fur, "head"),
-        limb(head + (0.05, 0, -0.02), head + (0.29, 0, -0.065), 0.10, 0.06, fur, "head"),
+        ellipsoid(head, (0.135, 0.14, 0.125), face, "head"),
+        limb(head + (0.05, 0, -0.02), head + (0.29, 0, -0.065), 0.10, 0.06, face, "head"),
         limb(head + (0.05, 0, -0.07), head + (0.27, 0, -0.105), 0.08, 0.05, PALE_FUR, "head"),
         ellipsoid(head + (0.29, 0, -0.045), (0.036, 0.042, 0.034), EYE, "head"),
         *_pair(head + (0.105, 0.065, 0.035), (0.028,) * 3, EYE, "head"),
-        *_spikes(head + (-0.04, 0.08, 0.06), head + (-0.04, 0.115, 0.23), 0.078, fur),
-        *_spikes(head + (0.02, 0.04, -0.04), head + (-0.10, 0.24, -0.15), 0.12, fur),
-        limb((-0.38, 0, 0.62), (-0.58, 0, 0.40), 0.05, 0.09, fur, "tail"),
-        ellipsoid((-0.60, 0, 0.36), (0.105, 0.10, 0.19), fur, "tail", pitch=-0.45),
+        *_spikes(head + (-0.04, 0.08, 0.06), head + (-0.04, 0.115, 0.23), 0.078, face),
+        *_spikes(head + (0.02, 0.04, -0.04), head + (-0.10, 0.24, -0.15), 0.12, face),
+        limb((-0.38, 0, 0.62), (-0.58, 0, 0.40), 0.05, 0.09, face, "tail"),
+        ellipsoid((-0.60, 0, 0.36), (0.105, 0.10, 0.19), face, "tail", pitch=-0.45),
         limb((-0.61, 0, 0.32), (-0.70, 0, 0.13), 0.085, 0.015, SADDLE, "tail"),
     ]
     for side in (1, -1):

@@ -23,7 +23,8 @@ from labkit.data.shapes import (
 Variant = dict[str, float]
 BRICK = Paint((0.55, 0.30, 0.24))
 BARK = Paint((0.36, 0.25, 0.17), "plain", "wood")
-LEAF = Paint("body", "body", "body")
+LEAF = Paint("body", "plain", "wool")
+BLOSSOM = Paint("body", "body", "wool")
 
 
 def house(variant: Variant) -> list[Primitive]:
@@ -76,23 +77,26 @@ def _broadleaf(variant: Variant) -> list[Primitive]:
         limb((0, 0, 0.7), (-0.26, -0.16, 1.2), 0.07, 0.05, BARK),
         ellipsoid((0, 0, base + 0.60), (0.55 * spread, 0.55 * spread, 0.52), LEAF, "foliage"),
     ]
-    for k in range(7):
-        turn = 2 * np.pi * (k + rng.uniform(-0.2, 0.2)) / 7
-        out, up = 0.46 * spread, base + 0.32 + 0.26 * (k % 2) + rng.uniform(-0.05, 0.05)
-        size = rng.uniform(0.28, 0.36)
+    for k in range(9):
+        turn = 2 * np.pi * (k + rng.uniform(-0.25, 0.25)) / 9
+        out, up = 0.46 * spread, base + 0.28 + 0.17 * (k % 3) + rng.uniform(-0.05, 0.05)
+        size = rng.uniform(0.21, 0.35)
         parts.append(
             ellipsoid(
-                (out * np.cos(turn), out * np.sin(turn), up), (size, size, size * 0.88), LEAF, "foliage"
+                (out * np.cos(turn), out * np.sin(turn), up),
+                (size, size, size * 0.88),
+                BLOSSOM if k % 3 == 0 else LEAF,
+                "foliage",
             )
         )
-    for k in range(4):
-        turn = 2 * np.pi * (k + rng.uniform(-0.2, 0.2)) / 4
-        size = rng.uniform(0.26, 0.32)
+    for k in range(5):
+        turn = 2 * np.pi * (k + rng.uniform(-0.25, 0.25)) / 5
+        size = rng.uniform(0.20, 0.31)
         parts.append(
             ellipsoid(
                 (0.27 * np.cos(turn), 0.27 * np.sin(turn), base + 0.95),
                 (size, size, size * 0.85),
-                LEAF,
+                BLOSSOM if k == 2 else LEAF,
                 "foliage",
             )
         )
@@ -106,15 +110,15 @@ def _conifer(variant: Variant) -> list[Primitive]:
         limb((0, 0, 0), (0, 0, 0.6), 0.14, 0.11, BARK),
         limb((0, 0, 0), (0, 0, 0.12), 0.19, 0.12, BARK),
     ]
-    for low, high, radius in (
-        (0.44, 1.12, 0.72),
-        (0.74, 1.42, 0.58),
-        (1.10, 1.76, 0.46),
-        (1.44, 2.03, 0.33),
-        (1.75, 2.25, 0.21),
+    for low, high, radius, leaf in (
+        (0.44, 1.12, 0.72, LEAF),
+        (0.74, 1.42, 0.58, BLOSSOM),
+        (1.10, 1.76, 0.46, LEAF),
+        (1.44, 2.03, 0.33, BLOSSOM),
+        (1.75, 2.25, 0.21, LEAF),
     ):
         tilt = rng.uniform(-0.05, 0.05, 2)
-        parts.append(limb((tilt[0], tilt[1], low), (0, 0, high), radius * spread, 0.02, LEAF, "foliage"))
+        parts.append(limb((tilt[0], tilt[1], low), (0, 0, high), radius * spread, 0.02, leaf, "foliage"))
     return parts
 
 
