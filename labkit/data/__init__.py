@@ -1,1 +1,54 @@
-"""labkit.data"""
+"""Pictures and their truth: the toy world, photographs, and downloads.
+
+Heavy neighbours (photographs, downloads) load when first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from labkit.data.decals import Decal, tag
+from labkit.data.minibroden import MiniBroden, item, to_tensor
+from labkit.data.objects import CLASSES, CLUTTER, PARTS
+from labkit.data.picture import render
+from labkit.data.surfaces import BASIC_COLORS, GROUNDS, TEXTURES
+from labkit.data.world import FAULTS, MATERIALS, RENDER_VERSION, WEATHERS, Scene, Thing, replace, sample_scene
+
+_LATER = {
+    "load_photo": "photos",
+    "sample_photos": "photos",
+    "fetch": "downloads",
+}
+
+__all__ = [
+    "BASIC_COLORS",
+    "CLASSES",
+    "CLUTTER",
+    "FAULTS",
+    "GROUNDS",
+    "MATERIALS",
+    "PARTS",
+    "RENDER_VERSION",
+    "TEXTURES",
+    "WEATHERS",
+    "Decal",
+    "MiniBroden",
+    "Scene",
+    "Thing",
+    "fetch",
+    "item",
+    "load_photo",
+    "render",
+    "replace",
+    "sample_photos",
+    "sample_scene",
+    "tag",
+    "to_tensor",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(f"labkit.data.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'labkit.data' has no attribute {name!r}")

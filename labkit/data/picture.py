@@ -41,9 +41,9 @@ class Labels(NamedTuple):
 def solids(scene: Scene) -> list[Solid]:
     """All primitives of the scene in the world, object by object."""
     return [
-        place(primitive, frame(thing), index)
+        solid
         for index, thing in enumerate(scene.things)
-        for primitive in figure(thing.kind, thing.variant)[0]
+        for solid in place(figure(thing.kind, thing.variant)[0], frame(thing), index)
     ]
 
 
@@ -52,7 +52,11 @@ def camera(scene: Scene, size: int = SIZE * SUPERSAMPLING) -> Camera:
 
 
 def _resolve(role: object, thing: Thing) -> Float[ndarray, "3"]:
-    colour = {"body": thing.body, "accent": thing.accent, "second": thing.second}[role] if isinstance(role, str) else role
+    colour = (
+        {"body": thing.body, "accent": thing.accent, "second": thing.second}[role]
+        if isinstance(role, str)
+        else role
+    )
     return surfaces.linear(colour)
 
 
@@ -73,8 +77,15 @@ def _contact(scene: Scene, x: ndarray, y: ndarray) -> ndarray:
 
 def _tone(light: Float[ndarray, "... 3"]) -> Float[ndarray, "... 3"]:
     """A film-like curve from light to display values."""
-    x = light * 0.80
+    x = light * np.float32(0.92)
     return np.clip(x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14), 0, 1) ** (1 / 2.2)
+
+
+# How much paint, metal, wood, wool and glass mirror straight on and at the rim; sharpness and strength of glints.
+_GLOSS = np.array([0.05, 0.34, 0.03, 0.0, 0.12], np.float32)
+_RIM = np.array([0.14, 0.35, 0.1, 0.05, 0.75], np.float32)
+_POWER = np.array([40.0, 90.0, 24.0, 8.0, 160.0], np.float32)
+_STRENGTH = np.array([0.30, 1.3, 0.16, 0.0, 1.6], np.float32)
 
 
 class _Light(NamedTuple):
@@ -116,7 +127,9 @@ def _shade_things(scene: Scene, cam: Camera, rays: ndarray, hits, placed, sun_ma
         part, solid = slice(bounds[k], bounds[k + 1]), placed[k]
         thing, paint = scene.things[solid.thing], solid.primitive.paint
         _, normal[part] = surface(solid, points[part])
-        turn = np.array([[np.cos(thing.yaw), -np.sin(thing.yaw)], [np.sin(thing.yaw), np.cos(thing.yaw)]], np.float32)
+        turn = np.array(
+            [[np.cos(thing.yaw), -np.sin(thing.yaw)], [np.sin(thing.yaw), np.cos(thing.yaw)]], np.float32
+        )
         local[part] = points[part] - np.array([thing.x, thing.y, 0], np.float32)
         local[part, :2] = local[part, :2] @ turn
         local[part] /= np.float32(thing.size)
@@ -135,18 +148,27 @@ def _shade_things(scene: Scene, cam: Camera, rays: ndarray, hits, placed, sun_ma
         if len(where):
             share = surfaces.pattern(name, local[where], local_normal[where], pixel[where])[:, None]
             albedo[where] = first[where] * (1 - share) + second[where] * share
-    grain = surfaces.noise(local[:, 0] + 0.7 * local[:, 1], local[:, 2] + 0.4 * local[:, 1], 3.0, 0.6, 8) - 0.5
+    grain = (
+        surfaces.noise(local[:, 0] + 0.7 * local[:, 1], local[:, 2] + 0.4 * local[:, 1], 3.0, 0.6, 8) - 0.5
+    )
     wood, wool = material == 2, material == 3
     rings = np.sin(local[:, 2] * 46 + 7 * grain + 5 * local[:, 1])
-    albedo = albedo * (1 + np.where(wood, 0.17 * rings + 0.25 * grain, np.where(wool, 0.65 * grain, 0.10 * grain)))[:, None]
-    view = direction / np.linalg.norm(direction, axis=1, keepdims=True)
-    facing = -(normal * view).sum(1)
+    albedo = (
+        albedo
+        * (1 + np.where(wood, 0.17 * rings + 0.25 * grain, np.where(wool, 0.65 * grain, 0.10 * grain)))[
+            :, None
+        ]
+    )
+    view = direction / np.sqrt(np.einsum("ij,ij->i", direction, direction))[:, None]
+    facing = -np.einsum("ij,ij->i", normal, view)
     normal_z = normal[:, 2]
-    towards = (normal * light.sun).sum(1)
+    towards = normal @ light.sun
     lit = np.ones(count, np.float32)
     if sun_map is not None:
         towards_sun = towards > 0.02
-        lit[towards_sun] = shade_fraction(sun_map[0], sun_map[1], points[towards_sun] + normal[towards_sun] * 0.02)
+        lit[towards_sun] = shade_fraction(
+            sun_map[0], sun_map[1], points[towards_sun] + normal[towards_sun] * 0.02
+        )
     wrap = np.where(wool, np.clip((towards + 0.35) / 1.35, 0, 1), np.clip(towards, 0, 1))
     up = (0.5 + 0.5 * normal_z)[:, None]
     near_ground = np.clip(0.45 + 1.5 * points[:, 2], 0, 1)[:, None]
@@ -157,13 +179,16 @@ def _shade_things(scene: Scene, cam: Camera, rays: ndarray, hits, placed, sun_ma
     shine_sky = surfaces.sky_gradient(mirror[:, 2], scene.weather, scene.warmth)
     shine_ground = light.bounce * 1.2
     reflected = np.where(mirror[:, 2:] > 0, shine_sky * scene.exposure, shine_ground)
-    glint = np.clip((mirror * light.sun).sum(1), 0, 1)
-    gloss = np.array([0.05, 0.34, 0.03, 0.0, 0.12])[material] + np.array([0.14, 0.35, 0.1, 0.05, 0.75])[material] * fresnel
-    power = np.array([40.0, 90.0, 24.0, 8.0, 160.0], np.float32)[material]
-    strength = np.array([0.30, 1.3, 0.16, 0.0, 1.6], np.float32)[material]
+    glint = np.clip(mirror @ light.sun, 0, 1)
+    gloss = _GLOSS[material] + _RIM[material] * fresnel
+    power, strength = _POWER[material], _STRENGTH[material]
     sheen = glint**power * strength * lit * (0.25 if scene.weather == "overcast" else 1.0)
-    tint = np.where((material == 1)[:, None], 0.35 + 0.65 * albedo / (albedo.max(1, keepdims=True) + 1e-3), 1.0)
-    colour = colour * (1 - gloss * np.where(material == 1, 1.0, 0.6))[:, None] + reflected * tint * gloss[:, None]
+    tint = np.where(
+        (material == 1)[:, None], 0.35 + 0.65 * albedo / (albedo.max(1, keepdims=True) + 1e-3), 1.0
+    )
+    colour = (
+        colour * (1 - gloss * np.where(material == 1, 1.0, 0.6))[:, None] + reflected * tint * gloss[:, None]
+    )
     colour = colour + light.sun_colour * 0.65 * sheen[:, None]
     uv = local[:, [0, 2]]
     return flat, colour, depth, normal, uv, material, texture, index
@@ -198,10 +223,16 @@ def _background(scene: Scene, cam: Camera, sun_map, light: _Light):
         fresnel = 0.06 + 0.75 * np.clip(1 - grazing - 0.25 * ripple, 0, 1) ** 4
         mirror = np.clip(grazing + 0.5 * ripple + 0.35 * wave, 0.02, 1)
         reflected = surfaces.sky_gradient(mirror, scene.weather, scene.warmth) * scene.exposure
-        glitter = np.clip(ripple * 2 + wave - 0.75, 0, 1) * (1.6 if scene.weather == "sunny" else 0.3)
+        glitter = np.clip(ripple * 1.6 + wave - 0.85, 0, 1) * (1.6 if scene.weather == "sunny" else 0.3)
         strength = (fresnel * (0.35 + 0.65 * open_sky) * (0.55 + 0.45 * lit))[:, None]
-        colour = colour * (1 - strength) + reflected * strength + glitter[:, None] * lit[:, None] * light.sun_colour * 0.5
-    fog = (1 - np.exp(-np.maximum(t * length[down] - 6, 0) / (40 if scene.weather == "sunny" else 26)))[:, None]
+        colour = (
+            colour * (1 - strength)
+            + reflected * strength
+            + glitter[:, None] * lit[:, None] * light.sun_colour * 0.5
+        )
+    fog = (1 - np.exp(-np.maximum(t * length[down] - 6, 0) / (40 if scene.weather == "sunny" else 26)))[
+        :, None
+    ]
     out[down] = colour * (1 - fog) + haze * fog * np.float32(0.92)
     depth[down] = t
     uv = np.zeros((rays.shape[1], 2), np.float32)
@@ -233,12 +264,13 @@ def render(scene: Scene, buffers: bool = False):
     rays = fine.directions()
     hits = cast(fine, placed, rays)
     back, back_depth, back_uv = _background(scene, coarse, sun_map, light)
-    picture = np.repeat(np.repeat(back.reshape(SIZE, SIZE, 3), 2, 0), 2, 1).reshape(-1, 3)
+    picture = np.repeat(np.repeat(_tone(back).reshape(SIZE, SIZE, 3), 2, 0), 2, 1).reshape(-1, 3)
     flat, colour, depth, normal, uv, material, texture, index = _shade_things(
         scene, fine, rays, hits, placed, sun_map, light
     )
-    picture[flat] = np.maximum(colour, 0)
-    shown = _tone(picture).reshape(SIZE, 2, SIZE, 2, 3).mean((1, 3))
+    picture[flat] = _tone(np.maximum(colour, 0))
+    rows = picture.reshape(SIZE, 2, SIZE, 2, 3)
+    shown = (rows[:, 0, :, 0] + rows[:, 0, :, 1] + rows[:, 1, :, 0] + rows[:, 1, :, 1]) / 4
     grid = coarse.grid()
     shown = shown * (1 - 0.10 * (grid[:, None] ** 2 + grid[None, :] ** 2))[..., None]
     grain = np.random.Generator(np.random.PCG64(scene.key + 2)).standard_normal((SIZE, SIZE, 1), np.float32)

@@ -54,13 +54,15 @@ class Solid:
     thing: int
 
 
-def place(primitive: Primitive, frame: Float[ndarray, "3 4"], thing: int) -> Solid:
-    """The primitive of an object whose own coordinates ``frame`` maps into the world."""
-    linear = frame[:, :3] @ primitive.matrix[:, :3]
-    offset = frame[:, :3] @ primitive.matrix[:, 3] + frame[:, 3]
-    inverse = np.linalg.inv(linear)
-    back = np.concatenate([inverse, -(inverse @ offset)[:, None]], 1)
-    return Solid(primitive, np.concatenate([linear, offset[:, None]], 1), back, thing)
+def place(primitives: Sequence[Primitive], frame: Float[ndarray, "3 4"], thing: int) -> list[Solid]:
+    """The primitives of an object whose own coordinates ``frame`` maps into the world."""
+    matrices = np.stack([primitive.matrix for primitive in primitives])
+    world = frame[:, :3] @ matrices
+    world[:, :, 3] += frame[:, 3]
+    back = np.empty_like(world)
+    back[:, :, :3] = np.linalg.inv(world[:, :, :3])
+    back[:, :, 3] = -(back[:, :, :3] @ world[:, :, 3:])[..., 0]
+    return [Solid(p, world[k], back[k], thing) for k, p in enumerate(primitives)]
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,12 @@ def look(eye: Sequence[float], yaw: float, pitch: float, focal: float, size: int
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     forward = np.array([cp * cy, cp * sy, sp])
     return Camera(
-        np.asarray(eye, float), forward, np.array([sy, -cy, 0.0]), np.array([-sp * cy, -sp * sy, cp]), focal, size
+        np.asarray(eye, float),
+        forward,
+        np.array([sy, -cy, 0.0]),
+        np.array([-sp * cy, -sp * sy, cp]),
+        focal,
+        size,
     )
 
 
@@ -152,6 +159,24 @@ def _interval(kind: str, o: list, d: list, taper: float) -> tuple[ndarray, ndarr
     return np.where(hit | (a < 0), enter, np.nan), leave
 
 
+def _screen_boxes(camera: Camera, solids: Sequence[Solid]) -> list[list[int]]:
+    """First and last column and row that each solid can touch (empty for one behind the camera)."""
+    if not solids:
+        return []
+    world = np.stack([solid.to_world for solid in solids])
+    corners = _CORNERS @ world[:, :, :3].transpose(0, 2, 1) + world[:, None, :, 3]
+    x, y, z = (v.reshape(len(solids), 8) for v in camera.project(corners.reshape(-1, 3)))
+    half = camera.size / 2
+    first = np.floor((np.stack([x.min(1), -y.max(1)], 1) + 1) * half)
+    last = np.ceil((np.stack([x.max(1), -y.min(1)], 1) + 1) * half)
+    last[z.min(1) < 0.05] = -1
+    return (
+        np.concatenate([np.clip(first, 0, camera.size), np.clip(last, 0, camera.size)], 1)
+        .astype(int)
+        .tolist()
+    )
+
+
 @dataclass
 class Hits:
     """What each ray meets first: its depth (inf for nothing) and the index of the solid (-1 for nothing)."""
@@ -169,14 +194,9 @@ def cast(camera: Camera, solids: Sequence[Solid], directions: Float[ndarray, "3 
     if not camera.parallel and directions is None:
         directions = camera.directions()
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for index, solid in enumerate(solids):
-            x, y, z = camera.project(_CORNERS @ solid.to_world[:, :3].T + solid.to_world[:, 3])
-            if z.min() < 0.05:
-                continue
-            first = np.array([x.min(), -y.max()])
-            last = np.array([x.max(), -y.min()])
-            c0, r0 = np.maximum(np.floor((first + 1) * size / 2), 0).astype(int)
-            c1, r1 = np.minimum(np.ceil((last + 1) * size / 2), size).astype(int)
+        for index, (solid, (c0, r0, c1, r1)) in enumerate(
+            zip(solids, _screen_boxes(camera, solids), strict=True)
+        ):
             if c0 >= c1 or r0 >= r1:
                 continue
             linear, offset = solid.to_unit[:, :3], solid.to_unit[:, 3]
@@ -184,7 +204,10 @@ def cast(camera: Camera, solids: Sequence[Solid], directions: Float[ndarray, "3 
                 right, up = linear @ camera.right / camera.focal, linear @ camera.up / camera.focal
                 start, along = linear @ camera.eye + offset, linear @ camera.forward
                 px, py = grid[None, c0:c1], -grid[r0:r1, None]
-                o = [np.float32(start[k]) + np.float32(right[k]) * px + np.float32(up[k]) * py for k in range(3)]
+                o = [
+                    np.float32(start[k]) + np.float32(right[k]) * px + np.float32(up[k]) * py
+                    for k in range(3)
+                ]
                 d = [np.float32(v) if abs(v) > 1e-7 else np.float32(1e-7) for v in along]
             else:
                 assert directions is not None
@@ -200,7 +223,9 @@ def cast(camera: Camera, solids: Sequence[Solid], directions: Float[ndarray, "3 
     return Hits(depth, winner)
 
 
-def surface(solid: Solid, points: Float[ndarray, "P 3"]) -> tuple[Float[ndarray, "P 3"], Float[ndarray, "P 3"]]:
+def surface(
+    solid: Solid, points: Float[ndarray, "P 3"]
+) -> tuple[Float[ndarray, "P 3"], Float[ndarray, "P 3"]]:
     """Unit coordinates and outward world normals of points on a solid."""
     unit = points @ solid.to_unit[:, :3].T.astype(np.float32) + solid.to_unit[:, 3].astype(np.float32)
     kind, taper = solid.primitive.kind, solid.primitive.taper
@@ -221,9 +246,11 @@ def surface(solid: Solid, points: Float[ndarray, "P 3"]) -> tuple[Float[ndarray,
         k = (taper - 1) / 2 if kind == "frustum" else 0.0
         radius = ((1 + taper) / 2 if kind == "frustum" else 1.0) + k * z
         cap = np.abs(z) - 1 > np.hypot(x, y) - radius - 1e-3
-        normal = np.stack([np.where(cap, 0, x), np.where(cap, 0, y), np.where(cap, np.sign(z), -k * radius)], 1)
+        normal = np.stack(
+            [np.where(cap, 0, x), np.where(cap, 0, y), np.where(cap, np.sign(z), -k * radius)], 1
+        )
     world = normal @ solid.to_unit[:, :3].astype(np.float32)
-    return unit, world / np.maximum(np.linalg.norm(world, axis=1, keepdims=True), 1e-9)
+    return unit, world / np.maximum(np.sqrt(np.einsum("ij,ij->i", world, world)), 1e-9)[:, None]
 
 
 def shade_fraction(camera: Camera, depth: Float[ndarray, "S S"], points: Float[ndarray, "P 3"]) -> ndarray:

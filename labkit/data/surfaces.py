@@ -29,9 +29,13 @@ def noise_tile(slope: float, seed: int) -> Float[ndarray, "T T"]:
     fy, fx = np.meshgrid(np.fft.fftfreq(TILE), np.fft.rfftfreq(TILE), indexing="ij")
     radius = np.hypot(fx, fy)
     radius[0, 0] = np.inf
-    field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((TILE, TILE))) / np.maximum(radius, 0.006) ** slope)
+    field = np.fft.irfft2(
+        np.fft.rfft2(rng.standard_normal((TILE, TILE))) / np.maximum(radius, 0.006) ** slope
+    )
     order = np.empty(TILE * TILE, np.float32)
-    order[np.argsort(field.round(9).ravel(), kind="stable")] = np.linspace(0, 1, TILE * TILE, dtype=np.float32)
+    order[np.argsort(field.round(9).ravel(), kind="stable")] = np.linspace(
+        0, 1, TILE * TILE, dtype=np.float32
+    )
     return order.reshape(TILE, TILE)
 
 
@@ -47,7 +51,9 @@ def _band(x: ndarray, edge: ndarray | float) -> ndarray:
     return np.clip((f - 0.5) / np.maximum(edge, 1e-3) + 0.5, 0, 1)
 
 
-def pattern(name: str, p: Float[ndarray, "P 3"], n: Float[ndarray, "P 3"], pixel: Float[ndarray, "P"]) -> ndarray:
+def pattern(
+    name: str, p: Float[ndarray, "P 3"], n: Float[ndarray, "P 3"], pixel: Float[ndarray, "P"]
+) -> ndarray:
     """Share (0 to 1) of the second colour at object points ``p`` (in units of the object's radius) with
     object normals ``n``; ``pixel`` is the width of a pixel there."""
     if name == "plain":
@@ -98,7 +104,9 @@ def ground(
         hollow, bright = linear((0.70, 0.76, 0.84)), linear((0.87, 0.87, 0.87))
         return (hollow + (bright - hollow) * np.clip(broad * 0.8 + 0.25 + mid, 0, 1)) * (1 + 0.10 * fine)
     if name == "sand":
-        dune = np.sin(a * 9 + 5 * noise(a, b, 9.0, 1.6, 3) + 1.2 * np.sin(b * 1.1))[:, None] * mid_fade[:, None]
+        dune = (
+            np.sin(a * 9 + 5 * noise(a, b, 9.0, 1.6, 3) + 1.2 * np.sin(b * 1.1))[:, None] * mid_fade[:, None]
+        )
         base = linear((0.80 + 0.02 * tint, 0.69, 0.50))
         return base * (0.93 + 0.16 * (broad - 0.5) + 0.11 * dune + 0.35 * fine + 0.15 * mid)
     if name == "water":
@@ -108,7 +116,9 @@ def ground(
     joint = np.minimum(np.minimum(tu % 1, 1 - tu % 1), np.minimum(tv % 1, 1 - tv % 1)) * 0.62
     edge = np.clip((0.022 - joint) / np.maximum(pixel, 0.004) + 0.5, 0, 1) * np.clip(0.06 / pixel, 0, 1)
     hue = noise(np.floor(tu) * 0.37, np.floor(tv) * 0.61, 3.6, 0.25, 2)[:, None] - 0.5
-    slabs = stone * (0.95 + 0.28 * hue * mid_fade[:, None] + 0.4 * fine + 0.3 * mid) * (1 - 0.55 * edge[:, None])
+    slabs = (
+        stone * (0.95 + 0.28 * hue * mid_fade[:, None] + 0.4 * fine + 0.3 * mid) * (1 - 0.55 * edge[:, None])
+    )
     if name == "paving":
         return slabs
     asphalt = linear((0.34, 0.345, 0.36)) * (1 + 0.75 * fine + 0.4 * mid + 0.2 * (broad - 0.5))
@@ -155,7 +165,9 @@ def backdrop(
         sky = sky * (0.72 + 0.5 * cloud[:, None])
     bearing = np.arctan2(y, x)
     haze = sky_gradient(np.zeros(1, np.float32), weather, warmth)
-    for layer, (top, tone, far) in enumerate((((0.11), (0.34, 0.45, 0.44), 0.62), ((0.055), (0.24, 0.34, 0.22), 0.38))):
+    for layer, (top, tone, far) in enumerate(
+        (((0.11), (0.34, 0.45, 0.44), 0.62), ((0.055), (0.24, 0.34, 0.22), 0.38))
+    ):
         ridge = noise(bearing * 1.3 + shift[2 + layer], np.full_like(bearing, shift[layer]), 6.0, 1.8, 6)
         trees = noise(bearing * 2.0 + shift[layer], np.full_like(bearing, 3.0 + layer), 4.0, 0.6, 7)
         limit = rise * top * (0.35 + 0.9 * ridge) + 0.012 * (layer + 0.5) * trees
@@ -166,7 +178,19 @@ def backdrop(
     return sky
 
 
-BASIC_COLORS = ("black", "white", "grey", "red", "green", "yellow", "blue", "brown", "purple", "pink", "orange")
+BASIC_COLORS = (
+    "black",
+    "white",
+    "grey",
+    "red",
+    "green",
+    "yellow",
+    "blue",
+    "brown",
+    "purple",
+    "pink",
+    "orange",
+)
 PALETTE: dict[str, tuple[float, float, float]] = {
     "black": (0.15, 0.15, 0.16),
     "white": (0.92, 0.92, 0.90),
