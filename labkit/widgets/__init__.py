@@ -1,1 +1,8 @@
-"""labkit.widgets"""
+"""Explorers to play with beside the code: one widget a file, no mathematics of methods in them.
+
+Importing this package needs ipywidgets and anywidget; the pages they show load nothing from a network.
+"""
+
+from labkit.widgets.occlusion import OcclusionExplorer
+
+__all__ = ["OcclusionExplorer"]
