@@ -11,6 +11,7 @@ Variant = dict[str, float]
 PALE = Paint((0.86, 0.84, 0.79), "plain", "body")
 PALE_FUR = Paint((0.70, 0.68, 0.63), "plain", "wool")
 SADDLE = Paint((0.19, 0.18, 0.175), "plain", "wool")
+RUG = Paint("accent", "body", "wool")
 EAR = Paint((0.24, 0.225, 0.22), "plain", "wool")
 PINK = Paint((0.83, 0.56, 0.54))
 HORN = Paint((0.80, 0.74, 0.60))
@@ -64,8 +65,7 @@ def _equine(variant: Variant, coat: Paint, zebra: bool) -> list[Primitive]:
     stride, fat = 0.13 * (2 * variant["a"] - 1), 0.94 + 0.12 * variant["b"]
     drop = -0.05 + (0.16 if zebra else 0.2) * variant["c"]
     hair = Paint((0.14, 0.13, 0.13), "plain", "wool") if zebra else HAIR[variant["b"] < 0.6]
-    muzzle = Paint((0.15, 0.14, 0.14)) if zebra else Paint("body", "plain", "body")
-    face = coat if zebra else Paint("body", "plain", "body")
+    muzzle = Paint((0.15, 0.14, 0.14)) if zebra else coat
     poll = np.array([0.66 + 0.3 * drop, 0, 1.36 - drop])
     if zebra:
         poll = poll + (-0.03, 0, -0.06)
@@ -76,13 +76,13 @@ def _equine(variant: Variant, coat: Paint, zebra: bool) -> list[Primitive]:
         ellipsoid((0.28, 0, 0.90), (0.27, 0.21 * fat, 0.27), coat, "torso"),
         ellipsoid((-0.36, 0, 0.93), (0.29, 0.225 * fat, 0.255), coat, "torso"),
         limb((0.31, 0, 0.92), poll + (0.01, 0, -0.05), 0.23, 0.115, coat, "torso", flat=0.68),
-        ellipsoid(poll + (0.05, 0, -0.04), (0.15, 0.098, 0.12), face, "head", pitch=-0.7),
-        limb(poll + (0.05, 0, -0.04), nose, 0.115, 0.072, face, "head", flat=0.8),
+        ellipsoid(poll + (0.05, 0, -0.04), (0.15, 0.098, 0.12), coat, "head", pitch=-0.7),
+        limb(poll + (0.05, 0, -0.04), nose, 0.115, 0.072, coat, "head", flat=0.8),
         ellipsoid(nose + (-0.005, 0, 0.005), (0.085, 0.07, 0.085), muzzle, "head"),
         *_pair(poll + (0.12, 0.082, -0.055), (0.026,) * 3, EYE, "head"),
     ]
     ear = 0.15 if zebra else 0.14
-    parts += _spikes(poll + (0.0, 0.05, 0.04), poll + (0.0, 0.085, 0.04 + ear), 0.05, face)
+    parts += _spikes(poll + (0.0, 0.05, 0.04), poll + (0.0, 0.085, 0.04 + ear), 0.05, coat)
     crest = (poll + withers) / 2
     along = poll - withers
     reach, rise = float(np.linalg.norm(along)) / 2, float(np.arctan2(along[2], along[0]))
@@ -95,7 +95,9 @@ def _equine(variant: Variant, coat: Paint, zebra: bool) -> list[Primitive]:
             limb(root + (-0.095, 0, -0.32), root + (-0.11, 0, -0.56), 0.045, 0.03, hair, "tail"),
         ]
     else:
+        # The object's own texture is on a rug, so that a striped horse is no zebra.
         parts += [
+            ellipsoid((-0.05, 0, 0.90), (0.28, 0.25 * fat, 0.255), RUG, "torso"),
             ellipsoid((poll + nose) / 2 + (0.075, 0, 0.045), (0.17, 0.03, 0.03), PALE, "head", pitch=-0.75),
             ellipsoid(crest + (-0.05, 0.02, 0.03), (reach * 1.15, 0.095, 0.115), hair, "torso", pitch=rise),
             ellipsoid(poll + (0.06, 0, 0.05), (0.09, 0.045, 0.045), hair, "head", pitch=-0.6),
@@ -127,7 +129,7 @@ def _equine(variant: Variant, coat: Paint, zebra: bool) -> list[Primitive]:
 
 def horse(variant: Variant) -> list[Primitive]:
     """A horse: long neck with a mane, long face, tail of hair, long legs on hooves."""
-    return _equine(variant, BODY, zebra=False)
+    return _equine(variant, Paint("body", "plain", "body"), zebra=False)
 
 
 def zebra(variant: Variant) -> list[Primitive]:
