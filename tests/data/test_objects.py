@@ -21,7 +21,7 @@ SIZES = {
     "horse": (2.0, 0.6, 1.75),
     "zebra": (2.0, 0.6, 1.75),
     "cow": (1.9, 0.75, 1.4),
-    "sheepdog": (1.5, 0.8, 1.1),
+    "sheepdog": (1.7, 0.8, 1.1),
     "wolf": (1.7, 0.6, 1.1),
     "sailboat": (2.1, 1.5, 2.5),
     "tank": (2.9, 1.8, 1.2),
@@ -106,7 +106,8 @@ def test_wears_the_colour_and_texture_of_its_description(kind):
     paints = [primitive.paint for primitive in build(kind)]
     assert any(paint.color == "body" for paint in paints)
     if kind in CLASSES:
-        assert any(paint.material == "body" for paint in paints) or kind == "sheepdog"
+        assert any(paint.texture == "body" or paint.texture != "plain" for paint in paints)
+        assert any(paint.material == "body" for paint in paints) == (kind not in {"sheepdog", "tree"})
 
 
 @pytest.mark.parametrize("kind", CLASSES)
