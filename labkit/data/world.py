@@ -178,17 +178,18 @@ def _aim(draw: _Sampler, things: Sequence[Thing]) -> tuple[tuple, float, float, 
     corners = np.concatenate([outline(thing) for thing in things])
     middle = (corners.min(0) + corners.max(0)) / 2
     focal, lift = float(rng.uniform(1.9, 2.7)), float(rng.uniform(0.10, 0.42))
-    share = float(np.exp(rng.uniform(np.log(0.10), np.log(0.36)))) * (1.0 if len(things) == 1 else 1.5)
+    share = float(np.exp(rng.uniform(np.log(0.10), np.log(0.36))))
     distance = 2.6 * focal
     for _ in range(3):
         eye = middle + distance * np.array([-np.cos(lift), 0, np.sin(lift)])
         left, bottom, right, top = _spread(corners, eye, 0.0, -lift, focal)
         width, height = right - left, top - bottom
-        grow = min(np.sqrt(share * 4 / (0.62 * width * height)), 1.78 / max(width, height))
+        fit = 1.78 / max(width, height)
+        grow = min(np.sqrt(share * 4 / (0.62 * width * height)), fit) if len(things) == 1 else 0.97 * fit
         distance = max(distance / grow, 1.9)
     slack_x, slack_y = max(0.93 - width / 2, 0), max(0.90 - height / 2, 0)
-    go_x = slack_x * (2 * rng.beta(0.55, 0.55) - 1) - (left + right) / 2
-    go_y = slack_y * rng.uniform(-1.0, 0.55) - (bottom + top) / 2
+    go_x = slack_x * (2 * rng.beta(0.4, 0.4) - 1) - (left + right) / 2
+    go_y = slack_y * (1.6 * rng.beta(0.5, 0.5) - 1) - (bottom + top) / 2
     yaw, pitch = float(np.arctan(go_x / focal)), float(-lift - np.arctan(go_y / focal))
     return tuple(float(v) for v in eye), yaw, pitch, focal
 
