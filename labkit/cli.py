@@ -1,0 +1,252 @@
+"""The command ``labkit``: open the labs, check, hand in, release, grade, show, examine and fetch.
+
+Everything heavy is imported inside the command that needs it, so that ``labkit --help`` answers at once.
+Exit codes: 0 all is well, 1 the answer is "not yet" (a check fails, something needed is broken), 2 a mistake
+in how the command was called. A mistake gets one sentence; ``LABKIT_TRACEBACK=1`` shows where it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labkit import __version__
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="labkit",
+    help="A course lab kit for interpreting neural networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    """Answer a mistake with its sentence on standard error and exit code 2."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError) as problem:
+        if os.environ.get("LABKIT_TRACEBACK"):
+            raise
+        text = problem.args[0] if isinstance(problem, KeyError) and problem.args else problem
+        typer.echo(f"labkit: {str(text) or type(problem).__name__}", err=True)
+        raise typer.Exit(2) from problem
+    except KeyboardInterrupt:
+        typer.echo("\nlabkit: stopped", err=True)
+        raise typer.Exit(130) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"labkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """A course lab kit for interpreting neural networks."""
+    for stream in (sys.stdout, sys.stderr):  # a Windows console with an old code page still prints ticks
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+@app.command()
+def lab(
+    folder: Annotated[Path, typer.Argument(help="Your working folder.")] = Path("labs"),
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+    port: Annotated[
+        int | None, typer.Option(help="Port to serve on (by default the first free one).")
+    ] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="Tell what would be copied, and stop.")] = False,
+    only_copy: Annotated[bool, typer.Option("--copy", help="Copy the notebooks, and stop.")] = False,
+) -> None:
+    """Copy the labs into a working folder and open JupyterLab there.
+
+    What you have edited is never overwritten: a newer version is laid beside it as NAME.new.ipynb.
+    """
+    with _mistakes():
+        from labkit.workspace import copy_notebooks, open_lab, plan_copies
+
+        plan = plan_copies(folder) if only_list else copy_notebooks(folder)
+        for copy in plan:
+            typer.echo(copy.sentence)
+        if not (only_list or only_copy):
+            open_lab(folder, browser=not no_browser, port=port)
+
+
+@app.command()
+def check(
+    notebook: Annotated[Path, typer.Argument(help="The notebook you work on.")],
+) -> None:
+    """Run the public checks of a notebook in a clean process."""
+    with _mistakes():
+        from labkit.grading.check import check_notebook
+
+        report = check_notebook(_existing(notebook))
+        typer.echo(str(report))
+    raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
+def submit(
+    notebook: Annotated[Path, typer.Argument(help="The notebook to hand in.")],
+    student: Annotated[str | None, typer.Option("--id", help="Your id (asked for once, then kept).")] = None,
+) -> None:
+    """Write the one zip file that you hand in."""
+    with _mistakes():
+        from labkit.grading.submit import submit as write
+
+        typer.echo(str(write(_existing(notebook), student)))
+
+
+@app.command()
+def release(
+    solutions: Annotated[Path, typer.Option(help="Folder of the solution notebooks.")] = Path("solutions"),
+    notebooks: Annotated[Path, typer.Option(help="Folder of the student copies.")] = Path("notebooks"),
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Write what students get into this folder instead: wheel and notebooks."),
+    ] = None,
+) -> None:
+    """Write the student notebooks from the solutions; refuses, naming the cell, if a solution would leak."""
+    with _mistakes():
+        from labkit.grading.release import release as write
+        from labkit.grading.release import release_bundle
+
+        for path in [release_bundle(bundle)] if bundle else write(solutions, notebooks):
+            typer.echo(f"wrote {path}")
+
+
+@app.command()
+def grade(
+    submitted: Annotated[Path, typer.Argument(help="Folder of submissions.")],
+    out: Annotated[Path, typer.Option("--out", help="Where grades and feedback go.")] = Path("grades"),
+    jobs: Annotated[int, typer.Option(min=1, help="Workers at a time.")] = 1,
+    roster: Annotated[Path | None, typer.Option(help="CSV of id, name, e-mail.")] = None,
+    seed_file: Annotated[Path | None, typer.Option(help="File with the secret of the course.")] = None,
+    sandbox: Annotated[str, typer.Option(help="auto, strict or none.")] = "auto",
+) -> None:
+    """Grade a class: one row per student in grades.csv, feedback per student, an item analysis."""
+    with _mistakes():
+        from labkit._checks import check_choice
+        from labkit.grading.grade import grade_class
+
+        check_choice("--sandbox", sandbox, ["auto", "strict", "none"])
+        grade_class(submitted, out, jobs=jobs, roster=roster, seed_file=seed_file, sandbox=sandbox)
+
+
+def _existing(notebook: Path) -> Path:
+    """The notebook, or an error that names those which are there."""
+    from labkit._checks import nearest
+
+    if notebook.is_file():
+        return notebook
+    here = notebook.parent
+    known = sorted(str(here / p.name) for p in here.glob("*.ipynb")) if here.is_dir() else []
+    cure = f" Did you mean {nearest(str(notebook), known, n=1)[0]}?" if known else ""
+    raise FileNotFoundError(f"There is no notebook {notebook}.{cure}")
+
+
+def _demo_occlusion() -> str:
+    """Cover a part of the picture and watch the score of the class; the map follows the sliders."""
+    import torch
+
+    from labkit.data import MiniBroden
+    from labkit.models import load_model
+    from labkit.widgets import OcclusionExplorer
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    world = MiniBroden(6, split="test")
+    images = torch.stack([world[i]["image"] for i in range(6)])
+    return str(OcclusionExplorer(load_model("minivgg"), images).to_html())
+
+
+DEMOS: dict[str, Callable[[], str]] = {"occlusion": _demo_occlusion}
+
+
+@app.command()
+def demo(
+    name: Annotated[str, typer.Argument(help="Which demo (see --list).")] = "occlusion",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page to write, NAME.html by default.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only write the page.")] = False,
+    only_list: Annotated[bool, typer.Option("--list", help="List the demos, and stop.")] = False,
+) -> None:
+    """Write a lecture demo as one page that needs no kernel and no network, and open it."""
+    if only_list:
+        for known, make in DEMOS.items():
+            typer.echo(f"{known:<12} {(make.__doc__ or '').strip()}")
+        return
+    with _mistakes():
+        from labkit._checks import check_choice
+
+        check_choice("NAME", name, DEMOS)
+        page = (out or Path(f"{name}.html")).expanduser().absolute()
+        page.parent.mkdir(parents=True, exist_ok=True)
+        typer.echo("computing ...", err=True)
+        page.write_text(DEMOS[name](), encoding="utf-8")
+        typer.echo(f"wrote {page} ({page.stat().st_size / 2**20:.1f} MB)")
+        if not no_browser:
+            import webbrowser
+
+            if not webbrowser.open(page.as_uri()):
+                typer.echo(f"No browser was found here; open {page.as_uri()} in one.", err=True)
+
+
+MARKS = {"ok": ("\u2713", "green"), "missing": ("\u2717", "yellow"), "broken": ("\u2717", "red")}
+
+
+@app.command()
+def doctor() -> None:
+    """Tell what is installed and at hand, whether widgets and a browser work, and what to do if not."""
+    from labkit.doctor import examine
+
+    broken = 0
+    for finding in examine():
+        mark, colour = MARKS[finding.word]
+        typer.secho(f"{mark} {finding.word:<8}", fg=colour, nl=False)
+        typer.echo(f"{finding.topic:<12} {finding.text}")
+        if not finding.ok:
+            broken += finding.needed
+            typer.echo(f"{'':<23}what to do: {finding.cure}")
+    typer.echo(f"Broken, but needed by the labs: {broken}" if broken else "All that the labs need works.")
+    raise typer.Exit(1 if broken else 0)
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Networks, for example squeezenet1_1.")] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="List what can be fetched, and stop.")] = False,
+) -> None:
+    """Download pretrained weights now, so that a lab needs no network later."""
+    with _mistakes():
+        from labkit.models import list_models, load_model
+
+        if only_list or not names:
+            for name in list_models():
+                typer.echo(name)
+            return
+        for name in names:
+            model = load_model(name)
+            count = sum(p.numel() for p in model.parameters())
+            typer.echo(f"{name}: ready ({count / 1e6:.1f} million parameters)")
+
+
+if __name__ == "__main__":
+    app()
