@@ -44,7 +44,7 @@ def turntable(kind: str, turn: int) -> Scene:
 
 
 def drawn_at_random(kind: str, start: int) -> list[Scene]:
-    """The first eight scenes from ``start`` on whose object is of this kind (a prop takes an object's place)."""
+    """Eight scenes from ``start`` on whose object is of this kind (a prop takes an object's place)."""
     scenes, index = [], start
     while len(scenes) < YAWS:
         scene = sample_scene(index, split="val")
