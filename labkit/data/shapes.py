@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from labkit.data.render import Paint, Primitive
 
-Point = Sequence[float]
+Point = Sequence[float] | ndarray
 
 BODY = Paint("body", "body", "body")
 ACCENT = Paint("accent", "plain", "body")
@@ -50,7 +50,7 @@ def _solid(
     kind: str, center: Point, half: Point, paint: Paint, part: str, yaw: float, pitch: float, roll: float
 ) -> Primitive:
     turned = _rotation(yaw, pitch, roll) * np.asarray(half, float)
-    return Primitive(kind, _matrix(*turned.T, center), part, paint)
+    return Primitive(kind, _matrix(turned[:, 0], turned[:, 1], turned[:, 2], center), part, paint)
 
 
 def ellipsoid(
@@ -97,8 +97,8 @@ def sheared_block(
     >>> sheared_block((0, 0, 0), (1, 0, 0), (0, 1, -1), (0, 0, 0.1), BODY).matrix.shape
     (3, 4)
     """
-    edges = (np.asarray(edge, float) for edge in (along, across, up))
-    return Primitive("box", _matrix(*edges, center), part, paint)
+    x, y, z = (np.asarray(edge, float) for edge in (along, across, up))
+    return Primitive("box", _matrix(x, y, z, center), part, paint)
 
 
 def _across(axis: ndarray) -> tuple[ndarray, ndarray]:
