@@ -16,7 +16,15 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["IsolationError", "enter", "begin_runner", "limit", "give_up_rights", "die_with_parent"]
+__all__ = [
+    "IsolationError",
+    "enter",
+    "begin_runner",
+    "private_folders",
+    "limit",
+    "give_up_rights",
+    "die_with_parent",
+]
 
 NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
@@ -25,6 +33,7 @@ PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "ppc64le": 203, "riscv64": 41, "s390
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives",
           "/etc/localtime", "/sys/devices/system/cpu", "/nix/store")  # fmt: skip
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+SCRATCH = "/scratch"
 NOBODY = 61000  # the first of the user numbers given to workers when the grader runs as root
 
 
@@ -101,9 +110,8 @@ def _new_root(root: str, shown: Iterable[str], hidden: Iterable[str]) -> None:
             _mount("labkit", root + path, "tmpfs", NOSUID | NODEV | RDONLY, "mode=000,size=4k")
         elif os.path.exists(root + path):
             _mount("/dev/null", root + path, "", BIND)
-    for path in ("/tmp", "/proc", "/dev/shm"):
+    for path in ("/tmp", "/proc", "/dev/shm", SCRATCH):
         Path(root + path).mkdir(parents=True, exist_ok=True)
-    os.chmod(root + "/tmp", 0o1777)
     _mount("proc", root + "/proc", "proc", NOSUID | NODEV | NOEXEC)
     os.chdir(root)
     number = PIVOT_ROOT.get(platform.machine())
@@ -112,6 +120,7 @@ def _new_root(root: str, shown: Iterable[str], hidden: Iterable[str]) -> None:
     _call("a root of its own", _libc().syscall(number, b".", b"."))
     _call("leaving the old root", _libc().umount2(b".", 2))
     os.chdir("/")
+    _mount("", "/", "", BIND | REMOUNT | RDONLY | NOSUID | NODEV)
 
 
 def enter(root: str, shown: Iterable[str], hidden: Iterable[str]) -> None:
@@ -139,12 +148,15 @@ def begin_runner() -> None:
     _call("a process space of its own", _libc().unshare(NEWNS | NEWPID))
 
 
-def private_folders() -> None:
-    """In a submission's first process: its own view of processes and an empty temporary folder."""
+def private_folders() -> str:
+    """In a submission's first process: its own view of processes; gives an empty temporary folder of its
+    own."""
     _mount("", "/", "", REC | PRIVATE)
     _mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
-    for path in ("/tmp", "/dev/shm"):
+    # what the interpreter needs may lie beneath /tmp: then /tmp stays as it is, and is read-only
+    for path in (SCRATCH, "/dev/shm", *(() if os.listdir("/tmp") else ("/tmp",))):
         _mount("labkit", path, "tmpfs", NOSUID | NODEV, "mode=1777,size=256m")
+    return SCRATCH
 
 
 def limit(memory: int, cpu_seconds: int, processes: int) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Notebook", "Step", "read_notebook", "stale_state"]
+__all__ = ["Notebook", "Step", "parse_notebook", "read_notebook", "stale_state", "body_of"]
 
 LARGEST = 32 * 1024 * 1024
 MAGIC = re.compile(r"^\s*[%!?]|^\s*[\w.]+\?{1,2}\s*$|^\s*\w+\s*=\s*[%!]")
@@ -129,6 +129,12 @@ def normal_form(function: ast.FunctionDef) -> str:
     return "\n".join(ast.unparse(statement) for statement in body)
 
 
+def body_of(source: str) -> str:
+    """The normal form of the one function in ``source``."""
+    found = next((node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)), None)
+    return normal_form(found) if found else ""
+
+
 def _bound(statement: ast.stmt) -> set[str]:
     """The names that a top-level statement binds or changes (``x.a = 1`` and ``x[0] = 1`` change x)."""
     names: set[str] = set()
@@ -188,19 +194,14 @@ def _code_cells(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield cell
 
 
-def read_notebook(path: str | Path) -> Notebook:
-    """The notebook at ``path``; only its JSON is read.
+def parse_notebook(data: bytes, name: str) -> Notebook:
+    """The notebook in ``data``; only its JSON is read. Raises ValueError, with what is wrong, naming
+    ``name``.
 
-    Cells that have been retyped as text are read as code where they hold a definition. Raises ValueError,
-    with what is wrong, for a file that is not a notebook.
+    A cell that has been retyped as text is read as code where it holds a definition or an import.
     """
-    path = Path(path)
-    if path.stat().st_size > LARGEST:
-        raise ValueError(
-            f"{path.name} is larger than {LARGEST >> 20} MB; clear its outputs and hand it in again."
-        )
     try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"))
+        raw = json.loads(data.decode("utf-8-sig"))
         cells, counts = [], []
         for number, cell in enumerate(_code_cells(raw), start=1):
             source = cell.get("source", cell.get("input", ""))
@@ -212,7 +213,18 @@ def read_notebook(path: str | Path) -> Notebook:
         metadata = raw.get("metadata")
         return Notebook(cells, counts, metadata if isinstance(metadata, dict) else {})
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path.name} is not a notebook that can be read: {error}") from None
+        raise ValueError(f"{name} is not a notebook that can be read: {error}") from None
+
+
+def read_notebook(path: str | Path) -> Notebook:
+    """The notebook at ``path``, see `parse_notebook`. Raises ValueError also for one that is far too
+    large."""
+    path = Path(path)
+    if path.stat().st_size > LARGEST:
+        raise ValueError(
+            f"{path.name} is larger than {LARGEST >> 20} MB; clear its outputs and hand it in again."
+        )
+    return parse_notebook(path.read_bytes(), path.name)
 
 
 def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:

@@ -229,13 +229,13 @@ class Sandbox:
 
         package = Path(labkit.__file__).resolve().parent
         shown = {sys.base_prefix, sys.prefix, str(Path(sys.executable).resolve().parent.parent), str(package)}
-        shown |= {path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")}
+        packages = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
         from labkit.grading.isolate import threads_of
 
         return {
             "isolated": self.isolated,
-            "package_root": str(package.parent),
-            "shown": sorted(path for path in shown if path != "/"),
+            "paths": [*packages, str(package.parent)],
+            "shown": sorted(path for path in shown.union(packages) if path != "/"),
             "hidden": self.hidden,
             "new_root": self.folder,
             "threads": threads_of(os.geteuid()) if os.geteuid() else 0,
@@ -383,7 +383,7 @@ class Sandbox:
 
     def _spawn(self, data: bytes) -> tuple[_Messages, _Tail, Any]:
         """One interpreter per job, for systems without fork."""
-        settings = {"package_root": self._settings()["package_root"]}
+        settings = {"paths": self._settings()["paths"]}
         script = str(Path(__file__).with_name("worker.py"))
         process = subprocess.Popen(
             [sys.executable, "-I", "-B", script, "--once", json.dumps(settings)],

@@ -132,12 +132,11 @@ def _run(job_fd: int, result_fd: int, output_fd: int, settings: dict[str, Any], 
     job = _read_job(job_fd)
     rights = settings["isolated"] or (os.geteuid() == 0 and settings["can_drop"])
     if settings["isolated"]:
-        isolate.private_folders()
-        os.chdir("/tmp")
-    else:
-        os.chdir(job["folder"])
-        if rights:
-            os.chown(".", isolate.NOBODY + slot % 1000, -1)
+        job["folder"] = isolate.private_folders()
+    os.chdir(job["folder"])
+    os.environ.update(dict.fromkeys(("HOME", "TMPDIR", "MPLCONFIGDIR"), job["folder"]))
+    if rights and not settings["isolated"]:
+        os.chown(".", isolate.NOBODY + slot % 1000, -1)
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # if memory runs out on the whole machine, this one goes first
@@ -230,7 +229,8 @@ def serve(control_fd: int, settings: dict[str, Any]) -> None:
     except (isolate.IsolationError, ImportError, OSError) as error:
         control.sendall(json.dumps({"ready": False, "why": str(error)}).encode())
         return
-    open_to_all = all(os.stat(part).st_mode & 1 for part in _folders(torch.__file__))
+    needed = {part for file in (torch.__file__, os.__file__, __file__) for part in _folders(file)}
+    open_to_all = all(os.stat(part).st_mode & 1 for part in needed)
     settings["can_drop"] = settings["isolated"] or open_to_all
     control.sendall(json.dumps({"ready": True, "torch": torch.__version__}).encode())
     control.settimeout(0.5)
@@ -283,8 +283,7 @@ def once() -> None:
 def main() -> None:
     """Read the settings from the command line, as the judge writes them."""
     settings = json.loads(sys.argv[2])
-    if settings["package_root"] not in sys.path:
-        sys.path.append(settings["package_root"])
+    sys.path += [path for path in settings["paths"] if path not in sys.path]
     if sys.argv[1] == "--serve":
         serve(settings["control"], settings)
     else:

@@ -1,0 +1,162 @@
+"""What an instructor sets for a course: points, deadline, dropped exercises, the roster, the secret seed.
+
+The course file is TOML; everything in it is optional::
+
+    name = "Interpreting networks, autumn"
+    notebooks = ["01_warm_up", "21_which_pixels_matter"]   # default: those that were handed in
+    dropped = ["attribution.cam"]                            # not counted, not shown
+    deadline = 2026-11-27T23:59:00
+    late_percent_per_day = 10                                # default 0: lateness is reported, not punished
+
+    [points]
+    "attribution.saliency" = 8
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import os
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+__all__ = ["Course", "Student", "read_course", "read_roster", "read_secret", "seed_for"]
+
+KNOWN = {"name", "notebooks", "dropped", "deadline", "late_percent_per_day", "points"}
+
+
+@dataclass(frozen=True)
+class Course:
+    """The settings of a course; see the module's docstring for the file."""
+
+    name: str = ""
+    notebooks: tuple[str, ...] = ()
+    dropped: frozenset[str] = frozenset()
+    deadline: datetime | None = None
+    late_percent_per_day: float = 0.0
+    points: Mapping[str, float] = field(default_factory=dict)
+
+    def late_days(self, handed_in: float | None) -> int:
+        """Whole days begun after the deadline, 0 if in time or not known (``handed_in`` in seconds)."""
+        if self.deadline is None or handed_in is None:
+            return 0
+        late = handed_in - self.deadline.timestamp()
+        return math.ceil(late / 86400) if late > 0 else 0
+
+    def factor(self, late_days: int) -> float:
+        """What is left of the points after so many days."""
+        return max(0.0, 1 - self.late_percent_per_day / 100 * late_days)
+
+
+@dataclass(frozen=True)
+class Student:
+    """One row of the roster."""
+
+    id: str
+    name: str = ""
+    email: str = ""
+
+
+def read_course(path: str | Path | None) -> Course:
+    """The course file at ``path``, or the defaults for None.
+
+    Raises ValueError naming the entry that is unknown or of the wrong kind.
+    """
+    if path is None:
+        return Course()
+    from labkit._checks import nearest
+
+    try:
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"the course file {path} is not TOML: {error}.") from None
+    for key in raw:
+        if key not in KNOWN:
+            raise ValueError(
+                f"the course file {path} holds an unknown entry {key!r}. "
+                f"Did you mean {nearest(key, KNOWN, n=1)[0]!r}?"
+            )
+    deadline, points = raw.get("deadline"), raw.get("points", {})
+    if deadline is not None and not isinstance(deadline, datetime):
+        raise ValueError(
+            f"deadline in {path} must be a date with a time; got {deadline!r}. "
+            "Write deadline = 2026-11-27T23:59:00, without quotes."
+        )
+    if not isinstance(points, dict) or not all(
+        isinstance(value, (int, float)) and value >= 0 for value in points.values()
+    ):
+        raise ValueError(
+            f'points in {path} must be numbers of at least 0. Write [points] and "id" = 8 below it.'
+        )
+    return Course(
+        str(raw.get("name", "")),
+        tuple(raw.get("notebooks", ())),
+        frozenset(raw.get("dropped", ())),
+        deadline,
+        float(raw.get("late_percent_per_day", 0)),
+        points,
+    )
+
+
+def read_roster(path: str | Path | None) -> list[Student]:
+    """The students of a CSV file with the columns id, name, e-mail (a header is recognised; order kept).
+
+    Raises ValueError for an id that stands there twice.
+    """
+    if path is None:
+        return []
+    text = Path(path).read_text(encoding="utf-8-sig")
+    rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+    order = [0, 1, 2]
+    if rows:
+        head = [cell.strip().lower().replace("-", "").replace("_", "") for cell in rows[0]]
+        names = (("id", "student", "studentid", "sid"), ("name", "fullname"), ("email", "mail"))
+        if any(cell in names[0] for cell in head):
+            order = [next((head.index(n) for n in known if n in head), -1) for known in names]
+            rows = rows[1:]
+    students = []
+    for row in rows:
+        cells = [row[i].strip() if 0 <= i < len(row) else "" for i in order]
+        if cells[0]:
+            students.append(Student(*cells))
+    seen: set[str] = set()
+    for student in students:
+        if student.id in seen:
+            raise ValueError(
+                f"the roster {path} holds the id {student.id!r} twice. Give each student one row."
+            )
+        seen.add(student.id)
+    return students
+
+
+def read_secret(path: str | Path) -> str:
+    """The course's secret; made and kept (readable by its owner only) if there is none yet."""
+    path = Path(path)
+    if path.exists():
+        secret = path.read_text(encoding="utf-8").strip()
+        if len(secret) < 8:
+            raise ValueError(
+                f"the seed file {path} must hold at least 8 characters; got {len(secret)}. "
+                "Delete it to get a new one."
+            )
+        return secret
+    path.parent.mkdir(parents=True, exist_ok=True)
+    secret = secrets.token_hex(32)
+    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        file.write(secret + "\n")
+    return secret
+
+
+def seed_for(secret: str, student: str, exercise: str) -> int:
+    """The seed of a student's hidden cases: sha256(secret, student, exercise), 31 bits of it.
+
+    >>> seed_for("course", "ada", "attribution.saliency") == seed_for("course", "bob", "attribution.saliency")
+    False
+    """
+    digest = hashlib.sha256("\0".join((secret, student, exercise)).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1

@@ -1,0 +1,284 @@
+"""``labkit grade``: a class in one command, interrupted and resumed as it may be.
+
+Each student's result is written whole, by itself, as soon as it is there (a temporary file, then a rename);
+the tables are made from these files at the end. A result is kept as long as the submission, the exercises,
+the course's settings and the kit are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import labkit
+from labkit.grading import course as courses
+from labkit.grading.build import encode
+from labkit.grading.exercise import Exercise
+from labkit.grading.judge import ExerciseResult, Judge
+from labkit.grading.notebook import Notebook, body_of
+from labkit.grading.sandbox import Sandbox, Work
+from labkit.grading.submissions import Submission, find_submissions, notebook_name
+
+__all__ = ["grade_class", "ClassReport", "STATUSES"]
+
+STATUSES = ("graded", "partial", "missing", "unreadable", "timeout", "crashed")
+
+
+@dataclass
+class ClassReport:
+    """What `grade_class` did: a row per student (dicts, as in ``results/*.json``), and the folder it
+    wrote."""
+
+    out: Path
+    rows: list[dict[str, Any]]
+    exercises: list[Exercise]
+    sandbox: str
+    course: courses.Course
+    resumed: int = 0
+
+    def row(self, student: str) -> dict[str, Any]:
+        """The row of one student. Raises KeyError for one who is not there."""
+        for row in self.rows:
+            if row["student"] == student:
+                return row
+        raise KeyError(f"no row for the student {student!r}")
+
+
+def grade_class(
+    submitted: str | Path,
+    out: str | Path,
+    *,
+    jobs: int = 1,
+    roster: str | Path | None = None,
+    seed_file: str | Path | None = None,
+    sandbox: str = "auto",
+    course: str | Path | None = None,
+    resume: bool = True,
+    exercises: Mapping[str, Sequence[Exercise]] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> ClassReport:
+    """Grade every submission in a folder and write the tables, the feedback and the item analysis.
+
+    Parameters
+    ----------
+    submitted : a folder per student, nbgrader's tree, or a flat download (see `find_submissions`).
+    out : where the results go; made if it is not there. ``out/index.html`` is the page to open.
+    jobs : how many submissions at a time (threads that feed one fork server).
+    roster : CSV of id, name, e-mail; every row ends with a status. Without it the students are those found.
+    seed_file : holds the course's secret; made if it is not there (default ``out/seed``). Keep it to
+    yourself.
+    sandbox : ``"auto"``, ``"strict"`` or ``"none"``, see `Sandbox`.
+    course : a TOML file with points, deadline and dropped exercises, see `labkit.grading.course`.
+    resume : keep the results of an earlier run that are still good.
+    exercises : notebooks' names with their exercises; default: the kit's.
+    progress : called with a line after each student.
+
+    Raises FileNotFoundError without a folder of submissions, ValueError for settings that make no sense or if
+    no exercise can be told from what was handed in, SandboxError where strict walls are not possible.
+    """
+    from labkit._checks import check_positive
+    from labkit.grading.report import write_reports
+
+    check_positive("jobs", jobs)
+    settings, people = courses.read_course(course), courses.read_roster(roster)
+    out = Path(out)
+    (out / "results").mkdir(parents=True, exist_ok=True)
+    secret = courses.read_secret(seed_file or out / "seed")
+    known = dict(exercises) if exercises is not None else _kits()
+    submissions = find_submissions(submitted, people, known)
+    asked = _asked(submissions, known, settings)
+    hidden = [submitted, out, *(path for path in (roster, seed_file, course) if path is not None)]
+    report = ClassReport(out, [], asked, "", settings)
+    # what the exercises are is part of a result's identity, so that a mended exercise is graded again
+    identity = f"{labkit.__version__} {secret} {settings!r} {_fingerprint(asked)}"
+    with Sandbox(sandbox, hidden=hidden) as box:
+        report.sandbox = box.report
+
+        def one(submission: Submission) -> dict[str, Any]:
+            path = out / "results" / f"{safe_name(submission.student.id)}.json"
+            stamp = hashlib.sha256(b"\0".join([identity.encode(), *submission.raw])).hexdigest()
+            kept = _kept(path, stamp) if resume else None
+            if kept is None:
+                row = _grade_one(submission, asked, settings, secret, box)
+                row["stamp"] = stamp
+                write_whole(path, json.dumps(row, indent=1))
+            else:
+                row = kept
+                report.resumed += 1
+            if progress:
+                progress(f"{row['student']}: {row['status']}, {row['total']:g} of {row['out_of']:g}")
+            return row
+
+        with ThreadPoolExecutor(jobs) as pool:
+            report.rows = list(pool.map(one, submissions))
+    write_reports(report)
+    return report
+
+
+def _kits() -> dict[str, Sequence[Exercise]]:
+    from labkit.exercises import notebooks
+
+    return dict(notebooks())
+
+
+def _asked(
+    submissions: Sequence[Submission], known: Mapping[str, Sequence[Exercise]], settings: courses.Course
+) -> list[Exercise]:
+    """The exercises to grade: the course's notebooks, else those handed in, else by the functions defined."""
+    if settings.notebooks:
+        names = set()
+        for wanted in settings.notebooks:
+            name = notebook_name(wanted, known)
+            if name is None:
+                raise ValueError(
+                    f"the course file asks for the notebook {wanted!r}, which has no exercises. "
+                    f"There are {', '.join(known)}."
+                )
+            names.add(name)
+    else:
+        books = [item for submission in submissions for item in submission.notebooks]
+        names = {name for file, _ in books if (name := notebook_name(file, known))}
+        for _, book in books if not names else ():
+            names |= {name for name, asked in known.items() if any(book.defines(e.name) for e in asked)}
+    asked = [e for name in known if name in names for e in known[name] if e.id not in settings.dropped]
+    if not asked:
+        raise ValueError(
+            "no exercise can be told from the names of the notebooks or the functions in them. "
+            f"Name the notebooks in the course file: notebooks = {sorted(known)}."
+        )
+    return asked
+
+
+def _fingerprint(asked: Sequence[Exercise]) -> str:
+    digest = hashlib.sha256()
+    for exercise in asked:
+        digest.update(f"{exercise.id} {exercise.points} {exercise.seconds}".encode())
+        for _, case in exercise.cases(0):
+            digest.update(repr((case.name, case.points, case.probe)).encode())
+            digest.update(encode((case.args, dict(case.kwargs))))
+    return digest.hexdigest()
+
+
+def _kept(path: Path, stamp: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return row if isinstance(row, dict) and row.get("stamp") == stamp else None
+
+
+def _grade_one(
+    submission: Submission,
+    asked: Sequence[Exercise],
+    settings: courses.Course,
+    secret: str,
+    box: Sandbox,
+) -> dict[str, Any]:
+    """One student's row; whatever goes wrong becomes a status, never an exception."""
+    results, problems, printed = [], list(submission.problems), 0
+    kinds: set[str] = set()
+    for exercise in asked:
+        judge = Judge(exercise, courses.seed_for(secret, submission.student.id, exercise.id))
+        holder = submission.holder(exercise.name)
+        if holder is None:
+            result = _unanswered(exercise, judge, submission)
+        else:
+            file, book = holder
+            work = Work(
+                exercise.name,
+                book.slice(exercise.name),
+                [case for _, case in judge.cases],
+                _blocks(asked),
+                exercise.seconds,
+                files=submission.files,
+            )
+            done = box.run(work)
+            result = judge.result(done.outcomes)
+            result.notes += [*done.notes, *_notes(exercise, book, result)]
+            printed += len(done.output)
+            kinds |= {outcome.kind for outcome in done.outcomes}
+        worth = float(settings.points.get(exercise.id, exercise.points))
+        result.points = round(result.points / result.out_of * worth, 2) if result.out_of else 0.0
+        result.out_of = worth
+        results.append(result)
+    late = settings.late_days(submission.handed_in)
+    total = round(sum(result.points for result in results) * settings.factor(late), 2)
+    return {
+        "student": submission.student.id,
+        "name": submission.student.name,
+        "email": submission.student.email,
+        "status": _status(submission, results, kinds),
+        "total": total,
+        "out_of": round(sum(result.out_of for result in results), 2),
+        "late_days": late,
+        "problems": problems,
+        "files": [name for name, _ in submission.notebooks],
+        "exercises": [{**asdict(result), "word": result.word} for result in results],
+    }
+
+
+def _blocks(asked: Sequence[Exercise]) -> list[str]:
+    return sorted({name for exercise in asked for name in exercise.blocks})
+
+
+def _unanswered(exercise: Exercise, judge: Judge, submission: Submission) -> ExerciseResult:
+    from labkit.grading.build import Outcome
+
+    why = [book.why_missing(exercise.name) for _, book in submission.notebooks]
+    said = next((words for words in why if "cannot be read" in words), why[0] if why else "nothing handed in")
+    return judge.result([Outcome("missing", message=said)] * len(judge.cases))
+
+
+def _notes(exercise: Exercise, book: Notebook, result: ExerciseResult) -> list[str]:
+    notes = []
+    body = book.body(exercise.name)
+    try:
+        own = body_of(textwrap.dedent(inspect.getsource(exercise.reference)))
+    except (OSError, TypeError, SyntaxError):
+        own = ""
+    if body and body == own and body.count("\n") >= 2:
+        notes.append("the function's source equals labkit's own, line by line")
+    foreign = book.imports(exercise.name) - set(exercise.imports) - {"labkit", "torch", "numpy", "math"}
+    if foreign:
+        notes.append(f"the function uses {', '.join(sorted(foreign))}, which the exercise does not ask for")
+    return notes
+
+
+def _status(submission: Submission, results: Sequence[ExerciseResult], kinds: set[str]) -> str:
+    if submission.empty:
+        return "missing"
+    if not submission.notebooks:
+        return "unreadable"
+    for kind in ("timeout", "crashed"):
+        if kind in kinds:
+            return kind
+    unanswered = any(result.word == "missing" for result in results)
+    return "partial" if unanswered or submission.problems else "graded"
+
+
+def safe_name(student: str) -> str:
+    """A file name for a student's id; different ids never share one.
+
+    >>> safe_name("ada"), safe_name("../ada")[:4]
+    ('ada', '.._a')
+    """
+    safe = re.sub(r"[^\w.@+-]", "_", student)
+    if safe == student and not safe.startswith(".") and len(safe) < 100 and safe == safe.lower():
+        return safe
+    return f"{safe[:80]}-{hashlib.sha256(student.encode()).hexdigest()[:8]}"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
