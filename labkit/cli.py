@@ -84,7 +84,8 @@ def lab(
 
         plan = plan_copies(folder) if only_list else copy_notebooks(folder)
         for copy in plan:
-            typer.echo(copy.sentence)
+            missing = only_list and copy.action == "new"
+            typer.echo(f"{copy.name}: not there yet" if missing else copy.sentence)
         if not (only_list or only_copy):
             open_lab(folder, browser=not no_browser, port=port)
 

@@ -112,7 +112,7 @@ def probe(code: str, seconds: float = 120) -> tuple[dict[str, object], str]:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return {}, f"no answer within {seconds:.0f} s"
+        return {}, f"no answer within {seconds:g} s"
     lines = done.stdout.strip().splitlines()
     if done.returncode == 0 and lines:
         return dict(json.loads(lines[-1])), ""

@@ -1,0 +1,181 @@
+"""House rules that no other test would notice: arrows, lengths, no torch on import, no paths of a machine."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = ROOT / "labkit"
+
+METHODS = ("visualization", "attribution", "concepts", "adversarial", "style", "generative")
+LAYERS: list[tuple[str, ...]] = [
+    ("__init__", "_checks"),
+    ("data",),
+    ("models",),
+    ("optimize",),
+    METHODS,
+    ("evaluation",),
+    ("plots",),
+    ("widgets",),
+    ("grading", "exercises"),
+    ("lab", "workspace", "doctor", "cli"),
+]
+LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
+TOGETHER = [{"grading", "exercises"}, {"lab", "workspace", "doctor", "cli"}, {"__init__", "_checks"}]
+
+
+def unit_of(parts: tuple[str, ...]) -> str:
+    """The part of the house that a dotted name of labkit belongs to."""
+    return parts[1] if len(parts) > 1 and parts[1] in LEVEL else "__init__"
+
+
+def imports(source: str, package: str) -> Iterator[str]:
+    """Every dotted labkit name that a file imports, lazily and by `import_module` included."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "labkit")
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, *([base] if base else [])])
+            if base.split(".")[0] == "labkit":
+                yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in (
+            "import_module",
+            "__import__",
+        ):
+            first = node.args[0] if node.args else None
+            if isinstance(first, ast.Constant) and str(first.value).split(".")[0] == "labkit":
+                yield str(first.value)
+
+
+def wrong_arrows(source: str, dotted: str) -> list[str]:
+    """The imports of a file that go up, or sideways between packages that must not know each other."""
+    here = unit_of(tuple(dotted.split(".")))
+    package = dotted if dotted.endswith("__init__") else dotted.rpartition(".")[0]
+    package = package.removesuffix(".__init__")
+    found = []
+    for name in imports(source, package):
+        there = unit_of(tuple(name.split(".")))
+        beside = any({here, there} <= group for group in TOGETHER)
+        if here != there and not beside and LEVEL[there] >= LEVEL[here]:
+            found.append(f"{dotted} imports {name}")
+    return found
+
+
+def library() -> list[Path]:
+    return sorted(p for p in LIBRARY.rglob("*.py") if "__pycache__" not in p.parts)
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def committed() -> list[Path]:
+    """What git tracks; without git, everything that is not built."""
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode == 0 and done.stdout:
+        return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+    skipped = {".venv", ".git", "build", "dist", "__pycache__", "labs"}
+    return [p for p in ROOT.rglob("*") if p.is_file() and not skipped & set(p.relative_to(ROOT).parts)]
+
+
+def test_every_part_of_the_library_has_a_place_in_the_order() -> None:
+    parts = {path.relative_to(LIBRARY).parts[0].removesuffix(".py") for path in library()}
+    assert parts <= set(LEVEL), f"give these a layer in LAYERS: {sorted(parts - set(LEVEL))}"
+
+
+def test_arrows_run_one_way() -> None:
+    wrong = [arrow for path in library() for arrow in wrong_arrows(path.read_text("utf-8"), dotted(path))]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("where", "source"),
+    [
+        ("labkit.data.render", "from labkit.models import load_model"),
+        ("labkit.attribution.cam", "import labkit.concepts.tcav"),
+        ("labkit.attribution.cam", "from ..concepts import tcav"),
+        ("labkit.plots", "def f():\n    from labkit.widgets import base"),
+        ("labkit.models.zoo", "import importlib\nimportlib.import_module('labkit.grading.check')"),
+        ("labkit.widgets.__init__", "from ..grading import check"),
+    ],
+)
+def test_a_wrong_arrow_is_seen(where: str, source: str) -> None:
+    assert wrong_arrows(source, where)
+
+
+@pytest.mark.parametrize(
+    ("where", "source"),
+    [
+        ("labkit.models.zoo", "from labkit.data import downloads"),
+        ("labkit.attribution.cam", "from .gradient import saliency"),
+        ("labkit.attribution.__init__", "from .gradient import saliency"),
+        ("labkit.grading.build", "from labkit.exercises import find"),
+        ("labkit.cli", "from labkit import __version__"),
+        ("labkit.data.photos", "import numpy"),
+    ],
+)
+def test_a_right_arrow_passes(where: str, source: str) -> None:
+    assert not wrong_arrows(source, where)
+
+
+def test_files_are_neither_scraps_nor_heaps() -> None:
+    lengths = {
+        dotted(path): len(path.read_text("utf-8").splitlines())
+        for path in library()
+        if path.name != "__init__.py"
+    }
+    wrong = {name: length for name, length in lengths.items() if not 75 <= length <= 300}
+    assert not wrong, f"75 to 300 lines a file: {wrong}"
+
+
+@pytest.mark.parametrize("statement", ["import labkit", "import labkit.cli", "import labkit.grading"])
+def test_importing_is_cheap(statement: str) -> None:
+    code = f"{statement}\nimport sys\nprint(*({{'torch', 'numpy', 'matplotlib', 'PIL'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_the_library_never_uses_pyplot() -> None:
+    pattern = re.compile(r"matplotlib\.pyplot|from matplotlib import .*pyplot|\bpylab\b")
+    users = [dotted(path) for path in library() if pattern.search(path.read_text("utf-8"))]
+    assert not users, f"pyplot is not safe in threads; use matplotlib.figure.Figure: {users}"
+
+
+def test_nothing_committed_names_a_path_of_a_machine() -> None:
+    places = ("home", "Users", "root", "work", "mnt", "tmp/venv")
+    pattern = re.compile(
+        r"(?<![\w.~/-])/(?:" + "|".join(places) + r")/\w" + "|" + "[A-Z]:" + r"\\+" + "Users", re.ASCII
+    )
+    found = []
+    for path in committed():
+        data = path.read_bytes()
+        if b"\0" in data[:4096]:
+            continue
+        for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+            if match := pattern.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {match.group()}")
+    assert not found, "\n".join(found)
+
+
+def test_the_top_level_stays_small() -> None:
+    allowed = {"pyproject.toml", "README.md", "LICENSE", ".gitignore", ".ci"}
+    allowed |= {"labkit", "notebooks", "solutions", "tests", "data_scripts"}
+    top = {path.relative_to(ROOT).parts[0] for path in committed()}
+    assert top <= allowed, f"not expected at the top: {sorted(top - allowed)}"
+
+
+def test_the_readme_names_only_files_that_exist() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    links = re.findall(r"\]\(([^)#:\s]+)\)", text) + re.findall(r'src="([^":]+)"', text)
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert not missing, missing
