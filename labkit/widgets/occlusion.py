@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +144,11 @@ class OcclusionExplorer(Explorer):
         An exported page answers what was computed. For a function of your own: all patch sizes at the stride.
         """
         self.wait_idle()
+        step = self.stride if self.own_method else min(self.strides)
         for picture in [self.picture] if pictures is None else pictures:
             for fill in [self.fill] if fills is None else fills:
                 for window in self.windows:
-                    self._compute(picture, window, self._finest(window), fill, lambda: False)
+                    self._compute(picture, window, min(step, window), fill, lambda: False)
 
     # -- pictures
     def _read(self, images: Any) -> torch.Tensor:
@@ -259,26 +260,29 @@ class OcclusionExplorer(Explorer):
             and self._passes(w, s) * self._seconds <= _COARSE
         ]  # fmt: skip
         w, s = min(choices, default=(max(self.windows), max(self.windows)))
-        self._compute(picture, w, min(s, w), fill, stale)
+        with suppress(Exception):  # the setting itself comes next and shows its own error
+            self._compute(picture, w, min(s, w), fill, stale)
 
     def _ladder(self, picture: int, window: int, fill: Any, stale: Callable[[], bool]) -> None:
         """The answers the hand may ask for next, where they can be had in time: nearest patch sizes first."""
         sizes = sorted(self.windows, key=lambda w: abs(w - window))
         fills = sorted(FILLS, key=lambda f: f != fill)
-        one = sum(self._passes(w, self._finest(w)) for w in sizes) * self._seconds
-        if one > _LADDER:
+
+        def cost(step: int) -> float:
+            return sum(self._passes(w, min(step, w)) for w in sizes) * self._seconds
+
+        steps = [self.stride] if self.own_method else self.strides
+        step = next((s for s in steps if cost(s) <= _LADDER), None)
+        if step is None:
             return
-        jobs = [(w, f) for f in (fills if one * len(fills) <= _LADDER else fills[:1]) for w in sizes]
+        jobs = [(w, f) for f in (fills if cost(step) * len(fills) <= _LADDER else fills[:1]) for w in sizes]
         for done, (w, f) in enumerate(jobs):
-            self._compute(picture, w, self._finest(w), f, stale)
+            self._compute(picture, w, min(step, w), f, stale)
             self._tell(progress=(done + 1) / len(jobs))
         for other in range(len(self._images)):
             if stale():
                 raise Stopped
             self._photo(other)
-
-    def _finest(self, window: int) -> int:
-        return min(self.stride, window) if self.own_method else min(self.strides)
 
     def _passes(self, window: int, stride: int) -> int:
         return int(np.prod([-(-(side - window) // stride) + 1 for side in self.size]))
@@ -292,7 +296,7 @@ class OcclusionExplorer(Explorer):
         if self.own_method:
             key = ("map", picture, window, stride, fill, target)
             return key if key in self._answers else None
-        for step in (s for s in self.strides if stride % s == 0):
+        for step in (s for s in {stride, *self.strides} if stride % s == 0):
             key = ("drops", picture, window, step, fill)
             if key in self._answers and target in self._answers[key]["columns"]:
                 return key

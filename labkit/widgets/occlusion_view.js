@@ -105,7 +105,7 @@ const buildOcclusion = (view) => {
   ui.question = h("div", { class: "lk-question" });
   ui.error = h("pre", { class: "lk-error", role: "alert" });
   ui.root = h("div", { class: "lk lk-occlusion", "data-lm-suppress-shortcuts": "true" },
-    h("header", { class: "lk-head" }, ui.question, ui.chip, ui.cancel),
+    h("header", { class: "lk-head" }, ui.question, ui.chip, live ? ui.cancel : ""),
     h("div", { class: "lk-stagerow" }, left, right, scores, ui.error), controls,
     h("footer", { class: "lk-pictures" }, ui.strip, live ? own : ""));
   ui.root.addEventListener("keydown", guarded(el, (event) => occlusionKeys(view, event, stage)));
