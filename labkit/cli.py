@@ -137,18 +137,43 @@ def release(
 def grade(
     submitted: Annotated[Path, typer.Argument(help="Folder of submissions.")],
     out: Annotated[Path, typer.Option("--out", help="Where grades and feedback go.")] = Path("grades"),
-    jobs: Annotated[int, typer.Option(min=1, help="Workers at a time.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Submissions at a time (default: cores, 4 at most).")
+    ] = None,
     roster: Annotated[Path | None, typer.Option(help="CSV of id, name, e-mail.")] = None,
-    seed_file: Annotated[Path | None, typer.Option(help="File with the secret of the course.")] = None,
+    seed_file: Annotated[
+        Path | None, typer.Option(help="The secret of the course (default: OUT/seed).")
+    ] = None,
     sandbox: Annotated[str, typer.Option(help="auto, strict or none.")] = "auto",
+    course: Annotated[
+        Path | None, typer.Option(help="TOML file: points, deadline, dropped exercises.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Grade anew what is graded already.")] = False,
 ) -> None:
     """Grade a class: one row per student in grades.csv, feedback per student, an item analysis."""
     with _mistakes():
+        from collections import Counter
+
         from labkit._checks import check_choice
         from labkit.grading.grade import grade_class
 
         check_choice("--sandbox", sandbox, ["auto", "strict", "none"])
-        grade_class(submitted, out, jobs=jobs, roster=roster, seed_file=seed_file, sandbox=sandbox)
+        report = grade_class(
+            submitted,
+            out,
+            jobs=jobs or min(4, os.cpu_count() or 1),
+            roster=roster,
+            seed_file=seed_file,
+            sandbox=sandbox,
+            course=course,
+            resume=not again,
+            progress=typer.echo,
+        )
+        kept = f" ({report.resumed} kept from before)" if report.resumed else ""
+        counts = Counter(row["status"] for row in report.rows)
+        typer.echo(f"{len(report.rows)} students{kept}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
+        typer.echo(f"Sandbox: {report.sandbox}")
+        typer.echo(f"Open {report.out / 'index.html'}; the marks are in {report.out / 'grades.csv'}")
 
 
 def _existing(notebook: Path) -> Path:
