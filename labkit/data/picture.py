@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from labkit.data import surfaces
 from labkit.data.objects import CLASSES, CLUTTER, PARTS
-from labkit.data.render import Camera, Hits, Solid, cast, look, place, shade_fraction, sun_camera, surface
+from labkit.data.render import Camera, Solid, cast, look, place, shade_fraction, sun_camera, surface
 from labkit.data.world import MATERIALS, SIZE, Scene, Thing, figure, frame, scale
 
 SUPERSAMPLING = 2
@@ -51,7 +51,7 @@ def camera(scene: Scene, size: int = SIZE * SUPERSAMPLING) -> Camera:
     return look(scene.eye, scene.yaw, scene.pitch, scene.focal, size)
 
 
-def _resolve(role: object, thing: Thing) -> Float[ndarray, "3"]:
+def _resolve(role: object, thing: Thing) -> Float[ndarray, " 3"]:
     colour = (
         {"body": thing.body, "accent": thing.accent, "second": thing.second}[role]
         if isinstance(role, str)
@@ -81,7 +81,7 @@ def _tone(light: Float[ndarray, "... 3"]) -> Float[ndarray, "... 3"]:
     return np.clip(x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14), 0, 1) ** (1 / 2.2)
 
 
-# How much paint, metal, wood, wool and glass mirror straight on and at the rim; sharpness and strength of glints.
+# How much paint, metal, wood, wool, glass mirror straight on and at the rim; sharpness, strength of glints.
 _GLOSS = np.array([0.05, 0.34, 0.03, 0.0, 0.12], np.float32)
 _RIM = np.array([0.14, 0.35, 0.1, 0.05, 0.75], np.float32)
 _POWER = np.array([40.0, 90.0, 24.0, 8.0, 160.0], np.float32)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 KINDS = ("sphere", "box", "cylinder", "frustum", "wedge")
@@ -72,15 +72,15 @@ class Camera:
     With ``parallel`` the rays run along ``forward`` and the plane spans [-1, 1] / ``focal``: the sun's view.
     """
 
-    eye: Float[ndarray, "3"]
-    forward: Float[ndarray, "3"]
-    right: Float[ndarray, "3"]
-    up: Float[ndarray, "3"]
+    eye: Float[ndarray, " 3"]
+    forward: Float[ndarray, " 3"]
+    right: Float[ndarray, " 3"]
+    up: Float[ndarray, " 3"]
     focal: float
     size: int
     parallel: bool = False
 
-    def grid(self) -> Float[ndarray, "S"]:
+    def grid(self) -> Float[ndarray, " S"]:
         """Positions of the pixel centres on the picture plane, -1 (left, top) to 1."""
         return ((np.arange(self.size) + 0.5) * (2 / self.size) - 1).astype(np.float32)
 
@@ -113,7 +113,7 @@ def look(eye: Sequence[float], yaw: float, pitch: float, focal: float, size: int
     )
 
 
-def sun_camera(sun: Float[ndarray, "3"], center: Sequence[float], radius: float, size: int) -> Camera:
+def sun_camera(sun: Float[ndarray, " 3"], center: Sequence[float], radius: float, size: int) -> Camera:
     """The sun's parallel view of the world around ``center``."""
     right = np.cross(-sun, (0.0, 0.0, 1.0))
     right = right / np.linalg.norm(right)
@@ -122,7 +122,7 @@ def sun_camera(sun: Float[ndarray, "3"], center: Sequence[float], radius: float,
 
 
 def _interval(kind: str, o: list, d: list, taper: float) -> tuple[ndarray, ndarray]:
-    """Entry and exit of rays through a unit solid; entry > exit where the ray misses. All solids are convex."""
+    """Entry and exit of rays through a unit solid; entry > exit where the ray misses (all are convex)."""
     if kind == "sphere":
         a = d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
         b = o[0] * d[0] + o[1] * d[1] + o[2] * d[2]
@@ -259,7 +259,7 @@ def shade_fraction(camera: Camera, depth: Float[ndarray, "S S"], points: Float[n
     col, row = (x + 1) * (camera.size / 2) - 0.5, (1 - y) * (camera.size / 2) - 0.5
     c, r = np.floor(col).astype(int), np.floor(row).astype(int)
     fx, fy = (col - c).astype(np.float32), (row - r).astype(np.float32)
-    inside: Bool[ndarray, P] = (c >= 0) & (r >= 0) & (c < camera.size - 1) & (r < camera.size - 1)
+    inside = (c >= 0) & (r >= 0) & (c < camera.size - 1) & (r < camera.size - 1)
     c, r = np.where(inside, c, 0), np.where(inside, r, 0)
     limit = z - 0.035
     lit = [(depth[r + j, c + i] > limit).astype(np.float32) for j in (0, 1) for i in (0, 1)]

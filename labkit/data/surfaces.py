@@ -1,7 +1,7 @@
 """What covers things: tileable noise, the six textures of objects, the six grounds, and the sky.
 
-Everything works on arrays of points and returns linear RGB; patterns fade with the size of a pixel's footprint,
-so that nothing shimmers near the horizon.
+Everything works on arrays of points and returns linear RGB; patterns fade with the size of a pixel's
+footprint, so that nothing shimmers near the horizon.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _band(x: ndarray, edge: ndarray | float) -> ndarray:
 
 
 def pattern(
-    name: str, p: Float[ndarray, "P 3"], n: Float[ndarray, "P 3"], pixel: Float[ndarray, "P"]
+    name: str, p: Float[ndarray, "P 3"], n: Float[ndarray, "P 3"], pixel: Float[ndarray, " P"]
 ) -> ndarray:
     """Share (0 to 1) of the second colour at object points ``p`` (in units of the object's radius) with
     object normals ``n``; ``pixel`` is the width of a pixel there."""
@@ -84,7 +84,7 @@ def pattern(
 
 
 def ground(
-    name: str, u: Float[ndarray, "P"], v: Float[ndarray, "P"], pixel: Float[ndarray, "P"], seed: int
+    name: str, u: Float[ndarray, " P"], v: Float[ndarray, " P"], pixel: Float[ndarray, " P"], seed: int
 ) -> Float[ndarray, "P 3"]:
     """Albedo of the ground at points (in units of the main object's radius), ``pixel`` wide on the ground."""
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -133,7 +133,7 @@ def ground(
     return (road * (1 - walk) + pavement * walk) * (1 - 0.35 * kerb)
 
 
-def sky_gradient(height: Float[ndarray, "P"], weather: str, warmth: float) -> Float[ndarray, "P 3"]:
+def sky_gradient(height: Float[ndarray, " P"], weather: str, warmth: float) -> Float[ndarray, "P 3"]:
     """The light of the empty sky towards directions with z component ``height``."""
     h = np.clip(height, 0, 1)[:, None]
     if weather == "sunny":

@@ -291,8 +291,8 @@ def replace(
 ) -> Scene:
     """The same scene with one thing changed; drawn again, every untouched pixel is identical.
 
-    ``color``, ``texture`` and ``material`` repaint the object with id ``thing``; ``without`` removes an object
-    by its id, or a decal by its name ("tag"); ``decal`` pastes an RGB or RGBA array in [0, 1] with its upper
+    ``color``, ``texture`` and ``material`` repaint the object with id ``thing``; ``without`` removes an
+    object by its id, or a decal by its name ("tag"); ``decal`` pastes an RGB or RGBA array in [0, 1] with its upper
     left corner at ``at`` = (x, y) pixels. Raises ValueError for a name or id the scene does not have.
     """
     changes: dict[str, object] = {}
