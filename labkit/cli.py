@@ -36,7 +36,7 @@ def _mistakes() -> Iterator[None]:
     """Answer a mistake with its sentence on standard error and exit code 2."""
     try:
         yield
-    except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError) as problem:
+    except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError, EOFError) as problem:
         if os.environ.get("LABKIT_TRACEBACK"):
             raise
         text = problem.args[0] if isinstance(problem, KeyError) and problem.args else problem
@@ -120,17 +120,20 @@ def release(
     solutions: Annotated[Path, typer.Option(help="Folder of the solution notebooks.")] = Path("solutions"),
     notebooks: Annotated[Path, typer.Option(help="Folder of the student copies.")] = Path("notebooks"),
     bundle: Annotated[
-        Path | None,
-        typer.Option(help="Write what students get into this folder instead: wheel and notebooks."),
-    ] = None,
+        bool, typer.Option("--bundle", help="Then pack wheel and notebooks for students.")
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", help="Where the bundle goes.")] = Path("dist"),
 ) -> None:
     """Write the student notebooks from the solutions; refuses, naming the cell, if a solution would leak."""
     with _mistakes():
         from labkit.grading.release import release as write
         from labkit.grading.release import release_bundle
 
-        for path in [release_bundle(bundle)] if bundle else write(solutions, notebooks):
+        written = write(solutions, notebooks)
+        for path in [*written, *([release_bundle(out, notebooks=notebooks.absolute())] if bundle else [])]:
             typer.echo(f"wrote {path}")
+        if not written:
+            typer.echo("All student notebooks are up to date.")
 
 
 @app.command()
