@@ -195,14 +195,21 @@ def _demo_occlusion() -> str:
     """Cover a part of the picture and watch the score of the class; the map follows the sliders."""
     import torch
 
-    from labkit.data import MiniBroden
+    from labkit.data import CLASSES, MiniBroden
     from labkit.models import load_model
     from labkit.widgets import OcclusionExplorer
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
-    world = MiniBroden(6, split="test")
-    images = torch.stack([world[i]["image"] for i in range(6)])
-    return str(OcclusionExplorer(load_model("minivgg"), images).to_html())
+    model, world = load_model("minivgg"), MiniBroden(200, split="test")
+    chosen: dict[int, int] = {}  # a scene for each of the first four classes that come
+    for index in range(len(world)):
+        kind = CLASSES.index(world.scene(index).objects[0].kind)
+        if len(chosen) < 4:
+            chosen.setdefault(kind, index)
+    images = torch.stack([world[index]["image"] for index in chosen.values()])
+    names = [f"scene {index}" for index in chosen.values()]
+    explorer = OcclusionExplorer(model, images, labels=list(chosen), names=names)
+    explorer.precompute(pictures=range(len(images)))
+    return explorer.to_html(title="What does the score lose where a patch covers the picture?")
 
 
 DEMOS: dict[str, Callable[[], str]] = {"occlusion": _demo_occlusion}
