@@ -9,15 +9,17 @@ from __future__ import annotations
 import html
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from labkit.grading.block import blocked
 from labkit.grading.build import Outcome, perform, realize
 from labkit.grading.judge import ExerciseResult, Judge
 
-__all__ = ["check", "CheckText"]
+__all__ = ["check", "check_notebook", "CheckText", "NotebookReport"]
 
 TICK, CROSS = "\u2713", "\u2717"
 LATER = "hidden checks run at grading"
@@ -116,6 +118,83 @@ def _show(text: CheckText) -> None:
             display(text)  # type: ignore[no-untyped-call]
             return
     print(text)
+
+
+@dataclass
+class NotebookReport:
+    """What `check_notebook` found: a result per exercise and what a clean run would stumble over."""
+
+    notebook: str
+    results: list[ExerciseResult]
+    stale: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every public case of every exercise passes."""
+        return all(result.passed == len(result.cases) for result in self.results)
+
+    @property
+    def summary(self) -> dict[str, str]:
+        """``{"attribution.saliency": "3/3"}``."""
+        return {result.id: f"{result.passed}/{len(result.cases)}" for result in self.results}
+
+    def __str__(self) -> str:
+        blocks = [f"{result.title} ({result.id})\n{CheckText(result)}" for result in self.results]
+        return "\n\n".join([*blocks, "\n".join(f"Note: {line}" for line in self.stale)]).rstrip()
+
+
+def check_notebook(path: str | Path, exercises: Sequence[Any] | None = None) -> NotebookReport:
+    """Run the public cases of a notebook's exercises in a clean process.
+
+    Parameters
+    ----------
+    path : the notebook. Its name tells which exercises it holds; a renamed one is told by its functions.
+    exercises : the exercises, where they are not the kit's.
+
+    The report's ``str`` is what ``labkit check`` prints; it also points out cells that were run out of order,
+    definitions that stand there twice, and names that only a later cell defines. Raises ValueError for a file
+    that is not a notebook or holds no exercise.
+    """
+    from labkit.grading.notebook import read_notebook, stale_state
+    from labkit.grading.sandbox import Sandbox, Work
+
+    book = read_notebook(path)
+    asked = list(exercises) if exercises is not None else _exercises_of(Path(path).name, book)
+    blocks = sorted({name for exercise in asked for name in exercise.blocks})
+    results = []
+    with Sandbox("none") as box:
+        for exercise in asked:
+            judge = Judge(exercise)
+            if not book.defines(exercise.name):
+                missing = Outcome("missing", message=book.why_missing(exercise.name))
+                results.append(judge.result([missing] * len(judge.cases)))
+                continue
+            cases = [case for _, case in judge.cases]
+            files = {p.name: p.read_text("utf-8", "replace") for p in sorted(Path(path).parent.glob("*.py"))}
+            steps = book.slice(exercise.name)
+            work = Work(exercise.name, steps, cases, blocks, exercise.seconds, files=files)
+            done = box.run(work)
+            result = judge.result(done.outcomes)
+            result.notes += done.notes
+            results.append(result)
+    return NotebookReport(Path(path).name, results, stale_state(book, [e.name for e in asked]))
+
+
+def _exercises_of(filename: str, book: Any) -> list[Any]:
+    from labkit.exercises import notebooks
+    from labkit.grading.submissions import notebook_name
+
+    known = notebooks()
+    name = notebook_name(filename, known)
+    if name is None:
+        counts = {n: sum(book.defines(e.name) for e in exercises) for n, exercises in known.items()}
+        name = max(counts, key=lambda n: counts[n]) if any(counts.values()) else None
+    if name is None:
+        raise ValueError(
+            f"no exercise belongs to {filename}: neither its name nor a function in it is known. "
+            f"The notebooks with exercises are {', '.join(known)}."
+        )
+    return list(known[name])
 
 
 class _Callable(types.ModuleType):

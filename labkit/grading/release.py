@@ -1,0 +1,364 @@
+"""``labkit release``: the students' notebooks, generated from the solutions.
+
+Between ``### BEGIN SOLUTION`` and ``### END SOLUTION`` stands what students write; it becomes ``# YOUR CODE
+HERE`` and ``raise NotImplementedError()``. Cells that would fail for that reason, here or further down, get
+the tag ``raises-exception``, so that an unsolved notebook still runs to its end. Cells carry nbgrader's
+metadata (schema 3), completed in the sources where it is missing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import labkit
+from labkit.grading.exercise import Exercise
+from labkit.grading.notebook import _bound, _used
+
+__all__ = ["ReleaseError", "release", "release_bundle", "student_copy", "is_edited"]
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+TAG = "raises-exception"
+CHECK = re.compile(r"""^\s*(?:\w+\s*=\s*)?check\(\s*["']([\w.]+)["']\s*,\s*(\w+)""", re.MULTILINE)
+
+
+class ReleaseError(ValueError):
+    """A solution notebook that must not be released; the message names the cell and the reason."""
+
+
+def _text(cell: dict[str, Any]) -> str:
+    source = cell.get("source", "")
+    return "".join(source) if isinstance(source, list) else source
+
+
+def _where(name: str, number: int, cell: dict[str, Any]) -> str:
+    return f"{name}, cell {number} (id {cell.get('id', 'none')})"
+
+
+def _strip(text: str, where: str, markdown: bool) -> str:
+    """The text with each solution region replaced by its stub."""
+    lines, inside = [], False
+    for line in text.split("\n"):
+        mark = line.strip().removeprefix("<!--").removesuffix("-->").strip()
+        if mark == BEGIN:
+            if inside:
+                raise ReleaseError(f"{where}: {BEGIN} stands within a solution. Close the one before.")
+            inside, indent = True, line[: len(line) - len(line.lstrip())]
+            stub = (
+                ["*Your answer here.*"] if markdown else ["# YOUR CODE HERE", "raise NotImplementedError()"]
+            )
+            lines += [indent + said for said in stub]
+        elif mark == END:
+            if not inside:
+                raise ReleaseError(f"{where}: {END} without {BEGIN}. Write it above the solution.")
+            inside = False
+        elif not inside:
+            lines.append(line)
+    if inside:
+        raise ReleaseError(f"{where}: {BEGIN} without {END}. Write it below the solution.")
+    stripped = "\n".join(lines)
+    if re.search(r"(BEGIN|END) SOLUTION", stripped):
+        raise ReleaseError(f"{where}: a solution's mark is left. It must stand alone on its line: {BEGIN}.")
+    return stripped
+
+
+def _regions(text: str) -> list[str]:
+    return [part.split(END)[0] for part in text.split(BEGIN)[1:]]
+
+
+def annotate(raw: dict[str, Any], exercises: Sequence[Exercise]) -> bool:
+    """Complete nbgrader's metadata in a solution notebook; whether anything was missing."""
+    points, changed = {exercise.id: exercise.points for exercise in exercises}, False
+    for cell in raw["cells"]:
+        text, wanted = _text(cell), {}
+        checked = CHECK.search(text) if cell["cell_type"] == "code" else None
+        base = {"schema_version": 3, "task": False}
+        if BEGIN in text:
+            manual = cell["cell_type"] == "markdown"
+            wanted = {**base, "grade": manual, "solution": True, "locked": False, "grade_id": _grade_id(cell)}
+            wanted |= {"points": 0} if manual else {}
+        elif checked:
+            worth = points.get(checked[1], 0)
+            wanted = {**base, "grade": True, "solution": False, "locked": True, "points": worth,
+                      "grade_id": "check_" + checked[1].replace(".", "_")}  # fmt: skip
+        if wanted and cell.setdefault("metadata", {}).get("nbgrader") != wanted:
+            if cell["metadata"].get("nbgrader", {}).get("grade_id"):
+                wanted["grade_id"] = cell["metadata"]["nbgrader"]["grade_id"]
+            changed |= cell["metadata"].get("nbgrader") != wanted
+            cell["metadata"]["nbgrader"] = wanted
+    return changed
+
+
+def _grade_id(cell: dict[str, Any]) -> str:
+    defined = re.search(r"^def (\w+)", _text(cell), re.MULTILINE)
+    return "write_" + (defined[1] if defined else str(cell.get("id", "cell")))
+
+
+def _tainted(cell: str, taint: set[str]) -> tuple[bool, set[str]]:
+    """Whether a cell fails while ``taint`` cannot be used, and the names that it then fails to give."""
+    plain = re.sub(r"^\s*[%!].*$", "", cell, flags=re.MULTILINE)
+    try:
+        statements = ast.parse(plain).body
+    except SyntaxError:
+        return True, set()
+    failed, spoilt = False, set()
+    for statement in statements:
+        definition = isinstance(statement, (ast.FunctionDef, ast.ClassDef))
+        if definition and not failed:
+            if _used(statement) & (taint | spoilt) or "raise NotImplementedError()" in ast.unparse(statement):
+                spoilt.add(statement.name)  # type: ignore[union-attr]
+            continue
+        is_check = CHECK.match(ast.unparse(statement)) is not None
+        used = set() if is_check else _used(statement)
+        stub = not definition and "raise NotImplementedError()" in ast.unparse(statement)
+        failed = failed or stub or bool(used & (taint | spoilt))
+        if failed:
+            spoilt |= _bound(statement)
+    return failed, spoilt
+
+
+def student_copy(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    """The student's notebook for a solution notebook (parsed JSON), cleared and tagged.
+
+    Raises ReleaseError naming the cell for marks that do not pair, text of a solution that is left, and ids
+    that repeat.
+    """
+    book = deepcopy(raw)
+    taint: set[str] = set()
+    ids: set[str] = set()
+    regions = [region for cell in raw["cells"] for region in _regions(_text(cell))]
+    for number, cell in enumerate(book["cells"], start=1):
+        where = _where(name, number, cell)
+        grade_id = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
+        for id in filter(None, (cell.get("id"), grade_id and "nbgrader " + grade_id)):
+            if id in ids:
+                raise ReleaseError(f"{where}: the id {id!r} stands there twice. Give this cell another.")
+            ids.add(id)
+        text = _strip(_text(cell), where, cell["cell_type"] == "markdown")
+        cell["source"] = text.splitlines(keepends=True)
+        for region in regions:
+            if region.strip().count("\n") >= 2 and _squeezed(region) in _squeezed(text):
+                raise ReleaseError(f"{where}: the text of a solution is left. Take it out of this cell.")
+        if cell["cell_type"] != "code":
+            continue
+        cell["outputs"], cell["execution_count"] = [], None
+        tags = [tag for tag in cell["metadata"].get("tags", []) if tag != TAG]
+        fails, spoilt = _tainted(text, taint)
+        taint |= spoilt
+        if TAG in raw["cells"][number - 1].get("metadata", {}).get("tags", []):
+            raise ReleaseError(f"{where}: a solution must not carry the tag {TAG}. Take it off.")
+        if fails:
+            tags.append(TAG)
+        if tags:
+            cell["metadata"]["tags"] = tags
+    for key in ("widgets", "signature"):
+        book["metadata"].pop(key, None)
+    book["metadata"]["labkit"] = {"notebook": name, "kit": labkit.__version__}
+    book["metadata"]["labkit"]["released"] = _digest(book)
+    return book
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"\s+", "", text)
+
+
+def _digest(book: dict[str, Any]) -> str:
+    cells = [[cell.get("cell_type"), _text(cell)] for cell in book["cells"]]
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:16]
+
+
+def is_edited(path: Path) -> bool:
+    """Whether a notebook's cells differ from those it was released with (or it was not released at all)."""
+    try:
+        book = json.loads(path.read_text(encoding="utf-8"))
+        return book["metadata"]["labkit"]["released"] != _digest(book)
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
+def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Sequence[Exercise]) -> None:
+    """Raise ReleaseError unless the solution passes all, the stub nothing, and no misconception
+    everything."""
+    from labkit.grading.judge import Judge
+    from labkit.grading.notebook import parse_notebook
+    from labkit.grading.sandbox import Sandbox, Work
+
+    known = {exercise.id: exercise for exercise in exercises}
+    checked: dict[str, str] = {}
+    for number, cell in enumerate(raw["cells"], start=1):
+        for id, function in CHECK.findall(_text(cell)) if cell["cell_type"] == "code" else ():
+            where = _where(name, number, cell)
+            if id not in known:
+                raise ReleaseError(
+                    f"{where}: no exercise {id!r} belongs to this notebook ({', '.join(known)})."
+                )
+            if id in checked:
+                raise ReleaseError(f"{where}: {id!r} is checked here and in {checked[id]}.")
+            if function != known[id].name:
+                raise ReleaseError(f"{where}: check({id!r}, {function}) should hand over {known[id].name}.")
+            checked[id] = where
+    for id in known:
+        if id not in checked:
+            raise ReleaseError(f"{name}: no cell checks {id!r}. Write check({id!r}, {known[id].name}).")
+    solved, untouched = (parse_notebook(json.dumps(b).encode(), name) for b in (raw, book))
+    blocks = sorted({block for exercise in exercises for block in exercise.blocks})
+    with Sandbox("none") as box:
+        for id, exercise in known.items():
+            judge = Judge(exercise, seed=2024)
+            cases = [case for _, case in judge.cases]
+
+            def run(notebook: Any, exercise: Exercise = exercise, cases: list[Any] = cases) -> Any:
+                steps = notebook.slice(exercise.name)
+                return box.run(Work(exercise.name, steps, cases, blocks, exercise.seconds))
+
+            done = run(solved)
+            for (group, case), verdict in zip(judge.cases, judge.verdicts(done.outcomes), strict=True):
+                if not verdict.passed:
+                    said = f"{verdict.word}: {verdict.difference or done.notes}"
+                    raise ReleaseError(
+                        f"{checked[id]}: the solution of {id} fails the {group} case {case.name!r} ({said})."
+                    )
+            for (_, case), verdict in zip(judge.cases, judge.verdicts(run(untouched).outcomes), strict=True):
+                if verdict.passed:
+                    raise ReleaseError(f"{checked[id]}: the stub of {id} passes the case {case.name!r}.")
+            for wrong in exercise.misconceptions:
+                if all(verdict.passed for verdict in judge.verdicts(judge.mistakes(wrong))):
+                    raise ReleaseError(
+                        f"{checked[id]}: the misconception {wrong.name!r} of {id} gets full marks."
+                    )
+
+
+def release(
+    solutions: str | Path = "solutions",
+    notebooks: str | Path = "notebooks",
+    *,
+    exercises: Mapping[str, Sequence[Exercise]] | None = None,
+    verify: bool = True,
+) -> list[Path]:
+    """Write the students' notebooks; gives the paths written (those that are up to date are left alone).
+
+    Parameters
+    ----------
+    solutions : folder of the solution notebooks; missing nbgrader metadata is completed there.
+    notebooks : folder of the student copies; made if it is not there.
+    exercises : notebooks' names with their exercises; default: the kit's.
+    verify : also run the solutions, the stubs and the misconceptions.
+
+    Nothing is written unless every notebook may be. Raises ReleaseError naming the cell, and
+    FileNotFoundError where there are no solutions.
+    """
+    from labkit.grading.grade import _kits, write_whole
+
+    sources = sorted(Path(solutions).glob("*.ipynb"))
+    if not sources:
+        raise FileNotFoundError(
+            f"no solution notebooks in {Path(solutions)}. Run this in a checkout of the kit."
+        )
+    kits = exercises if exercises is not None else _kits()
+    planned: list[tuple[Path, str]] = []
+    for path in sources:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        asked = kits.get(path.stem, ())
+        if annotate(raw, asked):
+            planned.append((path, _dump(raw)))
+        book = student_copy(raw, path.stem)
+        if verify:
+            _verify(raw, book, path.stem, asked)
+        target, text = Path(notebooks) / path.name, _dump(book)
+        if target.exists() and target.read_text(encoding="utf-8") == text:
+            continue
+        if target.exists() and is_edited(target):
+            raise ReleaseError(
+                f"{target} has been edited since its release. Move it away, then release again."
+            )
+        planned.append((target, text))
+    for target, text in planned:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, text)
+    return [target for target, _ in planned]
+
+
+def _dump(book: dict[str, Any]) -> str:
+    return json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def release_bundle(
+    out: str | Path = "dist", *, notebooks: str | Path = "notebooks", root: str | Path | None = None
+) -> Path:
+    """Write one zip with what students get: the wheel and the notebooks; no solutions, no tests.
+
+    Parameters
+    ----------
+    out : folder for ``labkit-VERSION-labs.zip``.
+    notebooks : folder of the student copies, relative to ``root``.
+    root : the checkout; by default the one that this kit is installed from.
+
+    Raises FileNotFoundError outside a checkout, and ReleaseError if something that students must not get is
+    in.
+    """
+    root = Path(root or Path(labkit.__file__).resolve().parent.parent)
+    if not (root / "pyproject.toml").exists():
+        raise FileNotFoundError(f"no pyproject.toml in {root}. Make the bundle in a checkout of the kit.")
+    copies = sorted((root / notebooks).glob("*.ipynb"))
+    for path in copies:
+        if is_edited(path) or "SOLUTION" in path.read_text(encoding="utf-8"):
+            raise ReleaseError(f"{path} is not as it was released. Run labkit release first.")
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / f"labkit-{labkit.__version__}-labs.zip"
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = _wheel(root, Path(folder))
+        with zipfile.ZipFile(wheel) as archive:
+            leaked = [n for n in archive.namelist() if n.startswith(("solutions/", "tests/"))]
+        if leaked:
+            raise ReleaseError(f"the wheel holds {leaked[0]}. Take it out of the package's configuration.")
+        part = target.with_suffix(".part")
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(wheel, wheel.name)
+            for path in copies:
+                archive.write(path, f"notebooks/{path.name}")
+            archive.writestr(
+                "START_HERE.txt",
+                f"Needs Python 3.11 or newer.\n\n    python -m pip install {wheel.name}\n    labkit lab\n",
+            )
+        part.replace(target)
+    return target
+
+
+def _wheel(root: Path, folder: Path) -> Path:
+    """Build the wheel from a copy of the sources, so that the checkout stays as it is."""
+    copy = folder / "source"
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        if (root / name).exists():
+            shutil.copy(root / name, copy)
+    for name in ("labkit", "notebooks"):
+        if (root / name).is_dir():
+            shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--quiet",
+        "--wheel-dir",
+        str(folder),
+        str(copy),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        raise ReleaseError(f"the wheel could not be built: {done.stderr.strip().splitlines()[-1:]}.")
+    return wheels[0]

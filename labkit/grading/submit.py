@@ -1,0 +1,120 @@
+"""``labkit submit notebook.ipynb``: one zip to hand in, with a receipt.
+
+The zip holds the notebook as it is, small Python files beside it, and ``submission.json``: the student's
+id, the kit's version, how the public checks went in a clean process, and the receipt, a hash over all of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import labkit
+from labkit.grading.check import check_notebook
+
+__all__ = ["submit", "Receipt", "receipt_of", "remembered_id"]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was written: the zip, the receipt hash, the check summary by exercise."""
+
+    path: Path
+    student: str
+    receipt: str
+    checks: dict[str, str]
+
+    def __str__(self) -> str:
+        checks = ", ".join(f"{id} {passed}" for id, passed in self.checks.items())
+        return f"wrote {self.path}\npublic checks: {checks}\nreceipt {self.receipt} for {self.student}"
+
+
+def _id_file() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("labkit")) / "student"
+
+
+def remembered_id(file: Path | None = None) -> str:
+    """The id given the last time, or the empty string."""
+    file = file or _id_file()
+    return file.read_text(encoding="utf-8").strip() if file.exists() else ""
+
+
+def _valid(student: str) -> str:
+    student = student.strip()
+    if not re.fullmatch(r"[\w.@+-]{1,100}", student):
+        raise ValueError(
+            f"student_id must be one word of letters, digits and . _ - @ +; got {student!r}. "
+            "Write it as it stands in the course's roster."
+        )
+    return student
+
+
+def receipt_of(manifest: dict[str, Any]) -> str:
+    """The receipt: sha256 over the manifest without its receipt, in 16 hexadecimal digits."""
+    plain = {key: value for key, value in manifest.items() if key != "receipt"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def submit(
+    path: str | Path,
+    student_id: str | None = None,
+    *,
+    folder: str | Path | None = None,
+    ask: Callable[[str], str] = input,
+    id_file: Path | None = None,
+    exercises: Sequence[Any] | None = None,
+) -> Receipt:
+    """Run the public checks in a clean process and write the zip to hand in.
+
+    Parameters
+    ----------
+    path : the notebook.
+    student_id : as in the roster; by default the one given the last time, else it is asked for, once.
+    folder : where the zip goes; beside the notebook by default.
+    ask : how to ask for the id.
+    id_file : where the id is remembered (the user's configuration folder by default).
+    exercises : the exercises, where they are not the kit's.
+
+    Handing in is never refused for failed checks. Raises ValueError for an id that is not one word, and for a
+    file that is not a notebook or holds no exercise.
+    """
+    path, file = Path(path), id_file or _id_file()
+    report = check_notebook(path, exercises)
+    known = remembered_id(file)
+    student = _valid(student_id or known or ask("Your id, as in the course's roster: "))
+    if student != known:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(student + "\n", encoding="utf-8")
+    data = path.read_bytes()
+    manifest: dict[str, Any] = {
+        "student": student,
+        "notebook": path.name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "kit": labkit.__version__,
+        "python": platform.python_version(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "checks": report.summary,
+        "notes": report.stale,
+    }
+    manifest["receipt"] = receipt_of(manifest)
+    target = Path(folder or path.parent) / f"{student}_{path.stem}.zip"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(path.name, data)
+        for extra in sorted(path.parent.glob("*.py")):
+            if extra.stat().st_size <= 1 << 20:
+                archive.write(extra, extra.name)
+        archive.writestr("submission.json", json.dumps(manifest, indent=1))
+    part.replace(target)
+    return Receipt(target, student, manifest["receipt"], report.summary)
