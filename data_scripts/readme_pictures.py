@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--kind", default="fire engine", choices=CLASSES)
     options = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
-    toy_world().save(PICTURES / "toy_world.png", optimize=True)
+    toy_world().save(PICTURES / "toy_world.jpg", quality=90)
     screenshot(options.kind, options.browser, PICTURES / "occlusion_explorer.png")
 
 
