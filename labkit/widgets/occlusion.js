@@ -57,6 +57,10 @@ class Answers {
   }
 }
 
+// JupyterLab opens a side channel to the kernel for widgets a moment after the first one is shown. What is sent
+// before waits behind the cells that run, and all later messages behind it: so be silent at first.
+const GREETING = 600;
+
 class OcclusionView {
   constructor(model, el) {
     this.model = model; this.el = el;
@@ -71,13 +75,15 @@ class OcclusionView {
     }
     buildOcclusion(this);
     (model.get("saved") || []).forEach((a) => this.answers.take(a));
-    this.answers.take(model.get("delivery"));
-    model.on("change:delivery", guarded(el, () => { this.answers.take(model.get("delivery")); this.draw(); }));
+    for (const key of ["photo", "delivery"]) {
+      this.answers.take(model.get(key));
+      model.on(`change:${key}`, guarded(el, () => { this.answers.take(model.get(key)); this.draw(); }));
+    }
     for (const key of ["status", "error", "progress", "captions", "theme"]) {
       model.on(`change:${key}`, guarded(el, () => this.draw()));
     }
     this.draw();
-    if (model.get("live")) this.send({ watched: model.get("watched") + 1 });
+    if (model.get("live")) this.greet = setTimeout(guarded(el, () => this.send({ watched: model.get("watched") + 1 })), GREETING);
   }
 
   send(changes) { for (const [key, value] of Object.entries(changes)) this.model.set(key, value); this.model.save_changes(); }
@@ -211,6 +217,6 @@ export default {
   render({ model, el }) {
     let view = null;
     guarded(el, () => { view = new OcclusionView(model, el); el.explorer = view; })();
-    return () => view && view.stop();
+    return () => { if (view) { clearTimeout(view.greet); view.stop(); } };
   },
 };

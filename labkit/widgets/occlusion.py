@@ -72,7 +72,8 @@ class OcclusionExplorer(Explorer):
     captions = T.List(help="name, truth and thumbnail of each picture").tag(sync=True)
     size = T.List(T.Int(), help="height and width of the pictures").tag(sync=True)
     own_method = T.Bool(False).tag(sync=True)
-    delivery = T.Dict(help="the latest answer: a picture with its scores, drops, or a map").tag(sync=True)
+    photo = T.Dict(help="the latest picture sent: its pixels, logits and likeliest classes").tag(sync=True)
+    delivery = T.Dict(help="the latest answer sent: drops of all classes, or a map").tag(sync=True)
 
     def __init__(
         self,
@@ -249,7 +250,8 @@ class OcclusionExplorer(Explorer):
             self._drops(picture, window, stride, fill, stale)
         if self.watched:
             self._ladder(picture, window, fill, stale)
-        self._tell(progress=1.0)
+        now = self._answers[self._known(picture, window, stride, fill)]
+        self._tell(progress=1.0, photo=self._photo(picture), delivery=now)  # what a page finds that opens later
 
     def _coarse(self, picture: int, window: int, stride: int, fill: Any, stale: Callable[[], bool]) -> None:
         """A first answer in a blink: a wider stride, or a larger patch where that is still too slow."""
@@ -277,8 +279,12 @@ class OcclusionExplorer(Explorer):
             return
         jobs = [(w, f) for f in (fills if cost(step) * len(fills) <= _LADDER else fills[:1]) for w in sizes]
         for done, (w, f) in enumerate(jobs):
-            self._compute(picture, w, min(step, w), f, stale)
-            self._tell(progress=(done + 1) / len(jobs))
+            if self._known(picture, w, min(step, w), f) is None:
+                self._tell(progress=done / len(jobs))
+            with suppress(Exception):  # an error belongs to the setting that is asked for
+                self._compute(picture, w, min(step, w), f, stale)
+            if stale():
+                raise Stopped
         for other in range(len(self._images)):
             if stale():
                 raise Stopped
@@ -399,7 +405,7 @@ class OcclusionExplorer(Explorer):
         self._answers.move_to_end(key)
         if key not in self._sent:
             self._sent.add(key)
-            self._tell(delivery=self._answers[key])
+            self._tell(**{"photo" if key[0] == "photo" else "delivery": self._answers[key]})
 
     def _saved(self) -> list[dict[str, Any]]:
         used = list(reversed(self._answers.items()))

@@ -52,7 +52,7 @@ const buildOcclusion = (view) => {
   stage.setAttribute("aria-label", "Picture. Arrows move the patch, plus and minus change its size, Enter pins it, Escape clears it, space plays.");
 
   // the scores
-  const line = (name) => { const value = h("dd"); return [[h("dt", {}, name), value], value]; };
+  const line = (name) => { const value = h("span", { class: "lk-value" }); return [h("div", { class: "lk-line" }, name, value), value]; };
   const [whole, wholeValue] = line("whole picture"), [hidden, hiddenValue] = line("patch hidden"), [drop, dropValue] = line("drop");
   Object.assign(ui, { wholeValue, hiddenValue, dropValue });
   ui.rows = Array.from({ length: 5 }, () => {
@@ -70,7 +70,7 @@ const buildOcclusion = (view) => {
   ui.says = h("div", { class: "lk-says", "aria-live": "polite" });
   const scores = h("section", { class: "lk-panel lk-scores", "aria-label": "Scores" },
     h("div", { class: "lk-caption" }, h("b", {}, "Score"), ui.className = h("span")),
-    h("dl", { class: "lk-sum" }, ...whole, ...hidden, ...drop),
+    h("div", { class: "lk-sum" }, whole, hidden, drop),
     h("div", { class: "lk-caption" }, h("b", {}, "Top five"), h("span", {}, "probability")),
     h("div", { class: "lk-rows", role: "radiogroup", "aria-label": "Class to explain" }, ...ui.rows),
     h("div", { class: "lk-under" }, ui.other, ui.says));

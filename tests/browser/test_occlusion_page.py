@@ -80,7 +80,7 @@ def test_pointing_hides_the_patch_and_reads_off_its_score(page, explorer):
     target = int(explorer.model(explorer._images[:1][0][None]).argmax())
     result = occlusion_result(explorer.model, explorer._images[0][None], target, window=8, stride=2, fill="grey")
     drop = float(result.drops[0, 4, 5])
-    shown = page.inner_text(".lk-sum dd >> nth=2").replace("\u2212", "-")
+    shown = page.inner_text(".lk-value >> nth=2").replace("\u2212", "-")
     assert float(shown) == pytest.approx(drop, abs=0.006 + 0.002 * abs(drop))
     page.mouse.move(5, 5)
     assert page.evaluate(BOX)[3] == "hidden"
@@ -185,7 +185,7 @@ def test_nothing_sticks_out_at_any_width(open_page, address, width):
 
 def test_everything_has_a_name_and_keys_stay_in_the_widget(page):
     assert page.locator("[data-lm-suppress-shortcuts='true']").count() == 1
-    nameless = """() => [...document.querySelectorAll('.lk button, .lk input, .lk select, .lk canvas[role]')]
+    nameless = """() => [...document.querySelectorAll('.lk button:not([hidden]), .lk input, .lk select, .lk canvas[role]')]
       .filter((n) => !n.getAttribute('aria-label') && !n.textContent.trim() && !n.closest('label')).length"""
     assert page.evaluate(nameless) == 0
 

@@ -1,0 +1,77 @@
+"""A JupyterLab of its own (home, configuration, workspace) for a test that needs a live kernel."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+
+class Lab:
+    """A server on the loopback address that serves one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "notebooks"
+        self.folder.mkdir()
+        home = folder / "home"
+        home.mkdir()
+        places = {n: str(home / n) for n in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        options = [
+            f"--ServerApp.root_dir={self.folder}", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
+            "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True",
+            "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            "--LabApp.extension_manager=readonly", "--allow-root", "--no-browser",
+        ]  # fmt: skip
+        self.log = open(folder / "server.log", "w")  # noqa: SIM115 - closed in close()
+        environment = os.environ | places | {"HOME": str(home), "OMP_NUM_THREADS": "1"}
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options], env=environment, stdout=self.log, stderr=self.log
+        )
+        self._wait()
+
+    def _wait(self, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.server.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{self.url}/api", timeout=1):
+                    return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.1)
+        self.close()
+        raise RuntimeError(f"JupyterLab must start within {seconds} s; see {self.log.name}.")
+
+    def close(self) -> None:
+        self.server.terminate()
+        self.server.wait(20)
+        self.log.close()
+
+    def open(self, open_page: Any, cells: list[str], ready: str) -> Any:
+        """A page with a fresh notebook of these cells, all of them run, once ``ready`` is there."""
+        name = f"{uuid.uuid4().hex}.ipynb"
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(notebook, self.folder / name)
+        page = open_page(f"{self.url}/lab/workspaces/{name[:8]}/tree/{name}", ".jp-Notebook", width=1500)
+        page.wait_for_function(
+            """() => { const p = window.jupyterapp?.shell.currentWidget?.sessionContext;
+            return p && p.isReady && p.session?.kernel?.status === 'idle' }""",
+            timeout=60_000,
+        )
+        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); void 0 }")
+        page.wait_for_selector(ready, timeout=60_000)
+        return page

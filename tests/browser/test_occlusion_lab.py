@@ -1,0 +1,167 @@
+"""The occlusion explorer in a real JupyterLab: the hand moves, the kernel answers, the pixels are the library's."""
+
+import numpy as np
+import pytest
+import torch
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+WORLD = """
+import torch
+torch.set_num_threads(1)
+generator = torch.Generator().manual_seed(11)
+net = torch.nn.Sequential(
+    torch.nn.Conv2d(3, 6, 5, stride=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+    torch.nn.Linear(6, 4),
+)
+for parameter in net.parameters():
+    parameter.data = torch.randn(parameter.shape, generator=generator)
+net.eval()
+pictures = torch.rand(2, 3, 48, 48, generator=generator)
+pictures[:, :, 10:30, 15:35] *= 0.2
+"""
+SHOW = "from labkit.widgets import OcclusionExplorer\nw = OcclusionExplorer(net, pictures)\nw"
+OWN = '''
+from labkit.widgets import OcclusionExplorer
+calls = []
+
+def occlusion(model, images, target, *, window, stride, fill):
+    calls.append((window, stride))
+    if window > 12:
+        raise ValueError("window too large for me")
+    maps = torch.zeros(images.shape[0], *images.shape[2:])
+    for y in range(0, images.shape[2] - window + 1, stride):
+        hidden = images.clone()
+        hidden[:, :, y : y + window] = 0
+        drop = model(images)[:, target] - model(hidden)[:, target]
+        maps[:, y : y + window] += drop[:, None, None]
+    return maps
+
+w = OcclusionExplorer(net, pictures, method=occlusion, window=4, stride=2)
+w
+'''
+VALUES = """() => { const n = document.querySelector('.lk-occlusion').parentElement.explorer;
+  return n.exact && n.values ? Array.from(n.values) : null }"""
+PIXELS = """() => { const c = document.querySelector('.lk-map');
+  return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data) }"""
+EXACT = "() => document.querySelector('.lk-occlusion').parentElement.explorer.exact"
+LADDER = "() => document.querySelectorAll('.lk-ticks i:not(.on)').length === 0"
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory):
+    from .jupyter import Lab
+
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    yield lab
+    lab.close()
+
+
+@pytest.fixture(scope="module")
+def world():
+    names: dict = {}
+    threads = torch.get_num_threads()
+    exec(WORLD, names)
+    torch.set_num_threads(threads)
+    return names["net"], names["pictures"]
+
+
+def press(page, name, key, times=1):
+    page.locator(f".lk-slider input[aria-label='{name}']").focus()
+    for _ in range(times):
+        page.keyboard.press(key)
+
+
+def read(page, name):
+    return page.locator(f".lk-slider:has(input[aria-label='{name}']) .lk-slider-value").inner_text()
+
+
+def cell_count(page):
+    return page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length")
+
+
+def test_a_slider_is_moved_and_every_pixel_is_the_library_s(lab, world, open_page):
+    from matplotlib import colormaps
+
+    from labkit.attribution import occlusion
+
+    net, pictures = world
+    page = lab.open(open_page, [WORLD, SHOW], ".lk-map")
+    page.wait_for_function(EXACT)
+    press(page, "Patch size", "ArrowRight", 2)
+    press(page, "Stride", "ArrowRight")
+    page.click(".lk-row >> nth=2")
+    page.wait_for_function(EXACT)
+    window, stride = int(read(page, "Patch size")[:-3]), int(read(page, "Stride")[:-3])
+    target = net(pictures[:1]).detach()[0].argsort(descending=True)[2]
+    expected = occlusion(net, pictures[:1], int(target), window=window, stride=stride, fill="grey")[0].cpu().numpy()
+    got = np.array(page.evaluate(VALUES)).reshape(48, 48)
+    np.testing.assert_allclose(got, expected, atol=2e-5 * np.abs(expected).max())
+    table = (colormaps["RdBu_r"](np.linspace(0, 1, 255))[:, :3] * 255).round()
+    step = np.floor(expected / np.abs(expected).max() * 127 + 0.5).astype(int)
+    pixels = np.array(page.evaluate(PIXELS)).reshape(48, 48, 4)[..., :3]
+    low, high = table[np.clip(step + 126, 0, 254)], table[np.clip(step + 128, 0, 254)]
+    exact = (pixels == table[step + 127]).all(-1)
+    between = ((pixels >= np.minimum(low, high) - 1) & (pixels <= np.maximum(low, high) + 1)).all(-1)
+    assert exact.mean() > 0.99  # the rest lies on the border of two of the 255 colours
+    assert (exact | between).all()
+
+
+def test_once_the_ladder_is_there_a_drag_asks_the_kernel_for_no_forward_pass(lab, open_page):
+    count = "n = [0]\nnet.register_forward_pre_hook(lambda *_: n.__setitem__(0, n[0] + 1))\n"
+    page = lab.open(open_page, [WORLD, count + SHOW, "print('here')"], ".lk-map")
+    page.wait_for_function(EXACT)
+    page.wait_for_function(LADDER)
+    run = """async (code) => { const k = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+      let text = ''; const f = k.requestExecute({ code });
+      f.onIOPub = (m) => { if (m.header.msg_type === 'stream') text += m.content.text; }; await f.done; return text.trim() }"""
+    before = page.evaluate(run, "print(n[0])")
+    press(page, "Patch size", "ArrowRight", 3)
+    press(page, "Patch size", "ArrowLeft", 6)
+    page.wait_for_function(EXACT)
+    assert page.evaluate(run, "w.wait_idle(); print(w.window)") == read(page, "Patch size")[:-3]
+    assert page.evaluate(run, "print(n[0])") == before
+
+
+def test_keys_typed_in_the_widget_insert_no_cell(lab, open_page):
+    page = lab.open(open_page, [WORLD, SHOW], ".lk-map")
+    page.wait_for_function(EXACT)
+    cells = cell_count(page)
+    page.locator(".lk-stage").first.focus()
+    for key in "abcdmxyz+-":
+        page.keyboard.press(key)
+    for key in ("ArrowRight", "ArrowDown", "Enter", "Escape", "d", "d"):
+        page.keyboard.press(key)
+    assert cell_count(page) == cells
+
+
+def test_own_function_answers_its_error_is_seen_and_goes(lab, open_page):
+    page = lab.open(open_page, [WORLD, OWN], ".lk-map")
+    page.wait_for_function(EXACT)
+    assert page.inner_text("figcaption span >> nth=1") == "your function"
+    press(page, "Patch size", "ArrowRight", 4)  # 16 px
+    page.wait_for_selector(".lk-error:not([hidden])")
+    error = page.inner_text(".lk-error")
+    assert "window too large for me" in error
+    assert "raise ValueError" in error
+    press(page, "Patch size", "ArrowLeft", 2)
+    page.wait_for_selector(".lk-error", state="hidden")
+    page.wait_for_function(EXACT)
+
+
+def test_stop_works_while_a_cell_runs(lab, open_page):
+    slow = OWN.replace("    maps =", "    while True: model(images)\n    maps =")
+    cell = "import time\nend = time.time() + 60\nwhile time.time() < end and w.status != 'stopped':\n    time.sleep(0.01)\nprint('cell saw', w.status)"
+    page = lab.open(open_page, [WORLD, slow, cell], ".lk-cancel")
+    page.wait_for_function("() => getComputedStyle(document.querySelector('.lk-cancel')).visibility === 'visible'")
+    page.click(".lk-cancel")
+    page.wait_for_function("() => document.body.innerText.includes('cell saw stopped')", timeout=20_000)
+    assert page.inner_text(".lk-chip") == "stopped"
+
+
+def test_a_page_that_is_opened_anew_shows_the_same(lab, open_page):
+    page = lab.open(open_page, [WORLD, SHOW, "w2 = w\nw2"], ".lk-map >> nth=1")
+    page.wait_for_function(
+        """() => { const all = [...document.querySelectorAll('.lk-occlusion')].map((n) => n.parentElement.explorer);
+        return all.length === 2 && all.every((e) => e.exact) && String(all[0].values) === String(all[1].values) }"""
+    )
