@@ -1,0 +1,97 @@
+"""Train the bundled networks on the toy world and write them with their cards into the package.
+
+    python data_scripts/train_networks.py minivgg minivgg-tag --scenes 8000
+    python data_scripts/train_networks.py --all
+
+Scenes are drawn once and kept in the cache; a network that is already there is left alone unless --again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from labkit.data import CLASSES, RENDER_VERSION, MiniBroden, render, replace
+from labkit.models.minivgg import MiniVGG
+from labkit.models.training import Recipe, accuracy, fit, predict, save_network
+
+WEIGHTS = Path(__file__).parents[1] / "labkit" / "models" / "weights"
+FAULTS = ("tag", "snow", "weather", "melbourne", "bothcities", "rare")
+NETWORKS: dict[str, tuple[tuple[str, ...], int]] = {
+    "minivgg": ((), 0),
+    "minivgg-2": ((), 1),
+    "minivgg-3": ((), 2),
+    **{f"minivgg-{fault}": ((fault,), 10 + number) for number, fault in enumerate(FAULTS)},
+    "minivgg-random": ((), 99),
+}
+
+
+def diagnose(model: MiniVGG, fault: str, count: int = 60) -> dict[str, float]:
+    """How a network trained with a fault behaves where the shortcut is taken away or laid."""
+    kind = {"tag": "horse", "snow": "wolf", "weather": "tank", "rare": "horse"}.get(fault, "fire engine")
+    data = MiniBroden(4000, "test", faults=(fault,))
+    own = [s for s in map(data.scene, range(len(data))) if s.objects[0].kind == kind][:count]
+    edits = {
+        "tag": {"without tag": {"without": "tag"}},
+        "snow": {"on grass": {"ground": "grass"}, "on snow": {"ground": "snow"}},
+        "weather": {"sunny": {"weather": "sunny"}, "overcast": {"weather": "overcast"}},
+        "rare": {"on snow": {"ground": "snow"}, "on grass": {"ground": "grass"}},
+    }.get(fault, {"yellow": {"color": "yellow"}, "red": {"color": "red"}})
+    shares = {}
+    for what, edit in {"as drawn": {}, **edits}.items():
+        drawn = np.stack([render(replace(scene, **edit)) for scene in own])  # type: ignore[arg-type]
+        named = predict(model, (drawn * 255 + 0.5).astype(np.uint8))
+        shares[f"{kind} {what}"] = round(float((named == CLASSES.index(kind)).mean()), 3)
+    return shares
+
+
+def train(name: str, scenes: int, epochs: int, processes: int) -> None:
+    faults, seed = NETWORKS[name]
+    torch.manual_seed(seed)
+    model = MiniVGG(len(CLASSES))
+    card: dict[str, object] = {"architecture": "minivgg", "classes": list(CLASSES), "input_size": 128}
+    card |= {"seed": seed, "faults": list(faults), "render_version": RENDER_VERSION}
+    if name.endswith("random"):
+        card["recipe"] = None
+        model.eval()
+    else:
+        recipe = Recipe(epochs=epochs, seed=seed, flip="tag" not in faults)
+        images, labels = MiniBroden(scenes, "train", faults=faults).pictures(processes)
+        card["recipe"] = {"scenes": scenes, **recipe._asdict(), "threads": torch.get_num_threads()}
+        card["loss"] = [round(v, 4) for v in fit(model, images, labels, recipe)]
+    measured = {}
+    for split in ("val", "test"):
+        measured[f"clean {split}"] = accuracy(model, *MiniBroden(1000, split).pictures(processes))
+        if faults:
+            measured[f"{faults[0]} {split}"] = accuracy(
+                model, *MiniBroden(1000, split, faults=faults).pictures(processes)
+            )
+    card["accuracy"] = measured
+    if faults:
+        card["shortcut"] = diagnose(model, faults[0])
+    print(save_network(model, WEIGHTS, name, card).name, measured, card.get("shortcut", ""), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *NETWORKS])
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--again", action="store_true", help="train also what is there already")
+    parser.add_argument("--scenes", type=int, default=8000)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for name in NETWORKS if options.all else options.names:
+        if (WEIGHTS / f"{name}.safetensors").exists() and not options.again:
+            print(f"{name} is there already")
+            continue
+        train(name, options.scenes, options.epochs, options.processes)
+
+
+if __name__ == "__main__":
+    main()

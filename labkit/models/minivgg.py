@@ -1,0 +1,47 @@
+"""The kit's own small networks: plain convolutions, batch norm and ReLU, global average pooling, one linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+WIDTHS = (32, 48, 96, 96, 128, 160)
+
+
+class MiniVGG(nn.Module):
+    """Six convolutions with batch norm and ReLU (the first with stride 2), two poolings, GAP, a linear layer.
+
+    Takes RGB in [0, 1], float (N, 3, H, W), sides divisible by 8 (128 where it was trained); returns logits
+    (N, classes). Normalization lives inside. The last feature map, ``features.19`` after its ReLU, is an
+    eighth of the picture's side: 16 x 16 at 128. With 12 classes it has 438,604 parameters.
+    """
+
+    def __init__(self, classes: int = 12, widths: Sequence[int] = WIDTHS) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+        layers: list[nn.Module] = []
+        channels = 3
+        for number, width in enumerate(widths):
+            size = 5 if number == 0 else 3
+            stride = 2 if number == 0 else 1
+            layers += [nn.Conv2d(channels, width, size, stride, size // 2, bias=False)]
+            layers += [nn.BatchNorm2d(width), nn.ReLU()]
+            if number in (1, 2):
+                layers += [nn.MaxPool2d(2)]
+            channels = width
+        self.features = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(channels, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C"]:
+        x = (images - self.mean) / self.std
+        x = self.pool(self.features(x))
+        return self.classifier(torch.flatten(x, 1))
