@@ -40,11 +40,12 @@ def _tree(value: Any, blobs: list[bytes], depth: int = 0) -> Any:
         return float(value) if math.isfinite(value) else {"f": repr(float(value))}
     if isinstance(value, (torch.Tensor, np.ndarray)):
         kind = "a" if isinstance(value, torch.Tensor) else "n"
-        if kind == "n" and value.dtype.name not in DTYPES:
+        if isinstance(value, np.ndarray) and value.dtype.name not in DTYPES:
             raise TypeError(
                 f"an array of dtype {value.dtype} cannot be sent; use one of {', '.join(DTYPES)}."
             )
-        tensor = torch.as_tensor(np.ascontiguousarray(value)) if kind == "n" else value.detach().cpu()
+        plain = torch.as_tensor(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+        tensor = plain.detach().cpu()
         tensor = tensor.resolve_conj().contiguous() if tensor.layout == torch.strided else tensor.to_dense()
         dtype = str(tensor.dtype).removeprefix("torch.")
         if dtype not in DTYPES:
@@ -76,8 +77,11 @@ def encode(value: Any) -> bytes:
     return len(text).to_bytes(8, "big") + text + b"".join(blobs)
 
 
-def decode(data: bytes) -> Any:
-    """The value of `encode`'s bytes. Raises ValueError for anything malformed; never runs or evaluates it."""
+def decode(data: bytes, recipes: bool = True) -> Any:
+    """The value of `encode`'s bytes. Raises ValueError for anything malformed; never runs or evaluates it.
+
+    What comes from a worker is read with ``recipes=False``: a recipe there is malformed.
+    """
     import torch
 
     size = int.from_bytes(data[:8], "big")
@@ -114,7 +118,7 @@ def decode(data: bytes) -> Any:
             return tuple(grow(item) for item in body)
         if kind == "d":
             return {grow(key): grow(item) for key, item in body}
-        if kind == "r":
+        if kind == "r" and recipes:
             return Recipe(body[0], grow(body[1]), grow(body[2]))
         if kind == "i":
             return int(body)

@@ -156,27 +156,27 @@ def check_notebook(path: str | Path, exercises: Sequence[Any] | None = None) -> 
     that is not a notebook or holds no exercise.
     """
     from labkit.grading.notebook import read_notebook, stale_state
-    from labkit.grading.sandbox import Sandbox, Work
+    from labkit.grading.sandbox import plain_sandbox
+    from labkit.grading.work import Work
 
     book = read_notebook(path)
     asked = list(exercises) if exercises is not None else _exercises_of(Path(path).name, book)
     blocks = sorted({name for exercise in asked for name in exercise.blocks})
     results = []
-    with Sandbox("none") as box:
-        for exercise in asked:
-            judge = Judge(exercise)
-            if not book.defines(exercise.name):
-                missing = Outcome("missing", message=book.why_missing(exercise.name))
-                results.append(judge.result([missing] * len(judge.cases)))
-                continue
-            cases = [case for _, case in judge.cases]
-            files = {p.name: p.read_text("utf-8", "replace") for p in sorted(Path(path).parent.glob("*.py"))}
-            steps = book.slice(exercise.name)
-            work = Work(exercise.name, steps, cases, blocks, exercise.seconds, files=files)
-            done = box.run(work)
-            result = judge.result(done.outcomes)
-            result.notes += done.notes
-            results.append(result)
+    files = {p.name: p.read_text("utf-8", "replace") for p in sorted(Path(path).parent.glob("*.py"))}
+    for exercise in asked:
+        judge = Judge(exercise)
+        if not book.defines(exercise.name):
+            missing = Outcome("missing", message=book.why_missing(exercise.name))
+            results.append(judge.result([missing] * len(judge.cases)))
+            continue
+        cases = [case for _, case in judge.cases]
+        steps = book.slice(exercise.name)
+        work = Work(exercise.name, steps, cases, blocks, exercise.seconds, files=files)
+        done = plain_sandbox().run(work)
+        result = judge.result(done.outcomes)
+        result.notes += done.notes
+        results.append(result)
     return NotebookReport(Path(path).name, results, stale_state(book, [e.name for e in asked]))
 
 

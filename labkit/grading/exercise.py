@@ -182,7 +182,10 @@ class Exercise:
             )
         check_positive("points", self.points)
         check_positive("minutes", self.minutes)
-        check_choice("difficulty", self.difficulty, (1, 2, 3))  # type: ignore[arg-type]
+        if self.difficulty not in (1, 2, 3):
+            raise ValueError(
+                f"difficulty must be 1, 2 or 3; got {self.difficulty!r}. Most exercises are 1 or 2."
+            )
         if isinstance(self.compare, str):
             check_choice("compare", self.compare, ("close", "exact"))
         object.__setattr__(self, "misconceptions", tuple(self.misconceptions))

@@ -21,12 +21,13 @@ from typing import Any
 
 import labkit
 from labkit.grading import course as courses
-from labkit.grading.build import encode
+from labkit.grading.build import Outcome, encode
 from labkit.grading.exercise import Exercise
 from labkit.grading.judge import ExerciseResult, Judge
 from labkit.grading.notebook import Notebook, body_of
-from labkit.grading.sandbox import Sandbox, Work
+from labkit.grading.sandbox import Sandbox, SandboxError
 from labkit.grading.submissions import Submission, find_submissions, notebook_name
+from labkit.grading.work import Done, Work
 
 __all__ = ["grade_class", "ClassReport", "STATUSES"]
 
@@ -99,27 +100,30 @@ def grade_class(
     hidden = [submitted, out, *(path for path in (roster, seed_file, course) if path is not None)]
     report = ClassReport(out, [], asked, "", settings)
     # what the exercises are is part of a result's identity, so that a mended exercise is graded again
-    identity = f"{labkit.__version__} {secret} {settings!r} {_fingerprint(asked)}"
-    with Sandbox(sandbox, hidden=hidden) as box:
-        report.sandbox = box.report
+    identity = f"{labkit.__version__} {secret} {sandbox} {settings!r} {_fingerprint(asked)}".encode()
+    stamps = {s.student.id: hashlib.sha256(b"\0".join([identity, *s.raw])).hexdigest() for s in submissions}
+    places = {s.student.id: out / "results" / f"{safe_name(s.student.id)}.json" for s in submissions}
+    kept = {id: row for id, path in places.items() if resume and (row := _kept(path, stamps[id]))}
+    report.resumed = len(kept)
+    left = [submission for submission in submissions if submission.student.id not in kept]
+    walls = {row["sandbox"] for row in kept.values()}
+    if left:
+        with Sandbox(sandbox, hidden=hidden) as box:
+            walls.add(box.report)
 
-        def one(submission: Submission) -> dict[str, Any]:
-            path = out / "results" / f"{safe_name(submission.student.id)}.json"
-            stamp = hashlib.sha256(b"\0".join([identity.encode(), *submission.raw])).hexdigest()
-            kept = _kept(path, stamp) if resume else None
-            if kept is None:
+            def one(submission: Submission) -> None:
+                id = submission.student.id
                 row = _grade_one(submission, asked, settings, secret, box)
-                row["stamp"] = stamp
-                write_whole(path, json.dumps(row, indent=1))
-            else:
-                row = kept
-                report.resumed += 1
-            if progress:
-                progress(f"{row['student']}: {row['status']}, {row['total']:g} of {row['out_of']:g}")
-            return row
+                row |= {"stamp": stamps[id], "sandbox": box.report}
+                write_whole(places[id], json.dumps(row, indent=1))
+                kept[id] = row
+                if progress:
+                    progress(f"{id}: {row['status']}, {row['total']:g} of {row['out_of']:g}")
 
-        with ThreadPoolExecutor(jobs) as pool:
-            report.rows = list(pool.map(one, submissions))
+            with ThreadPoolExecutor(jobs) as pool:
+                list(pool.map(one, left))
+    report.sandbox = "; ".join(sorted(walls))
+    report.rows = [kept[submission.student.id] for submission in submissions]
     write_reports(report)
     return report
 
@@ -184,10 +188,10 @@ def _grade_one(
     box: Sandbox,
 ) -> dict[str, Any]:
     """One student's row; whatever goes wrong becomes a status, never an exception."""
-    results, problems, printed = [], list(submission.problems), 0
+    results, problems = [], list(submission.problems)
     kinds: set[str] = set()
     for exercise in asked:
-        judge = Judge(exercise, courses.seed_for(secret, submission.student.id, exercise.id))
+        judge, trouble = _judge(exercise, courses.seed_for(secret, submission.student.id, exercise.id))
         holder = submission.holder(exercise.name)
         if holder is None:
             result = _unanswered(exercise, judge, submission)
@@ -201,11 +205,11 @@ def _grade_one(
                 exercise.seconds,
                 files=submission.files,
             )
-            done = box.run(work)
+            done = _run(box, work)
             result = judge.result(done.outcomes)
             result.notes += [*done.notes, *_notes(exercise, book, result)]
-            printed += len(done.output)
             kinds |= {outcome.kind for outcome in done.outcomes}
+        result.notes += trouble
         worth = float(settings.points.get(exercise.id, exercise.points))
         result.points = round(result.points / result.out_of * worth, 2) if result.out_of else 0.0
         result.out_of = worth
@@ -226,13 +230,28 @@ def _grade_one(
     }
 
 
+def _judge(exercise: Exercise, seed: int) -> tuple[Judge, list[str]]:
+    """The judge; where the exercise is at fault on these hidden cases, the one for the public cases."""
+    judge = Judge(exercise, seed)
+    try:
+        judge.expected  # noqa: B018
+    except RuntimeError as error:
+        return Judge(exercise), [f"judged on the public cases only: {error}"]
+    return judge, []
+
+
+def _run(box: Sandbox, work: Work) -> Done:
+    try:
+        return box.run(work)
+    except (SandboxError, OSError) as error:
+        return Done([Outcome("crashed", message=f"no worker: {error}")] * len(work.cases))
+
+
 def _blocks(asked: Sequence[Exercise]) -> list[str]:
     return sorted({name for exercise in asked for name in exercise.blocks})
 
 
 def _unanswered(exercise: Exercise, judge: Judge, submission: Submission) -> ExerciseResult:
-    from labkit.grading.build import Outcome
-
     why = [book.why_missing(exercise.name) for _, book in submission.notebooks]
     said = next((words for words in why if "cannot be read" in words), why[0] if why else "nothing handed in")
     return judge.result([Outcome("missing", message=said)] * len(judge.cases))

@@ -160,9 +160,9 @@ def _bound(statement: ast.stmt) -> set[str]:
         elif isinstance(node, (ast.AnnAssign, ast.AugAssign, ast.For, ast.NamedExpr)):
             target(node.target)
         elif isinstance(node, ast.With):
-            for item in node.items:
-                if item.optional_vars is not None:
-                    target(item.optional_vars)
+            for entry in node.items:
+                if entry.optional_vars is not None:
+                    target(entry.optional_vars)
         if isinstance(node, ast.Lambda):
             return
         for child in ast.iter_child_nodes(node):

@@ -12,11 +12,6 @@ import ast
 import hashlib
 import json
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -112,12 +107,13 @@ def _tainted(cell: str, taint: set[str]) -> tuple[bool, set[str]]:
         statements = ast.parse(plain).body
     except SyntaxError:
         return True, set()
-    failed, spoilt = False, set()
+    failed = False
+    spoilt: set[str] = set()
     for statement in statements:
         definition = isinstance(statement, (ast.FunctionDef, ast.ClassDef))
         if definition and not failed:
             if _used(statement) & (taint | spoilt) or "raise NotImplementedError()" in ast.unparse(statement):
-                spoilt.add(statement.name)  # type: ignore[union-attr]
+                spoilt |= _bound(statement)
             continue
         is_check = CHECK.match(ast.unparse(statement)) is not None
         used = set() if is_check else _used(statement)
@@ -190,9 +186,11 @@ def is_edited(path: Path) -> bool:
 def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Sequence[Exercise]) -> None:
     """Raise ReleaseError unless the solution passes all, the stub nothing, and no misconception
     everything."""
+    from labkit.grading.audit import audit
     from labkit.grading.judge import Judge
     from labkit.grading.notebook import parse_notebook
-    from labkit.grading.sandbox import Sandbox, Work
+    from labkit.grading.sandbox import plain_sandbox
+    from labkit.grading.work import Work
 
     known = {exercise.id: exercise for exercise in exercises}
     checked: dict[str, str] = {}
@@ -213,30 +211,26 @@ def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Seq
             raise ReleaseError(f"{name}: no cell checks {id!r}. Write check({id!r}, {known[id].name}).")
     solved, untouched = (parse_notebook(json.dumps(b).encode(), name) for b in (raw, book))
     blocks = sorted({block for exercise in exercises for block in exercise.blocks})
-    with Sandbox("none") as box:
-        for id, exercise in known.items():
-            judge = Judge(exercise, seed=2024)
-            cases = [case for _, case in judge.cases]
+    for id, exercise in known.items():
+        judge = Judge(exercise, seed=2024)
+        cases = [case for _, case in judge.cases]
 
-            def run(notebook: Any, exercise: Exercise = exercise, cases: list[Any] = cases) -> Any:
-                steps = notebook.slice(exercise.name)
-                return box.run(Work(exercise.name, steps, cases, blocks, exercise.seconds))
+        def run(notebook: Any, exercise: Exercise = exercise, cases: list[Any] = cases) -> Any:
+            steps = notebook.slice(exercise.name)
+            return plain_sandbox().run(Work(exercise.name, steps, cases, blocks, exercise.seconds))
 
-            done = run(solved)
-            for (group, case), verdict in zip(judge.cases, judge.verdicts(done.outcomes), strict=True):
-                if not verdict.passed:
-                    said = f"{verdict.word}: {verdict.difference or done.notes}"
-                    raise ReleaseError(
-                        f"{checked[id]}: the solution of {id} fails the {group} case {case.name!r} ({said})."
-                    )
-            for (_, case), verdict in zip(judge.cases, judge.verdicts(run(untouched).outcomes), strict=True):
-                if verdict.passed:
-                    raise ReleaseError(f"{checked[id]}: the stub of {id} passes the case {case.name!r}.")
-            for wrong in exercise.misconceptions:
-                if all(verdict.passed for verdict in judge.verdicts(judge.mistakes(wrong))):
-                    raise ReleaseError(
-                        f"{checked[id]}: the misconception {wrong.name!r} of {id} gets full marks."
-                    )
+        done = run(solved)
+        for (group, case), verdict in zip(judge.cases, judge.verdicts(done.outcomes), strict=True):
+            if not verdict.passed:
+                said = f"{verdict.word}: {verdict.difference or done.notes}"
+                raise ReleaseError(
+                    f"{checked[id]}: the solution of {id} fails the {group} case {case.name!r} ({said})."
+                )
+        for (_, case), verdict in zip(judge.cases, judge.verdicts(run(untouched).outcomes), strict=True):
+            if verdict.passed:
+                raise ReleaseError(f"{checked[id]}: the stub of {id} passes the case {case.name!r}.")
+        for complaint in audit(exercise, seed=2024):
+            raise ReleaseError(f"{checked[id]}: {complaint}")
 
 
 def release(
@@ -293,72 +287,8 @@ def _dump(book: dict[str, Any]) -> str:
     return json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def release_bundle(
-    out: str | Path = "dist", *, notebooks: str | Path = "notebooks", root: str | Path | None = None
-) -> Path:
-    """Write one zip with what students get: the wheel and the notebooks; no solutions, no tests.
+def release_bundle(out: str | Path = "dist", **settings: Any) -> Path:
+    """Write what students get into one zip, see `labkit.grading.bundle.release_bundle`."""
+    from labkit.grading.bundle import release_bundle as write
 
-    Parameters
-    ----------
-    out : folder for ``labkit-VERSION-labs.zip``.
-    notebooks : folder of the student copies, relative to ``root``.
-    root : the checkout; by default the one that this kit is installed from.
-
-    Raises FileNotFoundError outside a checkout, and ReleaseError if something that students must not get is
-    in.
-    """
-    root = Path(root or Path(labkit.__file__).resolve().parent.parent)
-    if not (root / "pyproject.toml").exists():
-        raise FileNotFoundError(f"no pyproject.toml in {root}. Make the bundle in a checkout of the kit.")
-    copies = sorted((root / notebooks).glob("*.ipynb"))
-    for path in copies:
-        if is_edited(path) or "SOLUTION" in path.read_text(encoding="utf-8"):
-            raise ReleaseError(f"{path} is not as it was released. Run labkit release first.")
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    target = out / f"labkit-{labkit.__version__}-labs.zip"
-    with tempfile.TemporaryDirectory() as folder:
-        wheel = _wheel(root, Path(folder))
-        with zipfile.ZipFile(wheel) as archive:
-            leaked = [n for n in archive.namelist() if n.startswith(("solutions/", "tests/"))]
-        if leaked:
-            raise ReleaseError(f"the wheel holds {leaked[0]}. Take it out of the package's configuration.")
-        part = target.with_suffix(".part")
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.write(wheel, wheel.name)
-            for path in copies:
-                archive.write(path, f"notebooks/{path.name}")
-            archive.writestr(
-                "START_HERE.txt",
-                f"Needs Python 3.11 or newer.\n\n    python -m pip install {wheel.name}\n    labkit lab\n",
-            )
-        part.replace(target)
-    return target
-
-
-def _wheel(root: Path, folder: Path) -> Path:
-    """Build the wheel from a copy of the sources, so that the checkout stays as it is."""
-    copy = folder / "source"
-    copy.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        if (root / name).exists():
-            shutil.copy(root / name, copy)
-    for name in ("labkit", "notebooks"):
-        if (root / name).is_dir():
-            shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--quiet",
-        "--wheel-dir",
-        str(folder),
-        str(copy),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        raise ReleaseError(f"the wheel could not be built: {done.stderr.strip().splitlines()[-1:]}.")
-    return wheels[0]
+    return write(out, **settings)

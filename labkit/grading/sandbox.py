@@ -6,6 +6,7 @@ cut at a size, and read under a deadline; what it prints is drained and cut here
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import queue
@@ -16,135 +17,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from labkit.grading.build import Outcome, decode, encode
-from labkit.grading.exercise import Case
-from labkit.grading.notebook import Step
+from labkit.grading.build import Outcome
+from labkit.grading.streams import Messages, Tail, feed, how_it_ended, outcome_of
+from labkit.grading.work import Done, Work, clean_environment, patience
 
-__all__ = ["Sandbox", "SandboxError", "Work", "Done", "MODES"]
+__all__ = ["Sandbox", "SandboxError", "Work", "Done", "MODES", "plain_sandbox"]
 
 MODES = ("auto", "strict", "none")
-LARGEST_MESSAGE = 256 << 20
-KEPT_OUTPUT = 4000
 START_SECONDS = 120.0  # for importing torch on a slow disk
 
 
 class SandboxError(RuntimeError):
     """The walls that were asked for cannot be built, or the worker cannot be started."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """One exercise of one submission, as the worker gets it."""
-
-    name: str
-    steps: Sequence[Step]
-    cases: Sequence[Case]
-    blocks: Sequence[str] = ()
-    seconds: float = 10.0
-    cell_seconds: float = 10.0
-    setup_seconds: float = 30.0
-    memory: int = 8 << 30
-    files: Mapping[str, str] = field(default_factory=dict)
-
-    def message(self, indices: Iterable[int], folder: str) -> bytes:
-        """The bytes for the worker: code, inputs and limits, nothing else."""
-        picked = list(indices)
-        cases = [
-            (i, {"args": case.args, "kwargs": dict(case.kwargs), "probe": case.probe})
-            for i, case in ((i, self.cases[i]) for i in picked)
-        ]
-        return encode(
-            {
-                "name": self.name,
-                "steps": [(step.cell, step.source) for step in self.steps],
-                "cases": cases,
-                "blocks": list(self.blocks),
-                "cell_seconds": self.cell_seconds,
-                "cpu_seconds": int(self.setup_seconds + self.seconds * len(picked)),
-                "memory": self.memory,
-                "files": dict(self.files),
-                "folder": folder,
-            }
-        )
-
-
-@dataclass
-class Done:
-    """What came of a piece of work: an outcome per case, what went wrong before, and the end of its
-    output."""
-
-    outcomes: list[Outcome]
-    notes: list[str] = field(default_factory=list)
-    output: str = ""
-    seconds: float = 0.0
-
-
-def _environment() -> dict[str, str]:
-    kept = {key: os.environ[key] for key in ("SYSTEMROOT", "WINDIR", "LD_LIBRARY_PATH") if key in os.environ}
-    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    temporary = tempfile.gettempdir()
-    return {
-        **kept,
-        **dict.fromkeys(threads, "1"),
-        "PATH": os.defpath,
-        "HOME": temporary,
-        "TMPDIR": temporary,
-        "MPLCONFIGDIR": temporary,
-        "LANG": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-
-
-class _Tail:
-    """Drains a stream in a thread and keeps its beginning and its end."""
-
-    def __init__(self, stream: IO[bytes]):
-        self.head, self.tail, self.total = b"", b"", 0
-        self.thread = threading.Thread(target=self._drain, args=(stream,), daemon=True)
-        self.thread.start()
-
-    def _drain(self, stream: IO[bytes]) -> None:
-        with stream:
-            while chunk := os.read(stream.fileno(), 1 << 16):
-                self.total += len(chunk)
-                room = KEPT_OUTPUT // 2 - len(self.head)
-                self.head += chunk[:room]
-                self.tail = (self.tail + chunk[room:])[-KEPT_OUTPUT // 2 :]
-
-    def text(self) -> str:
-        self.thread.join(2)
-        lost = self.total - len(self.head) - len(self.tail)
-        gap = f"\n... {lost} bytes cut ...\n".encode() if lost > 0 else b""
-        return (self.head + gap + self.tail).decode("utf-8", "replace")
-
-
-class _Messages:
-    """Reads a worker's messages in a thread; `None` marks the end of the stream, a string a broken one."""
-
-    def __init__(self, stream: IO[bytes]):
-        self.queue: queue.Queue[dict[str, Any] | str | None] = queue.Queue()
-        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
-
-    def _read(self, stream: IO[bytes]) -> None:
-        with stream:
-            try:
-                while len(head := stream.read(8)) == 8:
-                    size = int.from_bytes(head, "big")
-                    if size > LARGEST_MESSAGE:
-                        raise ValueError(f"the result is larger than {LARGEST_MESSAGE >> 20} MB")
-                    message = decode(stream.read(size))
-                    if not isinstance(message, dict):
-                        raise ValueError("the worker's message is not one")
-                    self.queue.put(message)
-            except (ValueError, MemoryError, OSError) as error:
-                self.queue.put(str(error))
-        self.queue.put(None)
 
 
 class Sandbox:
@@ -225,17 +114,15 @@ class Sandbox:
         )
 
     def _settings(self) -> dict[str, Any]:
-        import labkit
-
-        package = Path(labkit.__file__).resolve().parent
-        shown = {sys.base_prefix, sys.prefix, str(Path(sys.executable).resolve().parent.parent), str(package)}
-        packages = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
         from labkit.grading.isolate import threads_of
 
+        paths = _package_paths()
+        home = str(Path(sys.executable).resolve().parent.parent)
+        shown = {sys.base_prefix, sys.prefix, home, *paths[:-1], str(Path(paths[-1]) / "labkit")}
         return {
             "isolated": self.isolated,
-            "paths": [*packages, str(package.parent)],
-            "shown": sorted(path for path in shown.union(packages) if path != "/"),
+            "paths": paths,
+            "shown": sorted(path for path in shown if path != "/"),
             "hidden": self.hidden,
             "new_root": self.folder,
             "threads": threads_of(os.geteuid()) if os.geteuid() else 0,
@@ -251,12 +138,12 @@ class Sandbox:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=clean_environment(),
             cwd="/",
             pass_fds=[theirs.fileno()],
             start_new_session=True,
         )
-        errors = _Tail(self.server.stderr)  # type: ignore[arg-type]
+        errors = Tail(self.server.stderr)  # type: ignore[arg-type]
         theirs.close()
         ours.settimeout(START_SECONDS)
         try:
@@ -308,21 +195,22 @@ class Sandbox:
                 done.output = tail.text()
             for outcome in outcomes.values():
                 if outcome.kind == "crashed" and not outcome.message:
-                    outcome.message = _how_it_ended(how)
+                    outcome.message = how_it_ended(how)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _collect(
-        self, work: Work, left: list[int], outcomes: dict[int, Outcome], done: Done, messages: _Messages
+        self, work: Work, left: list[int], outcomes: dict[int, Outcome], done: Done, messages: Messages
     ) -> None:
         """Take messages until the last case, the end of the stream, or a deadline."""
-        current = left[0]
-        deadline = time.monotonic() + work.setup_seconds
+        current, begun = left[0], set()
+        seconds = work.seconds * patience()
+        deadline = time.monotonic() + work.setup_seconds * patience()
         while any(i not in outcomes for i in left):
             try:
                 message = messages.queue.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                words = f"no answer within {work.seconds:g} s: does a loop never end?"
+                words = f"no answer within {seconds:.3g} s: does a loop never end?"
                 outcomes[current] = Outcome("timeout", message=words)
                 return
             if not isinstance(message, dict):
@@ -330,14 +218,15 @@ class Sandbox:
                 return
             if isinstance(message.get("notes"), list):
                 done.notes = [str(note)[:500] for note in message["notes"][:10]]
-            elif message.get("begin") in left:
+            elif message.get("begin") in left and message["begin"] not in begun:
                 current = message["begin"]
-                deadline = time.monotonic() + work.seconds
+                begun.add(current)
+                deadline = time.monotonic() + seconds
             elif message.get("case") in left and message["case"] not in outcomes:
-                outcomes[message["case"]] = _outcome(message)
-                deadline = time.monotonic() + work.seconds
+                outcomes[message["case"]] = outcome_of(message)
+                deadline = time.monotonic() + seconds
 
-    def _launch(self, data: bytes) -> tuple[_Messages, _Tail, Any]:
+    def _launch(self, data: bytes) -> tuple[Messages, Tail, Any]:
         """Hand a job to the fork server; gives the readers and what ends it."""
         ends = [os.pipe() for _ in range(5)]
         (
@@ -362,8 +251,8 @@ class Sandbox:
         finally:
             for fd in theirs:
                 os.close(fd)
-        threading.Thread(target=_feed, args=(job_w, data), daemon=True).start()
-        messages, tail = _Messages(os.fdopen(result_r, "rb")), _Tail(os.fdopen(output_r, "rb"))
+        threading.Thread(target=feed, args=(job_w, data), daemon=True).start()
+        messages, tail = Messages(os.fdopen(result_r, "rb")), Tail(os.fdopen(output_r, "rb"))
 
         def end() -> int | None:
             os.close(leash_w)
@@ -374,6 +263,7 @@ class Sandbox:
         return messages, tail, end
 
     def _restart(self) -> str:
+        """A new fork server for one that is gone."""
         if self.control is not None:
             self.control.close()
         if self.server is not None:
@@ -381,21 +271,21 @@ class Sandbox:
             self.server.wait()
         return self._start()
 
-    def _spawn(self, data: bytes) -> tuple[_Messages, _Tail, Any]:
+    def _spawn(self, data: bytes) -> tuple[Messages, Tail, Any]:
         """One interpreter per job, for systems without fork."""
-        settings = {"paths": self._settings()["paths"]}
+        settings = {"paths": _package_paths()}
         script = str(Path(__file__).with_name("worker.py"))
         process = subprocess.Popen(
             [sys.executable, "-I", "-B", script, "--once", json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=clean_environment(),
             start_new_session=True,
         )
-        threading.Thread(target=_feed, args=(os.dup(process.stdin.fileno()), data), daemon=True).start()  # type: ignore[union-attr]
+        threading.Thread(target=feed, args=(os.dup(process.stdin.fileno()), data), daemon=True).start()  # type: ignore[union-attr]
         process.stdin.close()  # type: ignore[union-attr]
-        messages, tail = _Messages(process.stdout), _Tail(process.stderr)  # type: ignore[arg-type]
+        messages, tail = Messages(process.stdout), Tail(process.stderr)  # type: ignore[arg-type]
 
         def end() -> int:
             process.kill()
@@ -404,30 +294,17 @@ class Sandbox:
         return messages, tail, end
 
 
-def _feed(fd: int, data: bytes) -> None:
-    try:
-        with os.fdopen(fd, "wb") as stream:
-            stream.write(data)
-    except (BrokenPipeError, OSError):
-        return  # the worker has ended; its outcome says so
+def _package_paths() -> list[str]:
+    """Where the packages lie that a worker imports; the folder that holds labkit comes last."""
+    import labkit
+
+    packages = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    return [*packages, str(Path(labkit.__file__).resolve().parent.parent)]
 
 
-def _outcome(message: dict[str, Any]) -> Outcome:
-    """A worker's answer as an outcome; what is malformed counts as broken down."""
-    kind, said, left = (message.get(key) for key in ("kind", "message", "left"))
-    kinds = ("ok", "error", "missing", "blocked")
-    if kind not in kinds or not isinstance(said, str) or not isinstance(left, str):
-        return Outcome("crashed", message="the worker's answer makes no sense")
-    return Outcome(str(kind), message.get("output"), said[:600], left[:300])
-
-
-def _how_it_ended(code: int | None) -> str:
-    if code is None:
-        return "the process and its keeper were ended from within"
-    if code < 0:
-        import signal
-
-        name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else str(-code)
-        cure = " (too much memory or computing time)" if name in ("SIGKILL", "SIGXCPU") else ""
-        return f"the process was ended by {name}{cure}"
-    return f"the process ended by itself with exit code {code}"
+@lru_cache(maxsize=1)
+def plain_sandbox() -> Sandbox:
+    """A sandbox for one's own code, with limits only, started once per process and closed at its end."""
+    box = Sandbox("none")
+    atexit.register(box.close)
+    return box

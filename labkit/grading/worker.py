@@ -271,6 +271,11 @@ def once() -> None:
     """One job from standard input, its outcomes to standard output; prints go to standard error."""
     result = os.dup(1)
     os.dup2(2, 1)
+    if sys.platform == "win32":
+        import msvcrt
+
+        for fd in (0, result):
+            msvcrt.setmode(fd, os.O_BINARY)
     job = _read_job(os.dup(0))
     os.chdir(job["folder"])
     if sys.platform != "win32":

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 
 import pytest
 import torch
@@ -12,7 +11,9 @@ from labkit.grading.build import decode, encode
 from labkit.grading.exercise import Recipe
 from labkit.grading.judge import Judge
 from labkit.grading.notebook import read_notebook
-from labkit.grading.sandbox import KEPT_OUTPUT, Sandbox, SandboxError, Work
+from labkit.grading.sandbox import Sandbox, SandboxError
+from labkit.grading.streams import KEPT_OUTPUT
+from labkit.grading.work import Work, patience
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the fork server needs Linux")
 
@@ -37,7 +38,7 @@ def run(box, tmp_path):
     def go(source, exercise=SCALE, **settings):
         book = read_notebook(notebook(tmp_path / "n.ipynb", source))
         judge = Judge(exercise, 7)
-        settings = {"seconds": 3.0, "blocks": exercise.blocks, **settings}
+        settings = {"seconds": 5.0, "blocks": exercise.blocks, **settings}
         done = box.run(
             Work(exercise.name, book.slice(exercise.name), [c for _, c in judge.cases], **settings)
         )
@@ -98,10 +99,9 @@ def test_ending_the_process_at_one_case_costs_that_case_only(run):
 
 @linux
 def test_an_endless_loop_is_ended_in_time(run):
-    begun = time.monotonic()
-    result, _ = run(body("while True: pass"), seconds=0.5)
+    result, done = run(body("while True: pass"), seconds=0.5)
     assert result.word == "timeout"
-    assert time.monotonic() - begun < 5
+    assert done.seconds < 10 * patience()
 
 
 def test_a_loop_that_catches_everything_is_ended_too(run):
@@ -133,6 +133,31 @@ def test_a_printing_loop_is_drained_and_cut(run):
 
 def test_lines_on_stderr_cost_nothing(run):
     assert run(body("sys.stderr.write('100%|####|\\n')", RIGHT))[0].points == 4
+
+
+FLOOD = """
+from labkit.grading.build import encode
+def send(fd, message):
+    body = encode(message)
+    try:
+        os.write(fd, len(body).to_bytes(8, "big") + body)
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    "message",
+    ['{"begin": 0}', '{"notes": ["n"] * 1000}', '{"case": 0, "kind": "ok", "message": 1, "left": ""}'],
+)
+def test_a_flood_of_forged_messages_neither_delays_nor_gains(run, message):
+    source = body(f"while True: [send(fd, {message}) for fd in range(3, 12)]").replace(
+        "def scale", FLOOD + "def scale"
+    )
+    result, done = run(source, seconds=1.0)
+    assert result.points == 0
+    assert result.word in ("timeout", "crashed")
+    assert done.seconds < 20 * patience()
 
 
 @linux
@@ -318,3 +343,8 @@ def test_a_recipe_travels_as_data_and_is_built_at_the_other_end():
 def test_a_malformed_message_is_refused(data):
     with pytest.raises(ValueError, match="the message"):
         decode(data)
+
+
+def test_a_worker_cannot_send_a_recipe():
+    with pytest.raises(ValueError, match="unknown node 'r'"):
+        decode(encode(Recipe("os:abort")), recipes=False)
