@@ -1,1 +1,26 @@
-"""labkit.models"""
+"""Models by name, their layers, and the hooks that borrow them and give them back."""
+
+from labkit.models.hooks import borrow, edit, record
+from labkit.models.layers import gap_head, last_spatial, layer_names, layer_shapes, receptive_fields
+from labkit.models.targets import Target, Unit, pick, scores, unit
+from labkit.models.zoo import bundled_models, list_models, load_model, wrap_model
+
+__all__ = [
+    "Target",
+    "Unit",
+    "borrow",
+    "bundled_models",
+    "edit",
+    "gap_head",
+    "last_spatial",
+    "layer_names",
+    "layer_shapes",
+    "list_models",
+    "load_model",
+    "pick",
+    "receptive_fields",
+    "record",
+    "scores",
+    "unit",
+    "wrap_model",
+]

@@ -1,0 +1,135 @@
+"""Photographs: reading, cutting to size, encoding. The one file of the library that meets PIL."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from labkit._checks import check_positive
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+class Photo(NamedTuple):
+    """A picture with its name and, where it is known, its ImageNet class index."""
+
+    name: str
+    image: Float[Tensor, "3 S S"]
+    label: int | None
+
+
+def _open(source: Path | bytes, name: str) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            return ImageOps.exif_transpose(picture).convert("RGBA")
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"there is no picture at {name}. Check the path; relative ones start at {Path.cwd()}."
+        ) from None
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise ValueError(
+            f"{name} is not a picture that can be read ({type(error).__name__}). "
+            f"Use one of {', '.join(SUFFIXES)}, and check that the file is whole."
+        ) from error
+
+
+def _fit(picture: Image.Image, size: int | None) -> Float[Tensor, "3 H W"]:
+    white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+    flat = Image.alpha_composite(white, picture).convert("RGB")
+    if size is not None:
+        check_positive("size", size)
+        flat = ImageOps.fit(flat, (size, size), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(flat)).permute(2, 0, 1).float() / 255
+
+
+def load_photo(path: str | os.PathLike[str], size: int | None = None) -> Float[Tensor, "3 H W"]:
+    """A photograph from a file as float32 RGB in [0, 1].
+
+    Turned upright as its EXIF says; transparency lies on white; with ``size`` the centre square is cut and
+    resized with antialiasing. Raises FileNotFoundError for a missing file, ValueError for one that is no
+    picture.
+    """
+    return _fit(_open(Path(path).expanduser(), str(path)), size)
+
+
+def decode_photo(
+    data: bytes, size: int | None = None, name: str = "the uploaded file"
+) -> Float[Tensor, "3 H W"]:
+    """The same for a picture's bytes, as an upload button gives them."""
+    return _fit(_open(bytes(data), name), size)
+
+
+def encode(image: Float[Tensor, "3 H W"], kind: Literal["png", "jpeg"] = "png", quality: int = 88) -> bytes:
+    """A picture in [0, 1] as the bytes of a PNG or JPEG file."""
+    array = (image.detach().cpu().clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy()
+    out = io.BytesIO()
+    options = {"compress_level": 1} if kind == "png" else {"quality": quality}
+    Image.fromarray(array).save(out, kind, **options)
+    return out.getvalue()
+
+
+def save_photo(image: Float[Tensor, "3 H W"], path: str | os.PathLike[str]) -> Path:
+    """Write a picture in [0, 1] as PNG or JPEG, as the path's ending says; returns the path."""
+    target = Path(path)
+    kind = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}.get(target.suffix.lower())
+    if kind is None:
+        raise ValueError(f"path must end in .png or .jpg; got {target.name!r}.")
+    target.write_bytes(encode(image, kind))  # type: ignore[arg-type]
+    return target
+
+
+def photo_label(name: str) -> int | None:
+    """The ImageNet class index that a file's name begins with, or None.
+
+    >>> photo_label("207_golden_retriever.jpg"), photo_label("holiday.jpg")
+    (207, None)
+    """
+    match = re.match(r"(\d{1,3})[_-]", name)
+    return int(match.group(1)) if match else None
+
+
+def _carried() -> list[tuple[str, np.ndarray, int | None]]:
+    """The photographs inside scikit-image's and scikit-learn's wheels, with their ImageNet class."""
+    import skimage
+    from sklearn.datasets import load_sample_image
+
+    folder = Path(skimage.__file__).parent / "data"
+    found: list[tuple[str, np.ndarray, int | None]] = []
+    wanted = {"chelsea.png": ("cat", 281), "coffee.png": ("coffee", 967), "rocket.jpg": ("rocket", 657),
+              "astronaut.png": ("astronaut", None)}  # fmt: skip
+    for file, (name, label) in wanted.items():
+        if (folder / file).exists():
+            found.append((name, np.asarray(Image.open(folder / file).convert("RGB")), label))
+    for file, name in (("flower.jpg", "flower"), ("china.jpg", "pagoda")):
+        found.append((name, load_sample_image(file), None))
+    return found
+
+
+def sample_photos(size: int = 224, folder: str | os.PathLike[str] | None = None) -> list[Photo]:
+    """Photographs to look at, square and float32 in [0, 1].
+
+    From ``folder``, else from the folder that ``LABKIT_PHOTOS`` names, else those that the wheels of
+    scikit-image and scikit-learn carry (no download). A name that begins with a number, as in
+    ``207_golden_retriever.jpg``, gives the ImageNet class. Raises FileNotFoundError for a folder that is not
+    there or holds no picture.
+    """
+    chosen = folder or os.environ.get("LABKIT_PHOTOS")
+    if not chosen:
+        made = ((n, Image.fromarray(a).convert("RGBA"), k) for n, a, k in _carried())
+        return [Photo(name, _fit(picture, size), label) for name, picture, label in made]
+    place = Path(chosen).expanduser()
+    files = sorted(p for p in place.glob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise FileNotFoundError(
+            f"there is no picture in {place}. Set LABKIT_PHOTOS to a folder with {', '.join(SUFFIXES[:3])} files."
+        )
+    return [Photo(p.stem, load_photo(p, size), photo_label(p.name)) for p in files]

@@ -1,0 +1,170 @@
+"""What a model is made of: layer names, output shapes, receptive fields, and where space ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from labkit._checks import check_images
+from labkit.models.hooks import borrow, record
+
+
+class ReceptiveField(NamedTuple):
+    """In pixels: the side of the square a place sees, the step between places, and where place 0 is centred."""
+
+    size: int
+    stride: int
+    center: float
+
+
+def layer_names(model: nn.Module) -> list[str]:
+    """The dotted names of all layers that hold no other layer, in the order they were defined."""
+    return [name for name, module in model.named_modules() if name and not list(module.children())]
+
+
+def layer_shapes(model: nn.Module, images: Float[Tensor, "N C H W"]) -> dict[str, tuple[int, ...]]:
+    """Layer name -> shape of its output for these images, in execution order (layers that ran only)."""
+    check_images(images)
+    with borrow(model), torch.no_grad(), record(model, *layer_names(model)) as kept:
+        model(images)
+    return {name: tuple(value.shape) for name, value in kept.items() if isinstance(value, Tensor)}
+
+
+def _pair(value: int | Sequence[int]) -> int:
+    sides = (value, value) if isinstance(value, int) else tuple(value)
+    if len(set(sides)) != 1:
+        raise ValueError(f"receptive fields need equal steps in both directions; got {sides}.")
+    return int(sides[0])
+
+
+def receptive_fields(features: nn.Sequential) -> dict[str, ReceptiveField]:
+    """The receptive field after each layer of a plain stack of convolutions and poolings, by arithmetic.
+
+    After Araujo, Norris and Sim (Distill 2019): size r += (k - 1) j, stride j *= s, centre += ((k - 1)/2 - p) j.
+    Raises ValueError for a layer whose field is not known (branches, attention).
+
+    >>> receptive_fields(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(2)))["1"]
+    ReceptiveField(size=4, stride=2, center=1.0)
+    """
+    size, stride, center = 1, 1, 0.5
+    fields = {}
+    for name, layer in features.named_children():
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+            kernel, step, pad = (_pair(v) for v in (layer.kernel_size, layer.stride, layer.padding))
+            kernel = (kernel - 1) * _pair(getattr(layer, "dilation", 1)) + 1
+            size += (kernel - 1) * stride
+            center += ((kernel - 1) / 2 - pad) * stride
+            stride *= step
+        elif not isinstance(layer, nn.ReLU | nn.ReLU6 | nn.BatchNorm2d | nn.Identity | nn.Dropout):
+            raise ValueError(f"the receptive field of {type(layer).__name__} (layer {name!r}) is not known.")
+        fields[name] = ReceptiveField(size, stride, center)
+    return fields
+
+
+class Head(NamedTuple):
+    """The last spatial tensor (N, K, h, w), the outputs it leads to, and the functions called in between."""
+
+    features: Float[Tensor, "N K h w"]
+    outputs: Any
+    steps: list[tuple[Callable, tuple, Mapping[str, Any]]]
+
+
+class _Watch(TorchFunctionMode):
+    """Notes the last tensor with space that a call turned into one without, and the calls from there on."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.batch, self.found, self.steps = batch, None, []
+
+    def _collapses(self, x: Any, out: Any) -> bool:
+        if not (
+            isinstance(x, Tensor) and x.ndim == 4 and x.shape[0] == self.batch and x.shape[2] * x.shape[3] > 1
+        ):
+            return False
+        pooled = out.ndim == 4 and out.shape[2:] == (1, 1) and out.numel() < x.numel()
+        return out.shape[0] == self.batch and (out.ndim == 2 or pooled)
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor) and args:
+            if self._collapses(args[0], out):
+                self.found, self.steps = args[0], []
+            self.steps.append((func, args, kwargs or {}))
+        return out
+
+
+def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Head:
+    """Run the model once and find the last spatial tensor before global pooling or flattening, in the graph.
+
+    Works on the level of torch's functions, so that modules, ``F.relu``, ``x.mean((2, 3))`` and reused layers
+    are all seen. Raises ValueError for a model without such a tensor (a vision transformer).
+    """
+    with _Watch(len(images)) as watch:
+        outputs = model(images)
+    if watch.found is None:
+        raise ValueError(
+            "the model has no spatial feature map before its head (a vision transformer has tokens instead). "
+            "Pass layer= with the dotted name of a layer that gives (N, C, H, W)."
+        )
+    return Head(watch.found, outputs, watch.steps)
+
+
+def last_spatial(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
+    """The tensor that enters global pooling or flattening; see ``trace_head``."""
+    return trace_head(model, images).features
+
+
+_HARMLESS = {
+    "flatten",
+    "dropout",
+    "squeeze",
+    "view",
+    "reshape",
+    "__get__",
+    "dropout2d",
+    "feature_dropout",
+    "__getitem__",
+}
+
+
+class GapHead(NamedTuple):
+    """Features entering the global average pooling, one weight row a class (None: each class has its own
+    map already), and the outputs."""
+
+    features: Float[Tensor, "N K h w"]
+    weight: Float[Tensor, "C K"] | None
+    outputs: Float[Tensor, "N C"]
+
+
+def gap_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> GapHead:
+    """The features and class weights of a network that ends in global average pooling and one linear layer.
+
+    Networks that end conv -> ReLU -> pooling (SqueezeNet) have ``weight`` None. Raises ValueError for every
+    other head, for which CAM is not defined, and points to Grad-CAM.
+    """
+    features, outputs, steps = trace_head(model, images)
+    weight, reason = None, None
+    for number, (func, args, kwargs) in enumerate(steps):
+        name = func.__name__
+        if number == 0:
+            averaged = name == "mean" or name.startswith(("adaptive_avg_pool", "avg_pool"))
+            reason = (
+                None
+                if averaged
+                else f"its last feature map goes into {name}, not into global average pooling"
+            )
+        elif name == "linear" and weight is None:
+            weight = args[1] if len(args) > 1 else kwargs["weight"]
+        elif name not in _HARMLESS:
+            reason = f"between the pooling and the scores there is {name}"
+        if reason:
+            raise ValueError(
+                f"CAM is defined for networks that end in global average pooling and one linear layer; here "
+                f"{reason}. Use labkit.attribution.grad_cam, which needs neither."
+            )
+    return GapHead(features, weight, outputs)

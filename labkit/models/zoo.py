@@ -1,0 +1,148 @@
+"""Models by name: the kit's own, every torchvision classifier, and anyone's network behind one contract.
+
+A model takes RGB in [0, 1], float32 (N, 3, H, W), and returns logits; normalization lives inside it. It carries
+``.classes``, ``.input_size`` and ``.layers``, and bundled ones their ``.card``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from labkit._checks import check_positive, nearest
+from labkit.models.layers import layer_names
+from labkit.models.minivgg import MiniVGG
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+class Wrapped(nn.Module):
+    """A network with its normalization in front, under the network's own layer names.
+
+    It shares the inner network's children, parameters and buffers, so ``features.12`` keeps its name.
+    """
+
+    def __init__(self, inner: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        object.__setattr__(self, "inner", inner)
+        self._modules, self._parameters, self._buffers = inner._modules, inner._parameters, inner._buffers
+        for name, value in (("labkit_mean", mean), ("labkit_std", std)):
+            self.register_buffer(name, torch.tensor(value).view(1, -1, 1, 1), persistent=False)
+        self.training = inner.training
+
+    def train(self, mode: bool = True) -> Wrapped:
+        self.inner.train(mode)
+        self.training = mode
+        return self
+
+    def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
+        return self.inner((images - self.labkit_mean) / self.labkit_std)
+
+
+def _dress(
+    model: nn.Module, classes: Sequence[str], input_size: int, card: dict[str, Any] | None
+) -> nn.Module:
+    model.classes, model.input_size = list(classes), int(input_size)  # type: ignore[assignment]
+    model.layers, model.card = layer_names(model), card or {}  # type: ignore[assignment]
+    return model.eval()
+
+
+def wrap_model(
+    module: nn.Module,
+    *,
+    classes: Sequence[str],
+    input_size: int,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+) -> nn.Module:
+    """Anyone's classifier on the kit's contract: pictures in [0, 1] in, normalization inside, eval mode.
+
+    ``mean`` and ``std`` are those the network was trained with, per channel, for pictures in [0, 1]; the
+    network itself is shared, not copied, and keeps its layer names. Raises TypeError for what is no network
+    and ValueError for a standard deviation of 0 or lengths that differ.
+
+    >>> net = wrap_model(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), classes=["a", "b"], input_size=2)
+    >>> net.layers, net(torch.zeros(1, 3, 2, 2)).shape
+    (['0', '1'], torch.Size([1, 2]))
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}.")
+    check_positive("input_size", input_size)
+    if len(mean) != len(std) or any(s <= 0 for s in std):
+        raise ValueError(
+            f"mean and std must have one entry a channel, std above 0; got mean={tuple(mean)}, std={tuple(std)}."
+        )
+    return _dress(Wrapped(module, mean, std), classes, input_size, None)
+
+
+def bundled_models() -> list[str]:
+    """The names of the networks that ship with the kit."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+
+
+def _torchvision_models() -> list[str]:
+    from torchvision import models
+
+    return models.list_models(module=models)
+
+
+def list_models() -> list[str]:
+    """Every name ``load_model`` knows: the bundled networks, then torchvision's classifiers.
+
+    >>> "squeezenet1_1" in list_models()
+    True
+    """
+    return bundled_models() + _torchvision_models()
+
+
+def load_model(name: str) -> nn.Module:
+    """A network by name, in eval mode, on the kit's contract.
+
+    Bundled networks (``minivgg``, ...) need no network. For torchvision's, pretrained weights are taken from
+    torch's own cache (``TORCH_HOME``) or downloaded into it with a progress bar; offline, the error says
+    what to run. Raises ValueError for an unknown name, with the nearest known ones.
+
+    >>> load_model("minivgg-random").classes[:2]
+    ['fire engine', 'bus']
+    """
+    if name in bundled_models():
+        card = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
+        model = MiniVGG(len(card["classes"]))
+        state = load_file(WEIGHTS / f"{name}.safetensors")
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        return _dress(model, card["classes"], card["input_size"], card)
+    if name not in _torchvision_models():
+        close = ", ".join(repr(n) for n in nearest(name, list_models()))
+        raise ValueError(
+            f"name must be one of labkit.models.list_models(); got {name!r}. The nearest are {close}."
+        )
+    return _pretrained(name)
+
+
+def torchvision_weights(name: str) -> Any:
+    """The entry of torchvision's registry that belongs to a classifier: its first ImageNet-1k weights."""
+    from torchvision import models
+
+    return next(iter(models.get_model_weights(name)))
+
+
+def _pretrained(name: str) -> nn.Module:
+    from torchvision import models
+
+    from labkit.data.downloads import fetch_weights
+
+    entry = torchvision_weights(name)
+    preset = entry.transforms()
+    path = fetch_weights(name, entry.url)
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    inner = models.get_model(name, weights=None, num_classes=len(entry.meta["categories"]), **options)
+    inner.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    model = Wrapped(inner, preset.mean, preset.std)
+    return _dress(model, entry.meta["categories"], preset.crop_size[0], {"name": name, "weights": str(entry)})
