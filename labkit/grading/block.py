@@ -1,8 +1,9 @@
 """Make labkit's own version of an exercise's function say "write this one yourself".
 
 The code of the function is replaced, not its name: every alias, table entry, partial and re-export refuses.
-A module that is imported or reloaded later is treated as it finishes loading. Copying the source by hand is
-allowed by nature and is pointed out in the feedback instead.
+The function's ``_result`` twin refuses with it. A module that is imported or reloaded later is treated as
+it finishes loading. Copying the source by hand is allowed by nature and is pointed out in the feedback
+instead.
 """
 
 from __future__ import annotations
@@ -49,11 +50,12 @@ def _functions(module: ModuleType, names: Iterable[str]) -> Iterator[tuple[Funct
         package, _, name = dotted.rpartition(".")
         if module.__name__ != package and not module.__name__.startswith(package + "."):
             continue
-        found = vars(module).get(name)
-        while found is not None:
-            if isinstance(found, FunctionType):
-                yield found, dotted
-            found = getattr(found, "__wrapped__", None)
+        for twin in (name, f"{name}_result"):
+            found = vars(module).get(twin)
+            while found is not None:
+                if isinstance(found, FunctionType):
+                    yield found, dotted
+                found = getattr(found, "__wrapped__", None)
 
 
 def refuse_in(module: ModuleType, names: Iterable[str]) -> list[tuple[FunctionType, CodeType]]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
-import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +23,7 @@ from labkit.grading.build import Outcome, encode
 from labkit.grading.exercise import Exercise
 from labkit.grading.judge import ExerciseResult, Judge
 from labkit.grading.notebook import Notebook, body_of
+from labkit.grading.report import safe_name, write_reports, write_whole
 from labkit.grading.sandbox import Sandbox, SandboxError
 from labkit.grading.submissions import Submission, find_submissions, notebook_name
 from labkit.grading.work import Done, Work
@@ -87,7 +86,6 @@ def grade_class(
     no exercise can be told from what was handed in, SandboxError where strict walls are not possible.
     """
     from labkit._checks import check_positive
-    from labkit.grading.report import write_reports
 
     check_positive("jobs", jobs)
     settings, people = courses.read_course(course), courses.read_roster(roster)
@@ -282,22 +280,3 @@ def _status(submission: Submission, results: Sequence[ExerciseResult], kinds: se
             return kind
     unanswered = any(result.word == "missing" for result in results)
     return "partial" if unanswered or submission.problems else "graded"
-
-
-def safe_name(student: str) -> str:
-    """A file name for a student's id; different ids never share one.
-
-    >>> safe_name("ada"), safe_name("../ada")[:4]
-    ('ada', '.._a')
-    """
-    safe = re.sub(r"[^\w.@+-]", "_", student)
-    if safe == student and not safe.startswith(".") and len(safe) < 100 and safe == safe.lower():
-        return safe
-    return f"{safe[:80]}-{hashlib.sha256(student.encode()).hexdigest()[:8]}"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

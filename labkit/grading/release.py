@@ -252,7 +252,8 @@ def release(
     Nothing is written unless every notebook may be. Raises ReleaseError naming the cell, and
     FileNotFoundError where there are no solutions.
     """
-    from labkit.grading.grade import _kits, write_whole
+    from labkit.grading.grade import _kits
+    from labkit.grading.report import write_whole
 
     sources = sorted(Path(solutions).glob("*.ipynb"))
     if not sources:

@@ -7,9 +7,12 @@ itself.
 from __future__ import annotations
 
 import csv
+import hashlib
 import html
 import io
 import json
+import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labkit.grading.grade import ClassReport
 
-__all__ = ["write_reports", "feedback_page", "class_page", "item_analysis", "gradescope"]
+__all__ = ["write_reports", "feedback_page", "class_page", "item_analysis", "gradescope", "safe_name",
+           "write_whole"]  # fmt: skip
 
 TICK, CROSS = "\u2713", "\u2717"
 STYLE = """
@@ -207,11 +211,28 @@ def _tame(cell: Any) -> Any:
     return "'" + cell if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t") else cell
 
 
+def safe_name(student: str) -> str:
+    """A file name for a student's id; different ids never share one.
+
+    >>> safe_name("ada"), safe_name("../ada")[:4]
+    ('ada', '.._a')
+    """
+    safe = re.sub(r"[^\w.@+-]", "_", student)
+    if safe == student and not safe.startswith(".") and len(safe) < 100 and safe == safe.lower():
+        return safe
+    return f"{safe[:80]}-{hashlib.sha256(student.encode()).hexdigest()[:8]}"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
 def write_reports(report: ClassReport) -> None:
     """Write grades.csv, items.csv, index.html, feedback/*.html and gradescope/*.json into the report's
     folder."""
-    from labkit.grading.grade import safe_name, write_whole
-
     out: Path = report.out
     for folder in ("feedback", "gradescope"):
         (out / folder).mkdir(exist_ok=True)

@@ -24,7 +24,7 @@ from typing import Any
 
 from labkit.grading.build import Outcome
 from labkit.grading.streams import Messages, Tail, feed, how_it_ended, outcome_of
-from labkit.grading.work import Done, Work, clean_environment, patience
+from labkit.grading.work import Done, Work, clean_environment, package_paths, patience
 
 __all__ = ["Sandbox", "SandboxError", "Work", "Done", "MODES", "plain_sandbox"]
 
@@ -105,8 +105,7 @@ class Sandbox:
                 "auto, which grades with limits only and says so."
             )
         self.isolated = False
-        failed = self._start()
-        if failed:
+        if failed := self._start():
             raise SandboxError(f"the worker cannot be started: {failed}")
         self.report = (
             f"no sandbox ({why}): workers have limits on time, memory and processes, but submissions could "
@@ -116,14 +115,14 @@ class Sandbox:
     def _settings(self) -> dict[str, Any]:
         from labkit.grading.isolate import threads_of
 
-        paths = _package_paths()
+        paths = package_paths()
         home = str(Path(sys.executable).resolve().parent.parent)
         shown = {sys.base_prefix, sys.prefix, home, *paths[:-1], str(Path(paths[-1]) / "labkit")}
         return {
             "isolated": self.isolated,
             "paths": paths,
             "shown": sorted(path for path in shown if path != "/"),
-            "hidden": self.hidden,
+            "hidden": self.hidden if self.isolated else [],
             "new_root": self.folder,
             "threads": threads_of(os.geteuid()) if os.geteuid() else 0,
         }
@@ -173,10 +172,9 @@ class Sandbox:
             if not left or any(o.kind == "timeout" for o in outcomes.values()):
                 break
             self._attempt(work, left, outcomes, done)
-        stopped = "timeout" if any(o.kind == "timeout" for o in outcomes.values()) else "crashed"
-        rest = Outcome(stopped, message="not run: an earlier case did not come to an end")
-        if stopped == "crashed":
-            rest = Outcome(stopped, message="not run: the process broke down")
+        rest = Outcome("crashed", message="not run: the process broke down")
+        if any(outcome.kind == "timeout" for outcome in outcomes.values()):
+            rest = Outcome("timeout", message="not run: an earlier case did not come to an end")
         done.outcomes = [outcomes.get(i, rest) for i in range(len(work.cases))]
         done.seconds = time.monotonic() - begun
         return done
@@ -273,7 +271,7 @@ class Sandbox:
 
     def _spawn(self, data: bytes) -> tuple[Messages, Tail, Any]:
         """One interpreter per job, for systems without fork."""
-        settings = {"paths": _package_paths()}
+        settings = {"paths": package_paths()}
         script = str(Path(__file__).with_name("worker.py"))
         process = subprocess.Popen(
             [sys.executable, "-I", "-B", script, "--once", json.dumps(settings)],
@@ -292,14 +290,6 @@ class Sandbox:
             return process.wait()
 
         return messages, tail, end
-
-
-def _package_paths() -> list[str]:
-    """Where the packages lie that a worker imports; the folder that holds labkit comes last."""
-    import labkit
-
-    packages = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    return [*packages, str(Path(labkit.__file__).resolve().parent.parent)]
 
 
 @lru_cache(maxsize=1)

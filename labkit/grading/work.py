@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from labkit.grading.build import Outcome, encode
 from labkit.grading.exercise import Case
 from labkit.grading.notebook import Step
 
-__all__ = ["Work", "Done", "clean_environment", "patience"]
+__all__ = ["Work", "Done", "clean_environment", "patience", "package_paths"]
 
 
 @dataclass(frozen=True)
@@ -84,3 +86,11 @@ def clean_environment() -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
+
+
+def package_paths() -> list[str]:
+    """Where the packages lie that a worker imports; the folder that holds labkit comes last."""
+    import labkit
+
+    packages = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    return [*packages, str(Path(labkit.__file__).resolve().parent.parent)]

@@ -103,6 +103,19 @@ def test_labkits_own_function_refuses_and_works_again_afterwards():
     assert compare.near(torch.ones(2), torch.ones(2)).passed
 
 
+def test_a_notebook_is_given_text_and_html(monkeypatch, capsys):
+    import IPython
+    import IPython.display
+
+    shown = []
+    monkeypatch.setattr(IPython, "get_ipython", lambda: type("Shell", (), {"kernel": object()})())
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    assert check(SCALE, lambda x, factor: (x + 1) * factor) == 0.0
+    assert capsys.readouterr().out == ""
+    assert "Hint: Multiply before you add." in repr(shown[0])
+    assert "<b>Hint.</b> Multiply before you add." in shown[0]._repr_html_()
+
+
 def test_calling_check_wrongly_says_how(capsys):
     with pytest.raises(TypeError, match=r"Write check\('demo.scale_add', scale_add\), without calling it"):
         check(SCALE, 3)

@@ -6,7 +6,8 @@ import json
 import pytest
 from demo import EXERCISES, GRADIENT, RIGHT_GRADIENT, RIGHT_SCALE, SCALE, notebook
 
-from labkit.grading.grade import grade_class, safe_name
+from labkit.grading.grade import grade_class
+from labkit.grading.report import safe_name
 
 KIT = {"05_demo": EXERCISES}
 STUB = 'def {}({}):\n    """Say what to do."""\n    # YOUR CODE HERE\n    raise NotImplementedError()\n'
