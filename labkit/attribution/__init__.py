@@ -1,1 +1,33 @@
-"""labkit.attribution"""
+"""Which part of the input decides? Each method returns a map (N, H, W), detached and never rescaled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkit.attribution.cam import cam, grad_cam
+from labkit.attribution.gradient import saliency
+from labkit.attribution.perturbation import Occlusion, occlusion, occlusion_result
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method's function, options that make it cheap, and its labels: when (post hoc or intrinsic), for which
+    models (specific or agnostic), about what (local or global)."""
+
+    function: Callable[..., Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    when: str = "post hoc"
+    models: str = "specific"
+    scope: str = "local"
+
+
+METHODS: dict[str, Method] = {
+    "saliency": Method(saliency),
+    "occlusion": Method(occlusion, {"window": 16, "stride": 8}, models="agnostic"),
+    "cam": Method(cam),
+    "grad_cam": Method(grad_cam),
+}
+
+__all__ = ["METHODS", "Method", "Occlusion", "cam", "grad_cam", "occlusion", "occlusion_result", "saliency"]

@@ -1,0 +1,226 @@
+"""Attribution by hiding: what the score loses where a part of the picture is covered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from labkit._checks import check_choice, check_fraction, check_images, check_positive
+from labkit.models import Target, borrow, scores
+
+FILLS = ("grey", "black", "white", "mean", "blur")
+Fill = str | float | Tensor
+
+
+class Occlusion(NamedTuple):
+    """All that ``occlusion`` measured.
+
+    ``map`` (N, H, W): mean drop of the windows that hide a pixel; ``drops`` (N, rows, columns): the score
+    lost to each window; ``rows``, ``columns``: the windows' first pixel; ``window``: their side; ``score``
+    (N,): the score of the whole picture; ``complete``: False if ``should_stop`` ended the work early (windows
+    not tried count as 0).
+    """
+
+    map: Float[Tensor, "N H W"]
+    drops: Float[Tensor, "N R K"]
+    rows: Int[Tensor, "R"]  # noqa: F821
+    columns: Int[Tensor, "K"]  # noqa: F821
+    window: int
+    score: Float[Tensor, "N"]  # noqa: F821
+    complete: bool
+
+
+def window_starts(side: int, window: int, stride: int) -> list[int]:
+    """The first pixels of windows along a side; the last one is shifted to end at the border.
+
+    >>> window_starts(10, 4, 4)
+    [0, 4, 6]
+    """
+    starts = list(range(0, side - window + 1, stride))
+    if starts[-1] != side - window:
+        starts.append(side - window)
+    return starts
+
+
+def assemble(
+    drops: Float[Tensor, "N R K"], rows: list[int], columns: list[int], window: int, side: tuple[int, int]
+) -> Float[Tensor, "N H W"]:
+    """The map: each pixel's mean over the windows that hide it (0 where none does).
+
+    >>> assemble(torch.ones(1, 2, 2), [0, 2], [0, 2], 2, (4, 4)).unique()
+    tensor([1.])
+    """
+    covers_row = torch.zeros(len(rows), side[0], dtype=drops.dtype, device=drops.device)
+    covers_column = torch.zeros(len(columns), side[1], dtype=drops.dtype, device=drops.device)
+    for number, start in enumerate(rows):
+        covers_row[number, start : start + window] = 1
+    for number, start in enumerate(columns):
+        covers_column[number, start : start + window] = 1
+    total = torch.einsum("nrk,rh,kw->nhw", drops, covers_row, covers_column)
+    count = torch.outer(covers_row.sum(0), covers_column.sum(0))
+    return total / count.clamp(min=1)
+
+
+def filling(images: Float[Tensor, "N C H W"], fill: Fill) -> Float[Tensor, "N C H W"]:
+    """The picture that shows through the window: one colour, the picture's mean colour, or its blur.
+
+    Raises ValueError for an unknown name, a number outside [0, 1] or a tensor that does not fit.
+    """
+    if isinstance(fill, Tensor):
+        try:
+            check_images(fill.expand_as(images), "fill")
+        except RuntimeError:
+            raise ValueError(
+                f"fill must broadcast to the images' shape {tuple(images.shape)}; got {tuple(fill.shape)}."
+            ) from None
+        return fill.to(images).expand_as(images)
+    if isinstance(fill, str):
+        check_choice("fill", fill, FILLS)
+        if fill == "mean":
+            return images.mean((2, 3), keepdim=True).expand_as(images)
+        if fill == "blur":
+            return _blur(images, max(1.0, images.shape[-1] / 22))
+        fill = {"grey": 0.5, "black": 0.0, "white": 1.0}[fill]
+    check_fraction("fill", fill)
+    return torch.full_like(images, float(fill))
+
+
+def _blur(images: Tensor, sigma: float) -> Tensor:
+    """A Gaussian blur that reflects at the border, so that no frame darkens."""
+    reach = min(int(3 * sigma + 0.5), min(images.shape[2:]) - 1)
+    x = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.exp(-(x**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, -1)
+    padded = F.pad(images, (reach,) * 4, mode="reflect")
+    across = F.conv2d(padded, kernel[:, :, None, :], groups=images.shape[1])
+    return F.conv2d(across, kernel[:, :, :, None], groups=images.shape[1]).clamp(0, 1)
+
+
+def covered(
+    image: Float[Tensor, "C H W"],
+    reference: Float[Tensor, "C H W"],
+    places: list[tuple[int, int]],
+    window: int,
+) -> Float[Tensor, "B C H W"]:
+    """Copies of a picture, each with one window replaced by the reference's pixels."""
+    batch = image.expand(len(places), *image.shape).clone()
+    for copy, (row, column) in zip(batch, places, strict=True):
+        copy[:, row : row + window, column : column + window] = reference[
+            :, row : row + window, column : column + window
+        ]
+    return batch
+
+
+def _sizes(side: tuple[int, int], window: int | None, stride: int | None) -> tuple[int, int]:
+    shorter = min(side)
+    window = max(1, round(shorter / 7)) if window is None else window
+    check_positive("window", window)
+    if window > shorter:
+        raise ValueError(f"window must not be larger than the picture ({shorter} pixels); got {window}.")
+    stride = max(1, window // 4) if stride is None else stride
+    check_positive("stride", stride)
+    if stride > window:
+        raise ValueError(
+            f"stride must not be larger than the window ({window} pixels), or pixels are never hidden; got {stride}."
+        )
+    return int(window), int(stride)
+
+
+def _batches(places: list[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
+    for first in range(0, len(places), size):
+        yield places[first : first + size]
+
+
+def occlusion_result(
+    model: nn.Module,
+    images: Float[Tensor, "N C H W"],
+    target: Target,
+    *,
+    window: int | None = None,
+    stride: int | None = None,
+    fill: Fill = "grey",
+    batch_size: int = 32,
+    progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Occlusion:
+    """``occlusion`` with all that it measured (see ``Occlusion``).
+
+    ``progress`` is called with the share done (0 to 1) after each batch; where ``should_stop`` returns True,
+    the work ends and ``complete`` is False. Without ``progress``, a bar is shown if there are many windows.
+    """
+    check_images(images)
+    check_positive("batch_size", batch_size)
+    window, stride = _sizes(tuple(images.shape[2:]), window, stride)
+    rows, columns = (window_starts(side, window, stride) for side in images.shape[2:])
+    places = [(row, column) for row in rows for column in columns]
+    total, done, complete = len(places) * len(images), 0, True
+    drops = []
+    with (
+        borrow(model),
+        torch.no_grad(),
+        tqdm(
+            total=total, desc="occlusion", unit="window", leave=False, delay=1.5, disable=progress is not None
+        ) as bar,
+    ):
+        device = next((p.device for p in model.parameters()), images.device)
+        inputs = images.detach().to(device)
+        score = scores(model, inputs, target)
+        reference = filling(inputs, fill)
+        for number in range(len(inputs)):
+            own = target[number : number + 1] if isinstance(target, Tensor) and target.ndim else target
+            lost = torch.zeros(len(places), dtype=score.dtype, device=device)
+            for chunk in _batches(places, batch_size):
+                if not complete or (should_stop is not None and should_stop()):
+                    complete = False
+                    break
+                repeated = own.expand(len(chunk)) if isinstance(own, Tensor) and own.ndim else own
+                hidden = covered(inputs[number], reference[number], chunk, window)
+                first = done % len(places)
+                lost[first : first + len(chunk)] = score[number] - scores(model, hidden, repeated)
+                done += len(chunk)
+                bar.update(len(chunk))
+                if progress is not None:
+                    progress(done / total)
+            drops.append(lost.view(len(rows), len(columns)))
+    stacked = torch.stack(drops)
+    return Occlusion(
+        assemble(stacked, rows, columns, window, tuple(images.shape[2:])),
+        stacked, torch.tensor(rows), torch.tensor(columns), window, score.detach(), complete,
+    )  # fmt: skip
+
+
+def occlusion(
+    model: nn.Module,
+    images: Float[Tensor, "N C H W"],
+    target: Target,
+    *,
+    window: int | None = None,
+    stride: int | None = None,
+    fill: Fill = "grey",
+    batch_size: int = 32,
+) -> Float[Tensor, "N H W"]:
+    """What the score loses where a square window hides the picture: the mean drop over all windows on a pixel.
+
+    ``window`` and ``stride`` are in pixels (default: a seventh of the shorter side, and a quarter of that);
+    the last window of a row is shifted to end at the border, so that every pixel is hidden. ``fill`` is
+    "grey", "black", "white", "mean" (the picture's mean colour), "blur", a number in [0, 1] or a tensor.
+    Signed: positive where hiding lowers the score. Unit: score (before the softmax). Raises ValueError for a
+    window larger than the picture or a stride larger than the window, else as ``saliency``.
+
+    Labels: post hoc, model-agnostic, local.
+    Source: Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2. They
+    show the score itself; here its drop, averaged over overlapping windows.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).eval()
+    >>> occlusion(net, torch.full((1, 3, 4, 4), 0.5), 0, window=2, stride=2).shape
+    torch.Size([1, 4, 4])
+    """
+    return occlusion_result(
+        model, images, target, window=window, stride=stride, fill=fill, batch_size=batch_size
+    ).map
