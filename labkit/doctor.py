@@ -14,23 +14,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata, util
 from pathlib import Path
+from typing import Any
 
 from labkit import __version__
 
 __all__ = ["Finding", "examine", "find_browser"]
 
-BROWSERS = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "chrome",
-    "microsoft-edge",
-    "msedge",
-    "firefox",
-    "safari",
+BROWSERS = tuple(
+    "chromium chromium-browser google-chrome google-chrome-stable chrome msedge firefox safari".split()
 )
 PLACES = (  # browsers that are installed off the search path on macOS and Windows
     "/Applications/Google Chrome.app",
@@ -48,38 +42,48 @@ AGAIN = (
     "Install labkit again: `pip install .` in its checkout, or `pip install --force-reinstall` of the wheel."
 )
 
-TORCH = """
-import json, torch
-out = {"torch": torch.__version__, "threads": torch.get_num_threads(), "sum": float(torch.ones(3).sum())}
-out["cuda"] = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+STEPS = {  # each sets a dictionary `out`; they share one process, so that torch starts once
+    "torch": """
+import torch
+device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+torch.ones(3).sum().item()
 import torchvision
-out["torchvision"] = torchvision.__version__
-print(json.dumps(out))
-"""
-WORLD = """
-import json, time
+out = {"torch": torch.__version__, "torchvision": torchvision.__version__, "device": device}
+out["threads"] = torch.get_num_threads()
+""",
+    "world": """
+import time
 from labkit.data import MiniBroden
-world = MiniBroden(12)
-world[0]
+world = MiniBroden(12, split="test")
+world.scene(0)
 start = time.perf_counter()
-for i in range(1, 12): item = world[i]
-low, high = float(item["image"].min()), float(item["image"].max())
-print(json.dumps({"rate": 11 / (time.perf_counter() - start), "contrast": high - low}))
-"""
-MODEL = """
-import json, torch
-from labkit.models import load_model
-from labkit.data import MiniBroden
-model, world = load_model("minivgg"), MiniBroden(12, split="test")
 items = [world[i] for i in range(12)]
+rate = 12 / (time.perf_counter() - start)
+out = {"rate": rate, "contrast": float(items[0]["image"].max() - items[0]["image"].min())}
+""",
+    "model": """
+from labkit.models import load_model
+model = load_model("minivgg")
 with torch.inference_mode():
-    said = model(torch.stack([i["image"] for i in items])).argmax(1).tolist()
-print(json.dumps({"right": sum(a == i["label"] for a, i in zip(said, items)), "of": 12}))
-"""
-WIDGET = """
-import json, anywidget, ipywidgets
+    said = model(torch.stack([item["image"] for item in items])).argmax(1).tolist()
+out = {"right": sum(a == item["label"] for a, item in zip(said, items)), "of": len(items)}
+""",
+    "widget": """
 from labkit.widgets import OcclusionExplorer
-print(json.dumps({"characters": len(str(OcclusionExplorer._esm))}))
+out = {"characters": len(str(OcclusionExplorer._esm))}
+""",
+}
+PROBE = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+scope = {}
+for name, code in json.load(sys.stdin).items():
+    try:
+        exec(code, scope)
+        out = scope["out"]
+    except Exception as problem:
+        out = {"why": f"{type(problem).__name__}: {problem}"}
+    print("\\n" + json.dumps({name: out}), flush=True)
 """
 
 
@@ -99,26 +103,33 @@ class Finding:
         return "ok" if self.ok else "broken" if self.needed else "missing"
 
 
-def probe(code: str, seconds: float = 120) -> tuple[dict[str, object], str]:
-    """Run ``code`` in a process of its own; its last line as a dictionary, or why there is none."""
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+def probe(steps: dict[str, str], seconds: float = 180) -> dict[str, dict[str, Any]]:
+    """Run the steps in a process of their own; what each found, or ``{"why": ...}``."""
+    found: dict[str, dict[str, Any]] = {}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", PROBE],
+            input=json.dumps(steps),
             capture_output=True,
             text=True,
             timeout=seconds,
-            env=environment,
-            stdin=subprocess.DEVNULL,
         )
-    except subprocess.TimeoutExpired:
-        return {}, f"no answer within {seconds:g} s"
-    lines = done.stdout.strip().splitlines()
-    if done.returncode == 0 and lines:
-        return dict(json.loads(lines[-1])), ""
-    if done.returncode < 0:
-        return {}, f"the process crashed with signal {-done.returncode}"
-    return {}, (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
+        output, why = done.stdout, f"the process ended with code {done.returncode}"
+        if done.returncode < 0:
+            why = f"the process crashed with signal {-done.returncode}"
+    except subprocess.TimeoutExpired as late:
+        output = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
+        why = f"no answer within {seconds:g} s"
+    for line in output.splitlines():
+        if line.startswith("{"):
+            found |= json.loads(line)
+    return {name: found.get(name, {"why": why}) for name in steps}
+
+
+@lru_cache(maxsize=1)
+def survey() -> dict[str, dict[str, Any]]:
+    """What the steps find on this machine, asked once."""
+    return probe(STEPS)
 
 
 def find_browser() -> str | None:
@@ -156,14 +167,14 @@ def _processor() -> Finding:
 
 
 def _torch() -> Finding:
-    said, why = probe(TORCH)
+    said = survey()["torch"]
     cure = (
         "Install both again from one place: pip install --force-reinstall torch torchvision "
         "(Linux without a GPU: add --index-url https://download.pytorch.org/whl/cpu)."
     )
-    if why:
-        return Finding("Torch", False, f"does not work: {why}", cure)
-    device = f"GPU {said['cuda']}" if said["cuda"] else "no GPU, none needed"
+    if "why" in said:
+        return Finding("Torch", False, f"does not work: {said['why']}", cure)
+    device = f"GPU {said['device']}" if said["device"] else "no GPU, none needed"
     text = f"torch {said['torch']}, torchvision {said['torchvision']}, {said['threads']} threads, {device}"
     return Finding("Torch", True, text)
 
@@ -177,10 +188,10 @@ def _jupyter() -> Finding:
 
 
 def _widgets() -> Finding:
-    said, why = probe(WIDGET)
-    if why:
+    said = survey()["widget"]
+    if "why" in said:
         cure = f"{MEND} {AGAIN}"
-        return Finding("Widgets", False, f"do not load: {why}", cure)
+        return Finding("Widgets", False, f"do not load: {said['why']}", cure)
     return Finding("Widgets", True, f"load ({said['characters']} characters of JavaScript, no download)")
 
 
@@ -196,9 +207,9 @@ def _models() -> Finding:
     if "minivgg" not in names:
         cure = AGAIN
         return Finding("Networks", False, f"the bundled minivgg is not in {folder}", cure)
-    said, why = probe(MODEL)
-    if why:
-        return Finding("Networks", False, f"minivgg does not run: {why}", MEND)
+    said = survey()["model"]
+    if "why" in said:
+        return Finding("Networks", False, f"minivgg does not run: {said['why']}", MEND)
     text = f"minivgg names {said['right']} of {said['of']} test scenes; bundled: {', '.join(names)}"
     return Finding("Networks", True, text)
 
@@ -217,10 +228,10 @@ def _pretrained() -> Finding:
 
 
 def _world() -> Finding:
-    said, why = probe(WORLD)
-    if why:
-        return Finding("Toy world", False, f"does not render: {why}", MEND)
-    ok = float(str(said["contrast"])) > 0.1
+    said = survey()["world"]
+    if "why" in said:
+        return Finding("Toy world", False, f"does not render: {said['why']}", MEND)
+    ok = said["contrast"] > 0.1
     return Finding("Toy world", ok, f"renders {said['rate']:.0f} scenes a second", AGAIN)
 
 
