@@ -1,4 +1,4 @@
-"""What every explorer shares: the module's text, a latest-wins worker, errors that are seen, and one-file export."""
+"""What every explorer shares: its text, a latest-wins worker, errors that are seen, export to one file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def explain_error(error: BaseException, function: Callable | None = None) -> str
 class Worker:
     """One thread that always works on the latest request and drops the ones before it.
 
-    A job is called with ``stale()``, which turns True when something newer was asked for or ``stop`` was called.
+    A job is called with ``stale()``, True once something newer was asked for or ``stop`` was called.
 
     >>> worker, seen = Worker(), []
     >>> worker.submit(lambda stale: seen.append("done"))
@@ -217,9 +217,9 @@ class Explorer(anywidget.AnyWidget):
         What does not fit into ``limit_mb`` is left out, the least recently used first.
         """
         self.wait_idle()
-        hidden = {"_esm", "_css", "_dom_classes", "layout", "tabbable", "tooltip", "saved"}
+        hidden = {"layout", "tabbable", "tooltip", "saved"}
         with self._mutex:
-            state = {k: self.get_state(k)[k] for k in self.keys if k not in hidden and k[:6] not in ("_model", "_view_")}
+            state = self.get_state([k for k in self.keys if k not in hidden and not k.startswith("_")])
         state |= {"live": False, "watched": 0, "saved": []}
         state = _packed(state)
         room = limit_mb * 1e6 - len(json.dumps(state)) - len(self._esm) - len(self._css)

@@ -1,16 +1,14 @@
 """OcclusionExplorer: hide a patch of the picture, read off what the score loses, see the map it adds up to.
 
 The widget holds no mathematics of the method. The library's ``occlusion_result`` (or the student's function)
-runs the model; for the library's function the drops of all classes at all patch positions go to the page once,
-and the page averages them into the map of whatever class, patch size and stride the hand asks for.
+runs the model; for the library's function the drops of all classes at all patch positions go to the page, and
+the page averages them into the map of whatever class, patch size and stride the hand asks for.
 """
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,14 @@ import torch
 import traitlets as T
 
 from labkit._checks import check_choice, check_class, check_images
+from labkit.widgets.answers import Answers, Setting, pixels
 from labkit.widgets.base import Explorer, Stopped, source
 
 __all__ = ["OcclusionExplorer", "FILLS"]
 
-FILLS: tuple[str | float, ...] = ("black", 0.25, "grey", 0.75, 1.0, "mean", "blur")
+FILLS: tuple[str | float, ...] = ("black", 0.25, "grey", 0.75, "white", "mean", "blur")
 _COARSE = 0.07  # seconds the first, coarse answer may take
 _LADDER = 60.0  # seconds the whole ladder of one fill may take to be computed in advance
-_MANY = 64  # up to so many classes, all of them go to the page
 
 
 class OcclusionExplorer(Explorer):
@@ -41,9 +39,9 @@ class OcclusionExplorer(Explorer):
         names: a caption for each picture.
         windows, strides: the stops of the sliders, in pixels; by default fractions of the picture's size.
 
-    Traits: ``picture``, ``target`` (-1: the class the network names), ``window``, ``stride``, ``fill``, ``patch``
-    (the pinned patch's [x, y], or []), ``hold_scale``, ``over_picture``, ``path`` (a photograph to open), and
-    ``status``, ``error``, ``progress``, ``cancel``. Map and scores are in logits.
+    Traits: ``picture``, ``target`` (-1: the class the network names), ``window``, ``stride``, ``fill``,
+    ``patch`` (the pinned patch's [x, y], or []), ``hold_scale``, ``over_picture``, ``path`` (a photograph to
+    open), and ``status``, ``error``, ``progress``, ``cancel``. Map and scores are in logits.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
@@ -88,58 +86,60 @@ class OcclusionExplorer(Explorer):
         **traits: Any,
     ) -> None:
         from labkit.attribution import occlusion
+        from labkit.models.hooks import check_model, lock_of
 
         self.model, self.method = model, occlusion if method is None else method
-        self._answers: OrderedDict[tuple, dict[str, Any]] = OrderedDict()
-        self._extra: set[int] = set()
-        self._sent: set[tuple] = set()
-        self._seconds = 0.0  # of one forward pass
-        self._images: list[torch.Tensor] = []
+        self._ready = False
         if isinstance(images, (str, Path)):
             images = [images]
         names = list(names) if names is not None else [_stem(item) for item in images]
         batch = self._read(images)
         height, width = batch.shape[-2:]
-        with _borrowed(model), torch.inference_mode():
-            count = model(batch[:1]).shape[-1]
+        with lock_of(check_model(model)), torch.inference_mode():
+            count = model(batch[:1].to(next((p.device for p in model.parameters()), "cpu"))).shape[-1]
         unit = max(1, min(height, width) // 32)
-        classes = list(getattr(model, "classes", None) or [f"class {i}" for i in range(count)])
         windows = sorted(windows or {unit * k for k in (2, 3, 4, 6, 8, 12, 16)})
         strides = sorted(strides or {unit * k for k in (1, 2, 3, 4, 6, 8)})
+        picture = traits.pop("picture", 0)
         start = {"window": _near(windows, 6 * unit), "stride": _near(strides, 2 * unit)}
-        self._ready = False
         super().__init__(
-            windows=windows, strides=strides, fills=list(FILLS), classes=classes, size=[height, width],
+            windows=windows, strides=strides, fills=list(FILLS), size=[height, width],
+            classes=list(getattr(model, "classes", None) or [f"class {i}" for i in range(count)]),
             own_method=self.method is not occlusion, **(start | traits),
         )  # fmt: skip
+        own = self.method if self.own_method else None
+        self._answers = Answers(model, own, (height, width), strides, self._send_answer, self._report)
         truths = labels if labels is not None else [None] * len(batch)
         for image, name, truth in zip(batch, names, truths, strict=True):
             self._add(image, name, truth)
+        self.picture = picture
         self._ready = True
         self._request()
 
     def __repr__(self) -> str:
         method = getattr(self.method, "__name__", type(self.method).__name__)
         model = type(self.model).__name__
-        return f"OcclusionExplorer(model={model}, pictures={len(self._images)}, method={method})"
+        return f"OcclusionExplorer(model={model}, pictures={len(self.captions)}, method={method})"
 
     # -- what Python code asks
     @property
     def image(self) -> torch.Tensor:
         """The picture on view, (1, 3, H, W)."""
-        return self._images[self.picture][None]
+        return self._answers.images[self.picture][None]
 
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments of the map on view: ``w.method(w.model, w.image, **w.settings)`` is that map."""
-        target = self.target if self.target >= 0 else self._photo(self.picture)["top"][0]
-        return {"target": target, "window": self.window, "stride": min(self.stride, self.window), "fill": self.fill}
+        at = self._setting()
+        return {"target": at.target, "window": at.window, "stride": at.stride, "fill": at.fill}
 
     def load(self, path: str | Path) -> None:
         """Add the photograph at ``path`` (cropped to the size of the other pictures) and show it."""
         self._show(self._read([path])[0], _stem(path))
 
-    def precompute(self, pictures: Sequence[int] | None = None, fills: Sequence[str | float] | None = None) -> None:
+    def precompute(
+        self, pictures: Sequence[int] | None = None, fills: Sequence[str | float] | None = None
+    ) -> None:
         """Compute all answers for these pictures and fills (by default those on view) before returning.
 
         An exported page answers what was computed. For a function of your own: all patch sizes at the stride.
@@ -149,7 +149,15 @@ class OcclusionExplorer(Explorer):
         for picture in [self.picture] if pictures is None else pictures:
             for fill in [self.fill] if fills is None else fills:
                 for window in self.windows:
-                    self._compute(picture, window, min(step, window), fill, lambda: False)
+                    at = self._setting(picture=picture, fill=fill, window=window, stride=step)
+                    self._answers.compute(at, lambda: False)
+
+    def _setting(self, **changes: Any) -> Setting:
+        """The setting on view (or with changes): the stride at most the patch, the target a class."""
+        now = {name: getattr(self, name) for name in Setting._fields} | changes
+        now["stride"] = min(now["stride"], now["window"])
+        now["target"] = self._answers.target(now["picture"], now["target"])
+        return Setting(**now)
 
     # -- pictures
     def _read(self, images: Any) -> torch.Tensor:
@@ -166,13 +174,13 @@ class OcclusionExplorer(Explorer):
         if truth is not None and not isinstance(truth, str):
             check_class(int(truth), len(self.classes), "labels")
             truth = self.classes[int(truth)]
-        self._images.append(image)
-        self.captions = [*self.captions, {"name": name, "truth": truth or "", "thumb": _bytes(small)}]
+        self._answers.images.append(image)
+        self.captions = [*self.captions, {"name": name, "truth": truth or "", "thumb": pixels(small)}]
 
     def _show(self, image: torch.Tensor, name: str) -> None:
         self._add(image, name)
         with self.hold_trait_notifications():
-            self.target, self.patch, self.picture = -1, [], len(self._images) - 1
+            self.target, self.patch, self.picture = -1, [], len(self.captions) - 1
 
     @T.observe("upload")
     def _uploaded(self, change: Any) -> None:
@@ -192,9 +200,9 @@ class OcclusionExplorer(Explorer):
     # -- legal values
     @T.validate("picture")
     def _legal_picture(self, proposal: Any) -> int:
-        if self._images and not 0 <= proposal["value"] < len(self._images):
+        if self.captions and not 0 <= proposal["value"] < len(self.captions):
             raise IndexError(
-                f"picture must be from 0 to {len(self._images) - 1}; got {proposal['value']}. See .captions."
+                f"picture must be from 0 to {len(self.captions) - 1}; got {proposal['value']}. See .captions."
             )
         return proposal["value"]
 
@@ -210,7 +218,8 @@ class OcclusionExplorer(Explorer):
         stops = self.windows if name == "window" else self.strides
         if stops and value not in stops:
             raise ValueError(
-                f"{name} must be one of {stops}; got {value}. Other stops: OcclusionExplorer(..., {name}s=[...])."
+                f"{name} must be one of {stops}; got {value}. "
+                f"For other stops pass OcclusionExplorer(..., {name}s=[...])."
             )
         return value
 
@@ -220,198 +229,87 @@ class OcclusionExplorer(Explorer):
             check_choice("fill", proposal["value"], [f for f in FILLS if isinstance(f, str)])
         elif proposal["value"] not in FILLS:
             numbers = [f for f in FILLS if not isinstance(f, str)]
-            raise ValueError(f"fill must be one of {numbers} or a name; got {proposal['value']}. Names: 'grey', 'blur'.")
+            raise ValueError(
+                f"fill must be one of {numbers} or a name; got {proposal['value']}. Names: 'grey', 'blur'."
+            )
         return proposal["value"]
 
     @T.observe("picture", "target", "window", "stride", "fill", "watched")
     def _asked(self, change: Any) -> None:
-        if change["name"] == "watched":
-            self._sent.clear()
-        if getattr(self, "_ready", False):
+        if self._ready:
+            if change["name"] == "watched":
+                self._answers.forget_sent()
             self._request()
 
     # -- the work, on the worker's thread
     def _work(self, stale: Callable[[], bool]) -> None:
         self._tell(error="")
-        picture, window, fill = self.picture, self.window, self.fill
-        stride = min(self.stride, window)
-        photo = self._photo(picture)
-        if self.target >= 0 and self.target not in photo["columns"]:
-            self._extra.add(self.target)
-            photo = self._photo(picture)
-        if not self._known(picture, window, stride, fill):
+        at = self._setting()
+        if self._answers.known(at) is None:
             self._tell(status="computing", progress=0.0)
-            self._coarse(picture, window, stride, fill, stale)
-            self._compute(picture, window, stride, fill, stale)
-        else:
-            self._offer(self._known(picture, window, stride, fill))
-        self._tell(status="ready", progress=1.0)
-        if self.own_method:  # what the scores beside the map show is the network's own answer, not the function's
-            self._drops(picture, window, stride, fill, stale)
+            self._coarse(at, stale)
+        self._answers.compute(at, stale)
+        self._tell(status="ready")
+        if self.own_method:  # the scores beside the map are the network's own answer, not the function's
+            self._answers.drops(at, stale)
         if self.watched:
-            self._ladder(picture, window, fill, stale)
-        now = self._answers[self._known(picture, window, stride, fill)]
-        self._tell(progress=1.0, photo=self._photo(picture), delivery=now)  # what a page finds that opens later
+            self._ladder(at, stale)
+        key = self._answers.known(at)
+        now = (
+            {} if key is None else {"photo": self._answers.photo(at.picture), "delivery": self._answers[key]}
+        )
+        self._tell(progress=1.0, **now)  # what a page finds that is opened later
 
-    def _coarse(self, picture: int, window: int, stride: int, fill: Any, stale: Callable[[], bool]) -> None:
+    def _coarse(self, at: Setting, stale: Callable[[], bool]) -> None:
         """A first answer in a blink: a wider stride, or a larger patch where that is still too slow."""
-        if self._passes(window, stride) * self._seconds <= _COARSE:
-            return
-        choices = [
-            (w, s) for w in self.windows if w >= window for s in self.strides if stride <= s <= w
-            and self._passes(w, s) * self._seconds <= _COARSE
-        ]  # fmt: skip
-        w, s = min(choices, default=(max(self.windows), max(self.windows)))
-        with suppress(Exception):  # the setting itself comes next and shows its own error
-            self._compute(picture, w, min(s, w), fill, stale)
 
-    def _ladder(self, picture: int, window: int, fill: Any, stale: Callable[[], bool]) -> None:
-        """The answers the hand may ask for next, where they can be had in time: nearest patch sizes first."""
-        sizes = sorted(self.windows, key=lambda w: abs(w - window))
-        fills = sorted(FILLS, key=lambda f: f != fill)
+        def fast(window: int, stride: int) -> bool:
+            return self._answers.passes(window, stride) * self._answers.seconds <= _COARSE
+
+        if fast(at.window, at.stride):
+            return
+        sizes = [w for w in self.windows if w >= at.window]
+        choices = [(w, s) for w in sizes for s in self.strides if at.stride <= s <= w and fast(w, s)]
+        window, stride = min(choices, default=(sizes[-1], sizes[-1]))
+        with suppress(Exception):  # the setting itself comes next and shows its own error
+            self._answers.compute(at._replace(window=window, stride=stride), stale)
+
+    def _ladder(self, at: Setting, stale: Callable[[], bool]) -> None:
+        """The answers the hand may ask for next, as fine as time allows: nearest patch sizes first."""
+        sizes = sorted(self.windows, key=lambda w: abs(w - at.window))
+        fills = sorted(FILLS, key=lambda f: f != at.fill)
 
         def cost(step: int) -> float:
-            return sum(self._passes(w, min(step, w)) for w in sizes) * self._seconds
+            return sum(self._answers.passes(w, min(step, w)) for w in sizes) * self._answers.seconds
 
-        steps = [self.stride] if self.own_method else self.strides
-        step = next((s for s in steps if cost(s) <= _LADDER), None)
+        step = next(
+            (s for s in ([at.stride] if self.own_method else self.strides) if cost(s) <= _LADDER), None
+        )
         if step is None:
             return
-        jobs = [(w, f) for f in (fills if cost(step) * len(fills) <= _LADDER else fills[:1]) for w in sizes]
-        for done, (w, f) in enumerate(jobs):
-            if self._known(picture, w, min(step, w), f) is None:
+        fills = fills if cost(step) * len(fills) <= _LADDER else fills[:1]
+        jobs = [at._replace(window=w, stride=min(step, w), fill=f) for f in fills for w in sizes]
+        for done, job in enumerate(jobs):
+            if self._answers.known(job) is None:
                 self._tell(progress=done / len(jobs))
             with suppress(Exception):  # an error belongs to the setting that is asked for
-                self._compute(picture, w, min(step, w), f, stale)
+                self._answers.compute(job, stale)
             if stale():
                 raise Stopped
-        for other in range(len(self._images)):
+        for picture in range(len(self.captions)):
             if stale():
                 raise Stopped
-            self._photo(other)
+            self._answers.photo(picture)
 
-    def _passes(self, window: int, stride: int) -> int:
-        return int(np.prod([-(-(side - window) // stride) + 1 for side in self.size]))
+    def _send_answer(self, answer: dict[str, Any]) -> None:
+        self._tell(**{"photo" if answer["kind"] == "photo" else "delivery": answer})
 
-    def _target(self, picture: int) -> int:
-        return self.target if self.target >= 0 else self._photo(picture)["top"][0]
-
-    def _known(self, picture: int, window: int, stride: int, fill: Any) -> tuple | None:
-        """The key of an answer that holds this setting exactly."""
-        target = self._target(picture)
-        if self.own_method:
-            key = ("map", picture, window, stride, fill, target)
-            return key if key in self._answers else None
-        for step in (s for s in {stride, *self.strides} if stride % s == 0):
-            key = ("drops", picture, window, step, fill)
-            if key in self._answers and target in self._answers[key]["columns"]:
-                return key
-        return None
-
-    def _compute(self, picture: int, window: int, stride: int, fill: Any, stale: Callable[[], bool]) -> None:
-        if stale():
-            raise Stopped
-        known = self._known(picture, window, stride, fill)
-        if known is None:
-            run = self._own if self.own_method else self._drops
-            run(picture, window, stride, fill, stale)
-        else:
-            self._offer(known)
-
-    def _photo(self, picture: int) -> dict[str, Any]:
-        """Pixels, logits and the five likeliest classes of a picture; one forward pass."""
-        key = ("photo", picture)
-        photo = self._answers.get(key)
-        if photo is None or not self._extra <= set(photo["columns"]):
-            image = self._images[picture][None]
-            began = time.perf_counter()
-            with _borrowed(self.model), torch.inference_mode():
-                logits = self.model(image.to(_device(self.model)))[0].float().cpu()
-            self._seconds = time.perf_counter() - began
-            order = logits.argsort(descending=True).tolist()
-            columns = sorted(set(order if len(order) <= _MANY else order[:24]) | self._extra)
-            photo = {
-                "kind": "photo", "picture": picture, "data": _bytes(image[0]), "columns": columns,
-                "logits": logits[columns].tolist(), "total": float(logits.logsumexp(0)), "top": order[:5],
-            }  # fmt: skip
-            self._keep(key, photo)
-        self._offer(key)
-        return photo
-
-    def _drops(self, picture: int, window: int, stride: int, fill: Any, stale: Callable[[], bool]) -> None:
-        """Drops of all classes at all patch positions, by the library's own function."""
-        from labkit.attribution import occlusion_result
-
-        photo, seen = self._photo(picture), []
-
-        def every_class(outputs: torch.Tensor) -> torch.Tensor:
-            seen.append(outputs.detach().float().cpu())
-            return outputs[:, photo["top"][0]]
-
-        began = time.perf_counter()
-        result = occlusion_result(
-            self.model, self._images[picture][None].to(_device(self.model)), every_class,
-            window=window, stride=stride, fill=fill, should_stop=stale,
-        )  # fmt: skip
-        if stale():
-            raise Stopped
-        rows, cols = result.drops.shape[-2:]
-        logits = torch.cat(seen)[-rows * cols :]
-        self._seconds = (time.perf_counter() - began) / len(logits)
-        total = photo["total"] - logits.logsumexp(1, keepdim=True)
-        drops = torch.tensor(photo["logits"]) - logits[:, photo["columns"]]
-        self._keep(
-            ("drops", picture, window, stride, fill),
-            {
-                "kind": "drops", "picture": picture, "window": window, "stride": stride, "fill": fill,
-                "rows": rows, "cols": cols, "columns": photo["columns"], "dtype": "f4",
-                "data": torch.cat([drops, total], 1).numpy().astype(np.float32).tobytes(),
-                "winner": logits.argmax(1).numpy().astype(np.uint16).tobytes(),
-            },
-        )  # fmt: skip
-
-    def _own(self, picture: int, window: int, stride: int, fill: Any, stale: Callable[[], bool]) -> None:
-        """One map by the student's function, given up as soon as the model is called for nothing."""
-        target = self._target(picture)
-        image = self._images[picture][None].to(_device(self.model))
-        with _stoppable(self.model, stale), torch.no_grad():
-            answer = self.method(self.model, image, target, window=window, stride=stride, fill=fill)
-        if stale():
-            raise Stopped
-        want = (1, *self.size)
-        if not isinstance(answer, torch.Tensor) or tuple(answer.shape) != want:
-            came = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-            name = getattr(self.method, "__name__", "method")
-            raise ValueError(f"{name} must return a tensor of maps (N, H, W), here {want}; got {came}.")
-        self._keep(
-            ("map", picture, window, stride, fill, target),
-            {
-                "kind": "map", "picture": picture, "window": window, "stride": stride, "fill": fill,
-                "target": target, "dtype": "f4",
-                "data": answer[0].detach().cpu().numpy().astype(np.float32).tobytes(),
-            },
-        )  # fmt: skip
-
-    # -- keeping and sending
-    def _keep(self, key: tuple, answer: dict[str, Any], limit: int = 64_000_000) -> None:
-        self._answers[key] = answer
-        self._sent.discard(key)
-        while sum(len(a["data"]) for a in self._answers.values()) > limit and len(self._answers) > 2:
-            self._answers.popitem(last=False)
-        self._offer(key)
-
-    def _offer(self, key: tuple) -> None:
-        """Mark an answer as used, and send it unless the page that is open has it."""
-        self._answers.move_to_end(key)
-        if key not in self._sent:
-            self._sent.add(key)
-            self._tell(**{"photo" if key[0] == "photo" else "delivery": self._answers[key]})
+    def _report(self, share: float) -> None:
+        if self.status == "computing":
+            self._tell(progress=share)
 
     def _saved(self) -> list[dict[str, Any]]:
-        used = list(reversed(self._answers.items()))
-        pictures = {key[1]: None for key, _ in used if key[0] != "photo"} | {self.picture: None}
-        photos = [self._photo(picture) for picture in pictures]
-        return photos + [answer for key, answer in used if key[0] != "photo"]
+        return self._answers.saved(self.picture)
 
 
 def _near(stops: Sequence[int], value: int) -> int:
@@ -420,35 +318,3 @@ def _near(stops: Sequence[int], value: int) -> int:
 
 def _stem(item: Any) -> str:
     return Path(item).stem.replace("_", " ") if isinstance(item, (str, Path)) else ""
-
-
-def _bytes(image: torch.Tensor) -> bytes:
-    return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy().tobytes()
-
-
-def _device(model: torch.nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
-
-
-def _borrowed(model: torch.nn.Module) -> Any:
-    from labkit.models import borrow
-
-    return borrow(model)
-
-
-@contextmanager
-def _stoppable(model: torch.nn.Module, stale: Callable[[], bool]) -> Iterator[None]:
-    """Let calls of the model on this thread raise Stopped once ``stale()``; other threads are left alone."""
-    import threading
-
-    mine = threading.get_ident()
-
-    def check(*_: Any) -> None:
-        if threading.get_ident() == mine and stale():
-            raise Stopped
-
-    handle = model.register_forward_pre_hook(check)
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -1,7 +1,7 @@
 // What the occlusion explorer looks like: its elements, built once, and their refresh.
 
-const fillName = (fill) => (typeof fill === "string" ? fill : fill === 1 ? "white" : `grey ${fill}`);
-const fillSwatch = { black: "#000", grey: "rgb(50% 50% 50%)" };
+const fillName = (fill) => (typeof fill === "string" ? fill : `grey ${fill}`);
+const fillLevel = (fill) => 100 * ({ black: 0, grey: 0.5, white: 1 }[fill] ?? fill);
 
 const averageColour = (rgb) => {
   const sum = [0, 0, 0];
@@ -197,9 +197,9 @@ const drawPatch = (view, wish, photo) => {
       width: `${(100 * patch.window) / width}%`, height: `${(100 * patch.window) / height}%` });
     if (i) return;
     const fill = state.fill;
-    node.style.backdropFilter = fill === "blur" ? "blur(12px)" : "";
+    node.style.backdropFilter = fill === "blur" ? `blur(${node.parentElement.clientWidth / 22}px)` : "";
     node.style.background = fill === "blur" ? "none" : fill === "mean" ? photo.mean ||= averageColour(photo.rgb)
-      : fillSwatch[fill] || `rgb(${100 * fill}% ${100 * fill}% ${100 * fill}%)`;
+      : `rgb(${fillLevel(fill)}% ${fillLevel(fill)}% ${fillLevel(fill)}%)`;
   });
   setText(ui.place, patch ? `patch ${patch.window} px at x ${patch.x}, y ${patch.y}${pinned ? ", pinned" : ""}`
     : `${width} \u00D7 ${height} px \u00B7 point at it, or use the arrow keys`);

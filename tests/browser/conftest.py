@@ -48,8 +48,8 @@ def tiny():
     """A small network with four classes on 32 px."""
     generator = torch.Generator().manual_seed(7)
     net = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 6, 5, stride=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
-        torch.nn.Linear(6, 4),
+        torch.nn.Conv2d(3, 6, 5, stride=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(), torch.nn.Linear(6, 4),
     )  # fmt: skip
     for parameter in net.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator)

@@ -1,4 +1,4 @@
-"""The exported page of the occlusion explorer in a browser: pointer, keys, pixels, themes; no kernel behind it."""
+"""The exported page of the occlusion explorer in a browser: pointer, keys, pixels, themes; no kernel."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,17 @@ pytestmark = pytest.mark.browser
 MAP = "() => Array.from(document.querySelector('#root').explorer.values)"
 PIXELS = """() => { const c = document.querySelector('.lk-map');
   return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data) }"""
-BOX = "() => { const s = document.querySelector('.lk-patch').style; return [s.left, s.top, s.width, s.visibility] }"
+BOX = """() => { const s = document.querySelector('.lk-patch').style;
+  return [s.left, s.top, s.width, s.visibility] }"""
+SETTINGS = [(8, 2, "grey"), (4, 4, "black"), (12, 8, "mean"), (16, 6, "grey")]
 
 
 @pytest.fixture(scope="module")
 def explorer(tiny):
     pictures = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(3))
     pictures[:, :, 8:20, 10:22] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
-    widget = OcclusionExplorer(tiny, pictures, names=["one", "two", "three"], window=8, stride=2)
+    stops = {"windows": [4, 6, 8, 12, 16], "strides": [2, 4, 6, 8]}
+    widget = OcclusionExplorer(tiny, pictures, names=["one", "two", "three"], window=8, stride=2, **stops)
     widget.precompute(pictures=[0, 1], fills=["grey", "black", "mean"])
     return widget
 
@@ -55,15 +58,15 @@ def painted(values):
     return table[index], index
 
 
-@pytest.mark.parametrize(("window", "stride", "fill"), [(8, 2, "grey"), (3, 3, "black"), (12, 8, "mean"), (16, 1, "grey")])
+@pytest.mark.parametrize(("window", "stride", "fill"), SETTINGS)
 @pytest.mark.parametrize("target", [0, 3])
 def test_the_map_is_the_library_s_for_every_setting(page, explorer, window, stride, fill, target):
     slide(page, "Patch size", explorer.windows.index(window))
     slide(page, "Stride", explorer.strides.index(stride))
     slide(page, "Fill", explorer.fills.index(fill))
     page.select_option(".lk-other", str(target))
-    expected = occlusion(explorer.model, explorer._images[0][None], target, window=window, stride=stride, fill=fill)
-    expected = expected[0].cpu().numpy()
+    image, options = explorer._answers.images[0][None], {"window": window, "stride": stride, "fill": fill}
+    expected = occlusion(explorer.model, image, target, **options)[0].cpu().numpy()
     got = np.array(page.evaluate(MAP)).reshape(32, 32)
     assert np.abs(got - expected).max() <= 2e-3 * np.abs(expected).max()  # float16 in a saved page
     pixels = np.array(page.evaluate(PIXELS)).reshape(32, 32, 4)
@@ -76,9 +79,9 @@ def test_pointing_hides_the_patch_and_reads_off_its_score(page, explorer):
     page.mouse.move(*stage(page, 14, 12))
     left, top, width, visibility = page.evaluate(BOX)
     assert (left, top, width, visibility) == ("31.25%", "25%", "25%", "visible")  # x 10, y 8, 8 px
-    result = occlusion_result(explorer.model, explorer._images[0][None], 0, window=8, stride=2, fill="grey")
-    target = int(explorer.model(explorer._images[:1][0][None]).argmax())
-    result = occlusion_result(explorer.model, explorer._images[0][None], target, window=8, stride=2, fill="grey")
+    image = explorer._answers.images[0][None]
+    target = int(explorer.model(image).argmax())
+    result = occlusion_result(explorer.model, image, target, window=8, stride=2, fill="grey")
     drop = float(result.drops[0, 4, 5])
     shown = page.inner_text(".lk-value >> nth=2").replace("\u2212", "-")
     assert float(shown) == pytest.approx(drop, abs=0.006 + 0.002 * abs(drop))
@@ -127,7 +130,7 @@ def test_one_scale_is_the_same_for_every_patch_size(page, explorer):
 
 
 def test_the_sweep_builds_the_map_up_and_ends_with_all_of_it(page):
-    slide(page, "Stride", 5)  # 8 px: 16 patches
+    slide(page, "Stride", 3)  # 8 px: 16 patches
     whole = page.evaluate(PIXELS)
     page.click(".lk-play")
     page.wait_for_function("() => document.querySelector('#root').explorer.playing > 2")
@@ -185,7 +188,7 @@ def test_nothing_sticks_out_at_any_width(open_page, address, width):
 
 def test_everything_has_a_name_and_keys_stay_in_the_widget(page):
     assert page.locator("[data-lm-suppress-shortcuts='true']").count() == 1
-    nameless = """() => [...document.querySelectorAll('.lk button:not([hidden]), .lk input, .lk select, .lk canvas[role]')]
+    nameless = """() => [...document.querySelectorAll('button:not([hidden]), input, select, canvas[role]')]
       .filter((n) => !n.getAttribute('aria-label') && !n.textContent.trim() && !n.closest('label')).length"""
     assert page.evaluate(nameless) == 0
 
@@ -193,7 +196,8 @@ def test_everything_has_a_name_and_keys_stay_in_the_widget(page):
 def test_hover_repaints_within_five_milliseconds(page):
     times = page.evaluate(
         """() => { const e = document.querySelector('#root').explorer, all = [];
-        for (let i = 0; i < 60; i++) { const t = performance.now(); e.hover(i % 32, (i * 7) % 32); all.push(performance.now() - t); }
+        for (let i = 0; i < 60; i++) {
+          const t = performance.now(); e.hover(i % 32, (i * 7) % 32); all.push(performance.now() - t); }
         return all.sort((a, b) => a - b) }"""
     )
     assert times[len(times) // 2] <= 5
@@ -204,7 +208,10 @@ def test_an_error_of_the_page_s_own_code_is_shown(open_page, address, browser):
     page = context.new_page()
     page.goto(address)
     page.wait_for_selector(".lk-stage")
-    page.evaluate("() => { document.querySelector('#root').explorer.hover = () => { throw new Error('by hand') }; void 0 }")
+    page.evaluate(
+        """() => { const e = document.querySelector('#root').explorer;
+        e.hover = () => { throw new Error('by hand') }; void 0 }"""
+    )
     page.mouse.move(*stage(page, 14, 12))
     assert "by hand" in page.inner_text(".lk-fault")
     context.close()

@@ -11,10 +11,13 @@ from labkit.attribution import occlusion
 from labkit.widgets import OcclusionExplorer
 from labkit.widgets.occlusion import FILLS
 
+STOPS = {"windows": [4, 6, 8, 12, 16], "strides": [2, 4, 8]}
+
 
 @pytest.fixture
 def explorer(tiny, pictures):
-    widget = OcclusionExplorer(tiny, pictures, labels=[1, "a wolf", 0], names=["one", "two", "three"])
+    texts = {"labels": [1, "a wolf", 0], "names": ["one", "two", "three"]}
+    widget = OcclusionExplorer(tiny, pictures, **texts, **STOPS)
     widget.wait_idle()
     yield widget
     widget.cancel = True
@@ -36,12 +39,13 @@ def drops_of(answer):
 def test_the_drops_sent_are_the_library_s_for_every_class(explorer, fill):
     from labkit.attribution import occlusion_result
 
-    explorer.set_state({"window": 8, "stride": 3, "fill": fill})
+    explorer.set_state({"window": 8, "stride": 4, "fill": fill})
     explorer.wait_idle()
     answer = explorer.delivery
     assert (answer["kind"], answer["window"], answer["fill"]) == ("drops", 8, fill)
     for k in range(4):
-        expected = occlusion_result(explorer.model, explorer.image, k, window=8, stride=answer["stride"], fill=fill)
+        options = {"window": 8, "stride": answer["stride"], "fill": fill}
+        expected = occlusion_result(explorer.model, explorer.image, k, **options)
         got = drops_of(answer)[..., k]
         np.testing.assert_allclose(got, expected.drops[0].cpu().numpy(), atol=1e-5)
 
@@ -50,7 +54,7 @@ def test_winner_and_total_belong_to_the_same_patch(explorer):
     explorer.set_state({"window": 16, "stride": 4})
     explorer.wait_idle()
     answer = explorer.delivery
-    photo = explorer._photo(0)
+    photo = explorer.photo
     hidden = explorer.image.clone()
     hidden[..., 4:20, 8:24] = 0.5
     logits = explorer.model(hidden)[0].detach()
@@ -62,13 +66,14 @@ def test_winner_and_total_belong_to_the_same_patch(explorer):
 
 
 def test_settings_are_the_arguments_of_the_map_on_view(explorer):
-    explorer.set_state({"picture": 1, "target": 2, "window": 2, "stride": 8, "fill": "mean"})
-    assert explorer.settings == {"target": 2, "window": 2, "stride": 2, "fill": "mean"}
+    explorer.set_state({"picture": 1, "target": 2, "window": 4, "stride": 8, "fill": "mean"})
+    assert explorer.settings == {"target": 2, "window": 4, "stride": 4, "fill": "mean"}
     explorer.target = -1
     assert explorer.settings["target"] == int(explorer.model(explorer.image).argmax())
 
 
-def test_the_ladder_is_computed_once_a_page_watches_and_then_nothing_is_asked_again(explorer):
+def test_the_ladder_is_computed_once_a_page_watches_and_then_nothing_is_asked_again(explorer, monkeypatch):
+    monkeypatch.setattr("labkit.widgets.occlusion._LADDER", 1e9)  # however busy the machine is
     explorer.set_state({"watched": 1})
     explorer.wait_idle()
     calls = explorer.model.calls
@@ -81,12 +86,13 @@ def test_the_ladder_is_computed_once_a_page_watches_and_then_nothing_is_asked_ag
 
 
 def test_without_a_page_only_the_setting_and_a_coarse_answer_are_computed(explorer):
-    grids = [key for key in explorer._answers if key[0] == "drops"]
-    assert len(grids) <= 2
-    assert explorer.window in {key[2] for key in grids}
+    windows = [a["window"] for a in explorer._saved() if a["kind"] == "drops"]
+    assert len(windows) <= 2
+    assert explorer.window in windows
 
 
-def test_a_page_opened_anew_is_sent_everything_again(explorer):
+def test_a_page_opened_anew_is_sent_everything_again(explorer, monkeypatch):
+    monkeypatch.setattr("labkit.widgets.occlusion._LADDER", 1e9)
     explorer.set_state({"watched": 1})
     explorer.wait_idle()
     seen = record_deliveries(explorer)
@@ -119,13 +125,13 @@ def slow(calls, seconds=0.05):
 
 def test_own_function_draws_its_own_map(tiny, pictures):
     calls = []
-    widget = OcclusionExplorer(tiny, pictures, method=slow(calls, 0.0))
+    widget = OcclusionExplorer(tiny, pictures, method=slow(calls, 0.0), **STOPS)
     widget.wait_idle()
     seen = record_deliveries(widget)
     widget.set_state({"window": 4, "stride": 2, "target": 3})
     widget.wait_idle()
     maps = [a for a in seen if a["kind"] == "map" and a["window"] == 4]
-    assert [(a["stride"], a["target"]) for a in maps] == [(2, 3)]
+    assert {(a["stride"], a["target"]) for a in maps} >= {(2, 3)}
     assert np.frombuffer(maps[0]["data"], np.float32).tolist() == [4.0] * 32 * 32
     assert widget.own_method
     assert (4, 2) in calls
@@ -133,19 +139,19 @@ def test_own_function_draws_its_own_map(tiny, pictures):
 
 def test_a_burst_of_forty_keys_costs_few_calls_of_the_function(tiny, pictures):
     calls = []
-    widget = OcclusionExplorer(tiny, pictures, method=slow(calls))
+    widget = OcclusionExplorer(tiny, pictures, method=slow(calls), **STOPS)
     widget.wait_idle()
     calls.clear()
     for i in range(40):
-        widget.set_state({"window": widget.windows[i % 7], "target": i % 4})
+        widget.set_state({"window": widget.windows[i % 5], "target": i % 4})
     widget.wait_idle()
     assert 1 <= len(calls) <= 15
-    assert calls[-1][0] == widget.windows[39 % 7]
+    assert calls[-1][0] == widget.windows[39 % 5]
 
 
 def test_cancel_interrupts_the_function_at_its_next_forward_pass(tiny, pictures):
     calls = []
-    widget = OcclusionExplorer(tiny, pictures, method=slow(calls, 60))
+    widget = OcclusionExplorer(tiny, pictures, method=slow(calls, 60), **STOPS)
     limit = time.monotonic() + 10
     while not calls and time.monotonic() < limit:
         time.sleep(0.001)
@@ -161,7 +167,7 @@ def test_an_error_of_the_function_is_shown_with_its_line_and_goes_when_mended(ti
             return torch.zeros(1, 1) @ torch.zeros(2, 2)  # shapes that do not fit
         return torch.zeros(1, 32, 32)
 
-    widget = OcclusionExplorer(tiny, pictures, method=occlusion, window=12)
+    widget = OcclusionExplorer(tiny, pictures, method=occlusion, window=12, **STOPS)
     widget.wait_idle()
     assert widget.status == "error"
     assert widget.error.startswith("RuntimeError")
@@ -177,13 +183,14 @@ def test_a_map_of_the_wrong_shape_is_named(tiny, pictures):
 
     widget = OcclusionExplorer(tiny, pictures, method=wrong)
     widget.wait_idle()
-    assert widget.error == "ValueError: wrong must return a tensor of maps (N, H, W), here (1, 32, 32); got (4, 4)."
+    assert widget.error.startswith("ValueError: wrong must return a tensor of maps (N, H, W)")
+    assert "here (1, 32, 32); got (4, 4)" in widget.error
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"window": 5}, r"window must be one of \[2, 3"),
+        ({"window": 5}, r"window must be one of \[4, 6"),
         ({"stride": 0}, "stride must be one of"),
         ({"fill": "gray"}, "Did you mean 'grey'"),
         ({"fill": 0.3}, "fill must be one of"),
@@ -205,7 +212,7 @@ def test_a_photograph_sent_by_the_page_is_added_and_shown(explorer):
     explorer.wait_idle()
     assert (explorer.picture, explorer.captions[3]["name"]) == (3, "mine")
     assert (explorer.image[0].permute(1, 2, 0) * 255).round().byte().flatten().tolist() == rgb.tolist()
-    assert explorer.delivery["picture"] == 3
+    assert explorer.photo["picture"] == explorer.delivery["picture"] == 3
 
 
 def test_a_path_that_leads_nowhere_is_answered_in_the_widget(explorer):
@@ -225,6 +232,11 @@ def test_a_photograph_by_path_takes_the_size_of_the_others(explorer, tmp_path):
     assert explorer.image.shape == (1, 3, 32, 32)
 
 
+def test_a_picture_that_is_not_there_is_refused_from_the_start(tiny, pictures):
+    with pytest.raises(IndexError, match="picture must be from 0 to 2; got 9"):
+        OcclusionExplorer(tiny, pictures, picture=9)
+
+
 def test_captions_name_the_truth(explorer):
     assert [(c["name"], c["truth"]) for c in explorer.captions] == [
         ("one", "horse"), ("two", "a wolf"), ("three", "fire engine"),
@@ -234,7 +246,7 @@ def test_captions_name_the_truth(explorer):
 def test_many_classes_send_the_likeliest_and_the_chosen_one(pictures):
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 200)).eval()
-    widget = OcclusionExplorer(net, pictures)
+    widget = OcclusionExplorer(net, pictures, **STOPS)
     widget.wait_idle()
     columns = widget.delivery["columns"]
     assert len(columns) == 24
