@@ -188,7 +188,8 @@ class Exercise:
             )
         if isinstance(self.compare, str):
             check_choice("compare", self.compare, ("close", "exact"))
-        object.__setattr__(self, "misconceptions", tuple(self.misconceptions))
+        for name in ("misconceptions", "imports", "blocks"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def name(self) -> str:
