@@ -272,16 +272,18 @@ def fetch(
 ) -> None:
     """Download pretrained weights now, so that a lab needs no network later."""
     with _mistakes():
-        from labkit.models import list_models, load_model
+        from labkit.data import fetch as download
+        from labkit.models import bundled_models, list_models
 
+        bundled = bundled_models()
         if only_list or not names:
             for name in list_models():
-                typer.echo(name)
+                typer.echo(f"{name}  (bundled)" if name in bundled else name)
             return
         for name in names:
-            model = load_model(name)
-            count = sum(p.numel() for p in model.parameters())
-            typer.echo(f"{name}: ready ({count / 1e6:.1f} million parameters)")
+            typer.echo(
+                f"{name}: " + ("ships with the kit" if name in bundled else f"ready, {download(name)}")
+            )
 
 
 if __name__ == "__main__":
