@@ -1,0 +1,55 @@
+"""Builders of the tiny networks that exercises are judged on. Nothing here knows an answer.
+
+All are float64 with weights drawn from ``seed``, so that results can be compared to many digits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def _draw(model: nn.Module, seed: int) -> nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    model = model.double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.6)
+    return model.eval()
+
+
+def linear(channels: int = 3, height: int = 4, width: int = 4, classes: int = 3, seed: int = 0) -> nn.Module:
+    """One linear layer on the flattened picture: every answer can be worked out by hand."""
+    return _draw(nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, classes)), seed)
+
+
+def bends(
+    channels: int = 3, hidden: int = 4, classes: int = 3, seed: int = 0, inplace: bool = False
+) -> nn.Module:
+    """Convolution, ReLU, global average pooling, linear."""
+    return _draw(
+        nn.Sequential(
+            nn.Conv2d(channels, hidden, 3, padding=1),
+            nn.ReLU(inplace=inplace),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(hidden, classes),
+        ),
+        seed,
+    )
+
+
+def deeper(channels: int = 3, hidden: int = 4, classes: int = 3, seed: int = 0) -> nn.Module:
+    """Convolution, ReLU, pooling, convolution, ReLU, and a linear layer on all places of an 8 x 6 picture."""
+    return _draw(
+        nn.Sequential(
+            nn.Conv2d(channels, hidden, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(hidden, hidden, 3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(hidden * 12, classes),
+        ),
+        seed,
+    )
