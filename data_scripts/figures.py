@@ -16,8 +16,9 @@ from PIL import Image
 
 from labkit.data.objects import CLASSES, CLUTTER, build
 from labkit.data.picture import render
+from labkit.data.sampler import sample_scene
 from labkit.data.surfaces import PALETTE
-from labkit.data.world import Scene, sample_scene
+from labkit.data.world import Scene
 
 YAWS = 8
 NATURAL = {

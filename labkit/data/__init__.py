@@ -12,8 +12,9 @@ from labkit.data.decals import Decal, tag
 from labkit.data.minibroden import MiniBroden, item, to_tensor
 from labkit.data.objects import CLASSES, CLUTTER, PARTS
 from labkit.data.picture import render
+from labkit.data.sampler import sample_scene
 from labkit.data.surfaces import BASIC_COLORS, GROUNDS, TEXTURES
-from labkit.data.world import FAULTS, MATERIALS, RENDER_VERSION, WEATHERS, Scene, Thing, replace, sample_scene
+from labkit.data.world import FAULTS, MATERIALS, RENDER_VERSION, WEATHERS, Scene, Thing, replace
 
 _LATER = {
     "load_photo": "photos",

@@ -18,8 +18,10 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
 
-from labkit.data.picture import Labels, render
-from labkit.data.world import RENDER_VERSION, Scene, sample_scene
+from labkit.data.labels import Labels
+from labkit.data.picture import render
+from labkit.data.sampler import sample_scene
+from labkit.data.world import RENDER_VERSION, Scene
 
 FILE = Path(__file__).with_suffix(".json")
 COLUMNS = 6

@@ -19,8 +19,9 @@ from tqdm.auto import tqdm
 from labkit._checks import check_choice, check_positive
 from labkit.data.objects import CLASSES, CLUTTER, PARTS
 from labkit.data.picture import render
+from labkit.data.sampler import check_faults, sample_scene
 from labkit.data.surfaces import BASIC_COLORS, GROUNDS, TEXTURES
-from labkit.data.world import MATERIALS, RENDER_VERSION, SIZE, SPLITS, Scene, check_faults, sample_scene
+from labkit.data.world import MATERIALS, RENDER_VERSION, SIZE, SPLITS, Scene
 
 if TYPE_CHECKING:
     import torch
@@ -33,8 +34,8 @@ class MiniBroden:
 
     An item is a dict: ``image`` float32 (3, 128, 128) in [0, 1]; ``label`` int, an index into
     ``names["label"]``; ``present`` bool (12,), the classes in the picture; ``box`` int64 (4,), the first
-    object's x0, y0, x1, y1 in pixels (end excluded; zeros if it is hidden); ``tag`` bool (128, 128), where the
-    copyright mark is; and the int64 maps ``scene, object, part, material, texture, color, instance``
+    object's x0, y0, x1, y1 in pixels (end excluded; zeros if it is hidden); ``tag`` bool (128, 128), where
+    the copyright mark is; and the int64 maps ``scene, object, part, material, texture, color, instance``
     (128, 128), 0 = none. ``names[kind][value]`` names a map's values.
 
     ``split`` is "train", "val" or "test"; scenes of two splits, seeds or indices never coincide. ``faults``
@@ -110,8 +111,8 @@ class MiniBroden:
         else:
             with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
                 drawn = pool.map(self._bytes, work, chunksize=32)
-                bar = tqdm(zip(work, drawn, strict=True), desc="drawing scenes", unit="scene", total=len(work))
-                for i, picture in bar:
+                pairs = zip(work, drawn, strict=True)
+                for i, picture in tqdm(pairs, desc="drawing scenes", unit="scene", total=len(work)):
                     shown[i] = picture
         if cache:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +149,8 @@ def item(scene: Scene) -> dict[str, Any]:
     kinds = [thing.kind for thing in scene.objects]
     present = torch.zeros(len(CLASSES), dtype=torch.bool)
     present[[CLASSES.index(kind) for kind in kinds]] = True
-    rows, columns = np.nonzero(labels.instance == scene.objects[0].id) if scene.objects else ([], [])
+    mask = labels.instance == (scene.objects[0].id if scene.objects else -1)
+    rows, columns = np.nonzero(mask)
     box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] if len(rows) else [0, 0, 0, 0]
     mark = np.zeros((SIZE, SIZE), bool)
     for decal in scene.decals:

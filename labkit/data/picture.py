@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 
 from labkit.data import surfaces
-from labkit.data.objects import CLASSES, CLUTTER, PARTS
+from labkit.data.labels import Labels, codes, geometry, label
 from labkit.data.render import Camera, Solid, cast, look, place, shade_fraction, sun_camera, surface
-from labkit.data.world import MATERIALS, SIZE, Scene, Thing, figure, frame, scale
+from labkit.data.world import SIZE, Scene, Thing, figure, frame, scale
 
 SUPERSAMPLING = 2
 _SUN_MAP = 288
 _REACH = 4.6
-
-
-class Labels(NamedTuple):
-    """What ``render`` returns beside the picture with ``buffers=True``, all of shape (128, 128).
-
-    ``object``, ``part``, ``material``, ``texture``, ``color``, ``instance``, ``scene``: int64, 0 = none.
-    ``depth``: distance along the camera's axis (inf for sky); ``normal``: (128, 128, 3) world normals;
-    ``uv``: (128, 128, 2) object coordinates (x, z) in units of the object's radius, or ground coordinates.
-    """
-
-    object: Int[ndarray, "H W"]
-    part: Int[ndarray, "H W"]
-    material: Int[ndarray, "H W"]
-    texture: Int[ndarray, "H W"]
-    color: Int[ndarray, "H W"]
-    instance: Int[ndarray, "H W"]
-    scene: Int[ndarray, "H W"]
-    depth: Float[ndarray, "H W"]
-    normal: Float[ndarray, "H W 3"]
-    uv: Float[ndarray, "H W 2"]
 
 
 def solids(scene: Scene) -> list[Solid]:
@@ -48,10 +28,11 @@ def solids(scene: Scene) -> list[Solid]:
 
 
 def camera(scene: Scene, size: int = SIZE * SUPERSAMPLING) -> Camera:
+    """The scene's camera with ``size`` x ``size`` rays (by default two by two a pixel)."""
     return look(scene.eye, scene.yaw, scene.pitch, scene.focal, size)
 
 
-def _resolve(role: object, thing: Thing) -> Float[ndarray, " 3"]:
+def _resolve(role: str | tuple[float, float, float], thing: Thing) -> Float[ndarray, " 3"]:
     colour = (
         {"body": thing.body, "accent": thing.accent, "second": thing.second}[role]
         if isinstance(role, str)
@@ -108,7 +89,7 @@ def _light(scene: Scene, sun: ndarray) -> _Light:
     return _Light(sun.astype(np.float32), colour, sky, ambient.astype(np.float32))
 
 
-def _shade_things(scene: Scene, cam: Camera, rays: ndarray, hits, placed, sun_map, light: _Light):
+def _shade_things(scene: Scene, cam: Camera, rays: ndarray, hits, placed, table, sun_map, light: _Light):
     """Light of all object subpixels, in the order of their flat positions, with their normals and uv."""
     flat = np.flatnonzero(hits.solid >= 0)
     order = np.argsort(hits.solid.ravel()[flat], kind="stable")
@@ -137,10 +118,7 @@ def _shade_things(scene: Scene, cam: Camera, rays: ndarray, hits, placed, sun_ma
         local_normal[part, :2] = normal[part, :2] @ turn
         first[part] = _resolve(paint.color, thing)
         second[part] = _resolve("second", thing)
-        name = thing.texture if paint.texture == "body" else paint.texture
-        texture[part] = surfaces.TEXTURES.index(name) + 1 if name != "plain" else 0
-        name = thing.material if paint.material == "body" else paint.material
-        material[part] = MATERIALS.index(name) + 1 if name != "paint" else 0
+        texture[part], material[part] = table[k]["texture"], table[k]["material"]
     pixel = depth * np.float32(1 / (SIZE * cam.focal) * 2)
     albedo = first
     for code, name in enumerate(surfaces.TEXTURES, 1):
@@ -191,7 +169,7 @@ def _shade_things(scene: Scene, cam: Camera, rays: ndarray, hits, placed, sun_ma
     )
     colour = colour + light.sun_colour * 0.65 * sheen[:, None]
     uv = local[:, [0, 2]]
-    return flat, colour, depth, normal, uv, material, texture, index
+    return flat, colour, depth, normal, uv
 
 
 def _background(scene: Scene, cam: Camera, sun_map, light: _Light):
@@ -240,13 +218,17 @@ def _background(scene: Scene, cam: Camera, sun_map, light: _Light):
     return out, depth, uv
 
 
-def _majority(code: Int[ndarray, "2S 2S"]) -> Int[ndarray, "S S"]:
-    """The code that most of a pixel's four subpixels have (the first, if none has two)."""
-    a, b, c, d = code[::2, ::2], code[::2, 1::2], code[1::2, ::2], code[1::2, 1::2]
-    return np.where((b == c) | (b == d), b, np.where(c == d, c, a))
+@overload
+def render(scene: Scene, buffers: Literal[False] = False) -> Float[ndarray, "H W 3"]: ...
 
 
-def render(scene: Scene, buffers: bool = False):
+@overload
+def render(scene: Scene, buffers: Literal[True]) -> tuple[Float[ndarray, "H W 3"], Labels]: ...
+
+
+def render(
+    scene: Scene, buffers: bool = False
+) -> Float[ndarray, "H W 3"] | tuple[Float[ndarray, "H W 3"], Labels]:
     """Draw a scene: float32 (128, 128, 3) in [0, 1]; with ``buffers=True`` also its ``Labels``.
 
     Deterministic; two descriptions that differ in one thing give pictures that differ only where that thing,
@@ -265,9 +247,8 @@ def render(scene: Scene, buffers: bool = False):
     hits = cast(fine, placed, rays)
     back, back_depth, back_uv = _background(scene, coarse, sun_map, light)
     picture = np.repeat(np.repeat(_tone(back).reshape(SIZE, SIZE, 3), 2, 0), 2, 1).reshape(-1, 3)
-    flat, colour, depth, normal, uv, material, texture, index = _shade_things(
-        scene, fine, rays, hits, placed, sun_map, light
-    )
+    table = [codes(scene, solid) for solid in placed]
+    flat, colour, depth, normal, uv = _shade_things(scene, fine, rays, hits, placed, table, sun_map, light)
     picture[flat] = _tone(np.maximum(colour, 0))
     rows = picture.reshape(SIZE, 2, SIZE, 2, 3)
     shown = (rows[:, 0, :, 0] + rows[:, 0, :, 1] + rows[:, 1, :, 0] + rows[:, 1, :, 1]) / 4
@@ -279,30 +260,5 @@ def render(scene: Scene, buffers: bool = False):
         shown = decal.paste(shown)
     if not buffers:
         return shown
-    names = ("none", *CLASSES, *CLUTTER)
-    side = SIZE * SUPERSAMPLING
-
-    def spread(values: ndarray) -> ndarray:
-        full = np.zeros(side * side, np.int16)
-        full[flat] = values
-        return _majority(full.reshape(side, side)).astype(np.int64)
-
-    thing_of = np.array([s.thing for s in placed] or [0])
-    part_of = np.array([PARTS.index(s.primitive.part) + 1 if s.primitive.part else 0 for s in placed] or [0])
-    ids = np.array([t.id for t in scene.things] or [0])
-    kinds = np.array([names.index(t.kind) for t in scene.things] or [0])
-    whole_depth = np.repeat(np.repeat(back_depth.reshape(SIZE, SIZE), 2, 0), 2, 1).ravel()
-    whole_depth[flat] = depth
-    normals = np.zeros((side * side, 3), np.float32)
-    normals[np.isfinite(whole_depth)] = (0, 0, 1)
-    normals[flat] = normal
-    coords = np.repeat(np.repeat(back_uv.reshape(SIZE, SIZE, 2), 2, 0), 2, 1).reshape(-1, 2)
-    coords[flat] = uv
-    labels = Labels(
-        object=spread(kinds[thing_of[index]]), part=spread(part_of[index]), material=spread(material),
-        texture=spread(texture), color=surfaces.color_terms(shown), instance=spread(ids[thing_of[index]]),
-        scene=np.full((SIZE, SIZE), surfaces.GROUNDS.index(scene.ground) + 1),
-        depth=whole_depth.reshape(side, side)[::2, ::2], normal=normals.reshape(side, side, 3)[::2, ::2],
-        uv=coords.reshape(side, side, 2)[::2, ::2],
-    )  # fmt: skip
-    return shown, labels
+    maps = label(scene, table, hits.solid, shown)
+    return shown, Labels(**maps, **geometry((back_depth, back_uv), flat, (depth, normal, uv)))

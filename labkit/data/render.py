@@ -99,7 +99,7 @@ class Camera:
         return offset @ self.right * scale, offset @ self.up * scale, depth
 
 
-def look(eye: Sequence[float], yaw: float, pitch: float, focal: float, size: int) -> Camera:
+def look(eye: Sequence[float] | ndarray, yaw: float, pitch: float, focal: float, size: int) -> Camera:
     """A camera at ``eye`` that looks along ``yaw`` (about z, radians) and ``pitch`` (up is positive)."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     forward = np.array([cp * cy, cp * sy, sp])
@@ -136,7 +136,7 @@ def _interval(kind: str, o: list, d: list, taper: float) -> tuple[ndarray, ndarr
         else:
             planes += [(-d[2], 1 + o[2])]
             planes += [(2 * s * d[1] + d[2], 1 - 2 * s * o[1] - o[2]) for s in (1, -1)]
-        enter, leave = np.float32(-np.inf), np.float32(np.inf)
+        enter, leave = np.full((), -np.inf, np.float32), np.full((), np.inf, np.float32)
         for slope, room in planes:
             t = room / slope
             leave = np.fmin(leave, np.where(slope > 0, t, np.inf))
@@ -200,6 +200,8 @@ def cast(camera: Camera, solids: Sequence[Solid], directions: Float[ndarray, "3 
             if c0 >= c1 or r0 >= r1:
                 continue
             linear, offset = solid.to_unit[:, :3], solid.to_unit[:, 3]
+            o: list
+            d: list
             if camera.parallel:
                 right, up = linear @ camera.right / camera.focal, linear @ camera.up / camera.focal
                 start, along = linear @ camera.eye + offset, linear @ camera.forward

@@ -15,7 +15,8 @@ from labkit.data import CLASSES, GROUNDS, TEXTURES, MiniBroden, render, replace,
 from labkit.data.decals import MARGIN, Decal, tag_pixels
 from labkit.data.picture import camera, solids
 from labkit.data.render import cast
-from labkit.data.world import FAULTS, MATERIALS, SIZE, SPLITS, WEATHERS, Scene, outline, scene_key
+from labkit.data.sampler import scene_key
+from labkit.data.world import FAULTS, MATERIALS, SIZE, SPLITS, WEATHERS, Scene, outline
 
 COUNT = 2400
 KEY_OF_THE_FIRST = 121398303906938  # the same on every machine
