@@ -40,7 +40,7 @@ def _picture(image: Float[Tensor, "3 H W"]) -> np.ndarray:
 
 
 def scale_of(maps: Sequence[Tensor] | Tensor) -> tuple[float, float, str]:
-    """Smallest and largest value to show and the colour map: symmetric and diverging if any value is negative.
+    """Smallest and largest value to show, and the colour map: symmetric and diverging if any is negative.
 
     >>> scale_of(torch.tensor([[[0.0, 2.0]]]))
     (0.0, 2.0, 'viridis')
@@ -82,7 +82,8 @@ def show_maps(
     for name, value in maps.items():
         if value.ndim != 3 or len(value) != len(images):
             raise ValueError(
-                f"the maps of {name!r} must have the shape ({len(images)}, H, W), one a picture; got {tuple(value.shape)}."
+                f"the maps of {name!r} must have the shape ({len(images)}, H, W), one a picture; "
+                f"got {tuple(value.shape)}."
             )
     rows, columns = len(maps) + 1, len(images)
     figure = _figure(1.75 * columns + 0.9, 1.8 * rows)
@@ -94,7 +95,8 @@ def show_maps(
     for row, (name, value) in enumerate(maps.items(), 1):
         low, high, colours = whole or scale_of(value)
         for column in range(columns):
-            drawn = grid[row, column].imshow(value[column].detach().cpu(), vmin=low, vmax=high, cmap=colours)
+            values = value[column].detach().cpu()
+            drawn = grid[row, column].imshow(values, vmin=low, vmax=high, cmap=colours)
             _bare(grid[row, column])
         grid[row, 0].set_ylabel(name, fontsize=9, color=INK)
         bar = figure.colorbar(drawn, ax=list(grid[row]), fraction=0.04, pad=0.01)
@@ -116,7 +118,7 @@ def overlay(
     return (mixed.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def show_scores(logits: Float[Tensor, "C"], classes: Sequence[str], top: int = 5) -> Figure:  # noqa: F821
+def show_scores(logits: Float[Tensor, " C"], classes: Sequence[str], top: int = 5) -> Figure:
     """The ``top`` classes of one picture as bars of probability, with their logits in numbers."""
     probabilities = torch.softmax(logits.detach().cpu().float(), 0)
     best = probabilities.argsort(descending=True)[:top].tolist()

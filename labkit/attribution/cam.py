@@ -7,19 +7,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit._checks import check_class, check_images
+from labkit._checks import check_images
+from labkit.attribution.gradient import derivative, finite, own_copy
 from labkit.models import Target, Unit, borrow, gap_head, pick, record, scores
 from labkit.models.hooks import find_layer
 from labkit.models.layers import trace_head
 
 
 def _enlarge(maps: Float[Tensor, "N h w"], side: tuple[int, int]) -> Float[Tensor, "N H W"]:
-    return F.interpolate(maps[:, None], size=side, mode="bilinear", align_corners=False)[:, 0].detach()
-
-
-def _to_device(model: nn.Module, images: Tensor) -> Tensor:
-    device = next((p.device for p in model.parameters()), images.device)
-    return images.detach().clone().to(device)
+    return F.interpolate(maps[:, None], size=side, mode="bilinear", align_corners=False)[:, 0]
 
 
 def cam(
@@ -28,9 +24,9 @@ def cam(
     """The class's own map: the last features before global average pooling, weighted by the class's row.
 
     Signed. Unit: score; its mean over the feature map plus the class's bias is the logit. For networks that
-    end conv -> ReLU -> pooling (SqueezeNet) it is the class's channel. ``upsample=False`` gives the map at the
-    features' own size. Raises ValueError for a network without global average pooling and one linear layer
-    (use ``grad_cam``), else as ``saliency``.
+    end conv -> ReLU -> pooling (SqueezeNet) it is the class's channel. ``upsample=False`` gives the map at
+    the features' own size. Raises ValueError for a network without global average pooling
+    and one linear layer (use ``grad_cam``), else as ``saliency``.
 
     Labels: post hoc, specific to networks with global average pooling, local.
     Source: Zhou et al. 2016, "Learning Deep Features for Discriminative Localization", section 2.
@@ -45,15 +41,15 @@ def cam(
             "target must be a class index or a tensor of them: only a class has a row of weights."
         )
     with borrow(model), torch.no_grad():
-        features, weight, outputs = gap_head(model, _to_device(model, images))
+        features, weight, outputs = gap_head(model, own_copy(model, images))
         pick(outputs, target)
         classes = torch.as_tensor(target, device=features.device).long().expand(len(features))
         if weight is None:
-            check_class(int(classes.max()), features.shape[1])
             maps = features[torch.arange(len(features)), classes]
         else:
             maps = torch.einsum("nkhw,nk->nhw", features, weight[classes])
-    return _enlarge(maps, images.shape[2:]) if upsample else maps.detach()
+        maps = finite(maps)
+        return _enlarge(maps, images.shape[2:]) if upsample else maps
 
 
 def grad_cam(
@@ -81,11 +77,10 @@ def grad_cam(
     torch.Size([1, 64, 64])
     """
     check_images(images)
-    if layer is not None:
-        find_layer(model, layer)
     with borrow(model):
-        inputs = _to_device(model, images).requires_grad_(True)
+        inputs = own_copy(model, images).requires_grad_(True).clone()
         if layer is not None:
+            find_layer(model, layer)
             with record(model, layer) as kept:
                 score = scores(model, inputs, target)
             features = kept[layer]
@@ -102,11 +97,12 @@ def grad_cam(
                 f"layer must give a feature map (N, K, h, w); {layer!r} gives {got}. "
                 "Name a layer before pooling and flattening."
             )
-        (gradient,) = torch.autograd.grad(score.sum(), features, allow_unused=True)
+        gradient = derivative(score, features)
         if gradient is None:
             raise ValueError(
-                f"layer {layer!r} has no influence on the target: it comes after it, or beside it."
+                f"layer must have an influence on the target; {layer or 'the last feature map'!r} has none: "
+                "it comes after the target, beside it, or a detach() lies between. Name an earlier layer."
             )
-        maps = (gradient.mean((2, 3), keepdim=True) * features).sum(1).detach()
-    maps = maps.relu() if relu else maps
-    return _enlarge(maps, images.shape[2:]) if upsample else maps
+        maps = finite((gradient.mean((2, 3), keepdim=True) * features).sum(1))
+        maps = maps.relu() if relu else maps
+        return _enlarge(maps, images.shape[2:]) if upsample else maps

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from labkit._checks import check_choice, check_fraction, check_images, check_positive
+from labkit.attribution.gradient import finite, own_copy
 from labkit.models import Target, borrow, scores
 
 FILLS = ("grey", "black", "white", "mean", "blur")
@@ -29,10 +30,10 @@ class Occlusion(NamedTuple):
 
     map: Float[Tensor, "N H W"]
     drops: Float[Tensor, "N R K"]
-    rows: Int[Tensor, "R"]  # noqa: F821
-    columns: Int[Tensor, "K"]  # noqa: F821
+    rows: Int[Tensor, " R"]
+    columns: Int[Tensor, " K"]
     window: int
-    score: Float[Tensor, "N"]  # noqa: F821
+    score: Float[Tensor, " N"]
     complete: bool
 
 
@@ -127,7 +128,8 @@ def _sizes(side: tuple[int, int], window: int | None, stride: int | None) -> tup
     check_positive("stride", stride)
     if stride > window:
         raise ValueError(
-            f"stride must not be larger than the window ({window} pixels), or pixels are never hidden; got {stride}."
+            f"stride must not be larger than the window ({window} pixels), or pixels are never hidden; "
+            f"got {stride}."
         )
     return int(window), int(stride)
 
@@ -149,10 +151,19 @@ def occlusion_result(
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Occlusion:
-    """``occlusion`` with all that it measured (see ``Occlusion``).
+    """``occlusion`` with all that it measured (see ``Occlusion``), the windows in order, row by row.
 
-    ``progress`` is called with the share done (0 to 1) after each batch; where ``should_stop`` returns True,
-    the work ends and ``complete`` is False. Without ``progress``, a bar is shown if there are many windows.
+    ``progress`` is called with the share done (0 to 1) after each batch; ``should_stop`` is asked before each
+    batch, and where it returns True the work ends and ``complete`` is False. Without ``progress``, a bar is
+    shown if it takes more than a moment. For an answer at once, call it coarsely first (``stride=window``,
+    some 50 windows) and finely after it. A callable target meets the whole pictures once, then windows of one
+    picture in batches, so it must treat every row of the outputs alike. Errors as in ``occlusion``.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).eval()
+    >>> done = []
+    >>> result = occlusion_result(net, torch.full((1, 3, 4, 4), 0.5), 0, window=2, progress=done.append)
+    >>> tuple(result.drops.shape), result.rows.tolist(), done
+    ((1, 3, 3), [0, 1, 2], [1.0])
     """
     check_images(images)
     check_positive("batch_size", batch_size)
@@ -168,13 +179,12 @@ def occlusion_result(
             total=total, desc="occlusion", unit="window", leave=False, delay=1.5, disable=progress is not None
         ) as bar,
     ):
-        device = next((p.device for p in model.parameters()), images.device)
-        inputs = images.detach().to(device)
-        score = scores(model, inputs, target)
+        inputs = own_copy(model, images)
+        score = scores(model, inputs.clone(), target)
         reference = filling(inputs, fill)
         for number in range(len(inputs)):
             own = target[number : number + 1] if isinstance(target, Tensor) and target.ndim else target
-            lost = torch.zeros(len(places), dtype=score.dtype, device=device)
+            lost = torch.zeros(len(places), dtype=score.dtype, device=inputs.device)
             for chunk in _batches(places, batch_size):
                 if not complete or (should_stop is not None and should_stop()):
                     complete = False
@@ -190,7 +200,7 @@ def occlusion_result(
             drops.append(lost.view(len(rows), len(columns)))
     stacked = torch.stack(drops)
     return Occlusion(
-        assemble(stacked, rows, columns, window, tuple(images.shape[2:])),
+        finite(assemble(stacked, rows, columns, window, tuple(images.shape[2:]))),
         stacked, torch.tensor(rows), torch.tensor(columns), window, score.detach(), complete,
     )  # fmt: skip
 
@@ -205,7 +215,7 @@ def occlusion(
     fill: Fill = "grey",
     batch_size: int = 32,
 ) -> Float[Tensor, "N H W"]:
-    """What the score loses where a square window hides the picture: the mean drop over all windows on a pixel.
+    """What the score loses where a square window hides a pixel: the mean drop over all windows on that pixel.
 
     ``window`` and ``stride`` are in pixels (default: a seventh of the shorter side, and a quarter of that);
     the last window of a row is shifted to end at the border, so that every pixel is hidden. ``fill`` is

@@ -10,14 +10,15 @@ from torch import Tensor
 def _check(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     if maps.ndim != 3 or maps.shape != masks.shape:
         raise ValueError(
-            f"maps and masks must have the same shape (N, H, W); got {tuple(maps.shape)} and {tuple(masks.shape)}."
+            f"maps and masks must have the same shape (N, H, W); got {tuple(maps.shape)} and "
+            f"{tuple(masks.shape)}."
         )
     if not torch.isfinite(maps).all():
         raise ValueError("maps must be finite; got NaN or infinity.")
     return maps.detach(), masks.to(maps.device).bool()
 
 
-def energy_inside(maps: Float[Tensor, "N H W"], masks: Bool[Tensor, "N H W"]) -> Float[Tensor, "N"]:  # noqa: F821
+def energy_inside(maps: Float[Tensor, "N H W"], masks: Bool[Tensor, "N H W"]) -> Float[Tensor, " N"]:
     """The share of a map's positive part that lies inside the mask, 0 to 1; NaN where nothing is positive.
 
     Compare it with the mask's own share of the picture (``area_share``): a flat map reaches just that.
@@ -32,7 +33,7 @@ def energy_inside(maps: Float[Tensor, "N H W"], masks: Bool[Tensor, "N H W"]) ->
     return (positive * inside).sum((1, 2)) / positive.sum((1, 2))
 
 
-def area_share(masks: Bool[Tensor, "N H W"]) -> Float[Tensor, "N"]:  # noqa: F821
+def area_share(masks: Bool[Tensor, "N H W"]) -> Float[Tensor, " N"]:
     """The share of the picture that each mask covers.
 
     >>> area_share(torch.eye(2)[None].bool())
@@ -53,7 +54,7 @@ def peaks(maps: Float[Tensor, "N H W"]) -> Tensor:
 
 def pointing_hits(
     maps: Float[Tensor, "N H W"], masks: Bool[Tensor, "N H W"], *, tolerance: float = 15 / 224
-) -> tuple[Bool[Tensor, "N"], Bool[Tensor, "N"]]:  # noqa: F821
+) -> tuple[Bool[Tensor, " N"], Bool[Tensor, " N"]]:
     """Whether each map's peak lies within ``tolerance`` of the mask, and which pictures count.
 
     ``tolerance`` is a share of the side (15 pixels at 224). A constant map is a miss; a picture whose mask is
