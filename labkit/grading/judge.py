@@ -169,5 +169,7 @@ class Judge:
     @staticmethod
     def _only_public(result: ExerciseResult) -> bool:
         public = [case.verdict.passed for case in result.cases if case.group == "public"]
-        hidden = [case.verdict.passed for case in result.cases if case.group == "hidden"]
-        return bool(public) and bool(hidden) and all(public) and not any(hidden)
+        hidden = [case.verdict.word for case in result.cases if case.group == "hidden"]
+        return (
+            bool(public) and bool(hidden) and all(public) and {"values", "scale", "sign"}.issuperset(hidden)
+        )

@@ -127,7 +127,7 @@ def class_page(report: ClassReport, pages: dict[str, str]) -> str:
         body.append(
             f"<tr><td>{_esc(line['title'])}<br><small>{_esc(words)}</small></td>"
             f"<td class='n'>{_number(line['lost_points'])}</td>"
-            f"<td><span class='bar' style='width:{share}px'></span> {share}%</td>"
+            f"<td class='n'><span class='bar' style='width:{share}px'></span> {share}%</td>"
             f"<td>{found or 'none'}</td></tr>"
         )
     body.append("</tbody></table>")

@@ -121,3 +121,19 @@ def test_calling_check_wrongly_says_how(capsys):
         check(SCALE, 3)
     with pytest.raises(KeyError, match="no exercise has the id 'demo.nothing'"):
         check("demo.nothing", print)
+
+
+def test_answers_known_by_heart_are_told_apart_from_computed_ones():
+    from labkit.grading.build import perform, realize
+    from labkit.grading.judge import Judge
+
+    known = {2.0: SCALE.public()[0].args, 3.0: SCALE.public()[1].args}
+
+    def lookup(x, factor):
+        pictures, times = known.get(factor, known[2.0])
+        return pictures * times + 1
+
+    judge = Judge(SCALE, seed=3)  # its hidden factor is 4
+    result = judge.result([perform(lookup, realize(c.args), {}, c.probe) for _, c in judge.cases])
+    assert result.misconception == "public cases only"
+    assert "instead of computing them" in result.hint

@@ -87,6 +87,7 @@ def test_marks_and_status(graded, student, status, scale, gradient):
         ("hardcoded", 0, SCALE.misconceptions[3].hint),
         ("solution", 0, ""),
         ("endless", 0, ""),
+        ("leaves", 1, ""),
     ],
 )
 def test_hints(graded, student, exercise, hint):
