@@ -18,6 +18,7 @@ import csv
 import hashlib
 import math
 import os
+import re
 import secrets
 import tomllib
 from collections.abc import Mapping
@@ -114,7 +115,7 @@ def read_roster(path: str | Path | None) -> list[Student]:
     rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
     order = [0, 1, 2]
     if rows:
-        head = [cell.strip().lower().replace("-", "").replace("_", "") for cell in rows[0]]
+        head = [re.sub(r"[\s_-]", "", cell.lower()) for cell in rows[0]]
         names = (("id", "student", "studentid", "sid"), ("name", "fullname"), ("email", "mail"))
         if any(cell in names[0] for cell in head):
             order = [next((head.index(n) for n in known if n in head), -1) for known in names]

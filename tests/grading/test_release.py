@@ -9,7 +9,7 @@ import pytest
 from demo import EXERCISES, GRADIENT, SCALE, notebook
 
 from labkit.grading.exercise import Misconception
-from labkit.grading.release import ReleaseError, is_edited, release, student_copy
+from labkit.grading.release import ReleaseError, is_edited, release, release_bundle, student_copy
 from labkit.grading.submit import receipt_of, submit
 
 KIT = {"05_demo": EXERCISES}
@@ -210,3 +210,37 @@ def test_handing_in(tmp_path):
     assert [(s.student.id, s.notebooks[0][1].defines("scale_add")) for s in found] == [("ada", True)]
     with pytest.raises(ValueError, match="student_id must be one word"):
         submit(path, "Ada Lovelace", **settings)
+
+
+def checkout(tmp_path, monkeypatch, *names):
+    """A checkout with one released notebook, and a wheel that holds ``names``."""
+    make(tmp_path, verify=False)
+    (tmp_path / "pyproject.toml").write_text("")
+
+    def wheel(root, folder):
+        with zipfile.ZipFile(folder / "labkit-0-py3-none-any.whl", "w") as archive:
+            for name in names:
+                archive.writestr(name, "")
+        return folder / "labkit-0-py3-none-any.whl"
+
+    monkeypatch.setattr("labkit.grading.bundle._wheel", wheel)
+    return tmp_path
+
+
+def test_the_bundle_holds_the_wheel_and_the_notebooks_only(tmp_path, monkeypatch):
+    root = checkout(tmp_path, monkeypatch, "labkit/__init__.py")
+    with zipfile.ZipFile(release_bundle(tmp_path / "dist", root=root)) as archive:
+        names = archive.namelist()
+    assert names == ["labkit-0-py3-none-any.whl", "notebooks/05_demo.ipynb", "START_HERE.txt"]
+
+
+def test_a_bundle_with_solutions_tests_or_edits_is_refused(tmp_path, monkeypatch):
+    root = checkout(tmp_path, monkeypatch, "labkit/__init__.py", "tests/test_x.py")
+    with pytest.raises(ReleaseError, match="the wheel holds tests/test_x.py"):
+        release_bundle(tmp_path / "dist", root=root)
+    copy = root / "notebooks" / "05_demo.ipynb"
+    copy.write_text(copy.read_text().replace("YOUR CODE", "MY CODE"))
+    with pytest.raises(ReleaseError, match="is not as it was released. Run labkit release first"):
+        release_bundle(tmp_path / "dist", root=root)
+    with pytest.raises(FileNotFoundError, match="Make the bundle in a checkout"):
+        release_bundle(tmp_path / "dist", root=tmp_path / "dist")

@@ -1,0 +1,126 @@
+"""What an instructor sets: points, deadline, dropped exercises, the roster, the secret."""
+
+import csv
+import os
+import stat
+import sys
+
+import pytest
+from demo import EXERCISES, RIGHT_GRADIENT, RIGHT_SCALE, notebook
+
+from labkit.grading.course import read_course, read_roster, read_secret, seed_for
+from labkit.grading.grade import grade_class
+from labkit.grading.report import item_analysis
+
+TOML = """
+name = "Autumn"
+deadline = 2026-11-27T23:59:00
+late_percent_per_day = 10
+dropped = ["demo.gradient"]
+[points]
+"demo.scale_add" = 8
+"""
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_points_deadline_and_dropped_exercises_count(tmp_path):
+    course = write(tmp_path / "course.toml", TOML)
+    due = read_course(course).deadline.timestamp()
+    for student, late in (("in_time", -60), ("late", 86400 + 60)):
+        path = notebook(tmp_path / "in" / student / "05_demo.ipynb", RIGHT_SCALE, RIGHT_GRADIENT)
+        os.utime(path, (due + late, due + late))
+    report = grade_class(tmp_path / "in", tmp_path / "out", course=course, exercises={"05_demo": EXERCISES})
+    assert [exercise.id for exercise in report.exercises] == ["demo.scale_add"]
+    rows = {row["student"]: (row["total"], row["out_of"], row["late_days"]) for row in report.rows}
+    assert rows == {"in_time": (8, 8, 0), "late": (6.4, 8, 2)}
+    assert "<title>Autumn</title>" in (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("deadlin = 3", "unknown entry 'deadlin'. Did you mean 'deadline'"),
+        ('deadline = "tomorrow"', "deadline in .* must be a date with a time"),
+        ("[points]\na = -1", "points in .* must be numbers of at least 0"),
+        ("=", "is not TOML"),
+    ],
+)
+def test_a_course_file_that_makes_no_sense_is_refused(tmp_path, text, words):
+    with pytest.raises(ValueError, match=words):
+        read_course(write(tmp_path / "course.toml", text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,name,e-mail\nada,Ada L,ada@x\n",
+        "ada,Ada L,ada@x\n",
+        "\ufeffName,Student ID,Email\nAda L,ada,ada@x\n",
+    ],
+)
+def test_rosters(tmp_path, text):
+    (student,) = read_roster(write(tmp_path / "roster.csv", text))
+    assert (student.id, student.name, student.email) == ("ada", "Ada L", "ada@x")
+
+
+def test_an_id_that_stands_there_twice_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds the id 'ada' twice"):
+        read_roster(write(tmp_path / "roster.csv", "ada\nbob\nada\n"))
+
+
+def test_the_secret_is_made_once_and_kept_from_others(tmp_path):
+    path = tmp_path / "keep" / "seed"
+    secret = read_secret(path)
+    assert read_secret(path) == secret
+    assert len(secret) == 64
+    if sys.platform != "win32":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(ValueError, match="must hold at least 8 characters; got 5"):
+        read_secret(write(tmp_path / "short", "short"))
+
+
+def test_seeds_differ_by_secret_student_and_exercise():
+    seeds = {seed_for(s, who, what) for s in ("x" * 8, "y" * 8) for who in ("a", "b") for what in ("e", "f")}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert seed_for("x", "ab", "c") != seed_for("x", "a", "bc")
+
+
+def test_no_cell_of_a_table_is_a_formula(tmp_path):
+    notebook(tmp_path / "in" / "=cmd()" / "05_demo.ipynb", RIGHT_SCALE)
+    grade_class(tmp_path / "in", tmp_path / "out", exercises={"05_demo": EXERCISES}, sandbox="none")
+    with open(tmp_path / "out" / "grades.csv", newline="") as file:
+        assert list(csv.reader(file))[1][0] == "'=cmd()"
+
+
+def test_the_item_analysis_puts_the_costliest_first():
+    def item(id, points, mistake):
+        return {
+            "id": id,
+            "title": id,
+            "points": points,
+            "out_of": 4,
+            "word": "w",
+            "misconception": mistake,
+            "hint": "h",
+        }
+
+    rows = [
+        {"status": "graded", "exercises": [item("a", 4, ""), item("b", 0, "m")]},
+        {"status": "graded", "exercises": [item("a", 3, "k"), item("b", 1, "m")]},
+        {"status": "missing", "exercises": [item("a", 0, ""), item("b", 0, "")]},
+    ]
+    first, second = item_analysis(rows)
+    assert (first["id"], first["students"], first["lost_points"]) == ("b", 2, 7)
+    assert first["misconceptions"] == [("m", "h", 2, 7)]
+    assert second["share"] == 7 / 8
+
+
+def test_nothing_that_can_be_told_is_said(tmp_path):
+    notebook(tmp_path / "in" / "ada" / "shopping.ipynb", "x = 1")
+    with pytest.raises(ValueError, match="no exercise can be told from the names of the notebooks"):
+        grade_class(tmp_path / "in", tmp_path / "out", exercises={"05_demo": EXERCISES})
