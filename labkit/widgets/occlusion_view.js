@@ -48,6 +48,7 @@ const buildOcclusion = (view) => {
   const [right, patchRight] = panel("Map", ui.map, ui.legend.node, ui.mapName);
   ui.patches = [patchLeft, patchRight];
   stage.tabIndex = 0;
+  stage.setAttribute(SHIELD, "true");
   stage.setAttribute("role", "application");
   stage.setAttribute("aria-label", "Picture. Arrows move the patch, plus and minus change its size, Enter pins it, Escape clears it, space plays.");
 
@@ -104,7 +105,7 @@ const buildOcclusion = (view) => {
   ui.cancel = h("button", { class: "lk-button lk-cancel", type: "button", onclick: guarded(el, () => view.send({ cancel: true })) }, "Stop");
   ui.question = h("div", { class: "lk-question" });
   ui.error = h("pre", { class: "lk-error", role: "alert" });
-  ui.root = h("div", { class: "lk lk-occlusion", "data-lm-suppress-shortcuts": "true" },
+  ui.root = h("div", { class: "lk lk-occlusion", [SHIELD]: "true" },
     h("header", { class: "lk-head" }, ui.question, ui.chip, live ? ui.cancel : ""),
     h("div", { class: "lk-stagerow" }, left, right, scores, ui.error), controls,
     h("footer", { class: "lk-pictures" }, ui.strip, live ? own : ""));

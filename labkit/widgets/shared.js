@@ -2,8 +2,13 @@
 const COLORS = Uint8Array.from(atob(DIVERGING_TABLE), (c) => c.charCodeAt(0)); // 255 x RGB, the middle one is zero
 const NEGATIVE_SIGN = "\u2212";
 
+// JupyterLab keeps its shortcuts from elements with this mark; on the root alone it does not shield what has the
+// focus inside it, because selectors such as ".jp-Notebook :focus" match there first
+const SHIELD = "data-lm-suppress-shortcuts";
+
 const h = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
+  if (["button", "input", "select"].includes(tag) || "tabindex" in attributes) node.setAttribute(SHIELD, "true");
   for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
     else if (value === true) node.setAttribute(key, "");

@@ -29,6 +29,7 @@ def open_page(browser):
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(90_000)  # a busy machine is slow, not wrong
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
         page.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
         local = ("file:", "blob:", "data:", "http://127.0.0.1:", "http://localhost:")

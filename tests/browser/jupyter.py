@@ -70,9 +70,8 @@ class Lab:
         page = open_page(f"{self.url}/lab/workspaces/{name[:8]}/tree/{name}", ".jp-Notebook", width=1500)
         page.wait_for_function(
             """() => { const p = window.jupyterapp?.shell.currentWidget?.sessionContext;
-            return p && p.isReady && p.session?.kernel?.status === 'idle' }""",
-            timeout=60_000,
+            return p && p.isReady && p.session?.kernel?.status === 'idle' }"""
         )
         page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); void 0 }")
-        page.wait_for_selector(ready, timeout=60_000)
+        page.wait_for_selector(ready)
         return page

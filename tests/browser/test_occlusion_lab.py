@@ -72,10 +72,14 @@ def world():
     return names["net"], names["pictures"]
 
 
-def press(page, name, key, times=1):
-    page.locator(f".lk-slider input[aria-label='{name}']").focus()
-    for _ in range(times):
-        page.keyboard.press(key)
+def move(page, name, key, text):
+    """Press a key on a slider until it says ``text``."""
+    slider = page.locator(f".lk-slider input[aria-label='{name}']")
+    for _ in range(10):
+        if read(page, name) == text:
+            return
+        slider.press(key)
+    raise AssertionError(f"{name} must come to {text}; it is {read(page, name)}")
 
 
 def read(page, name):
@@ -94,13 +98,12 @@ def test_a_slider_is_moved_and_every_pixel_is_the_library_s(lab, world, open_pag
     net, pictures = world
     page = lab.open(open_page, [WORLD, SHOW], ".lk-map")
     page.wait_for_function(EXACT)
-    press(page, "Patch size", "ArrowRight", 2)
-    press(page, "Stride", "ArrowRight")
+    move(page, "Patch size", "ArrowRight", "16 px")
+    move(page, "Stride", "ArrowRight", "6 px")
     page.click(".lk-row >> nth=2")
     page.wait_for_function(EXACT)
-    window, stride = int(read(page, "Patch size")[:-3]), int(read(page, "Stride")[:-3])
     target = net(pictures[:1]).detach()[0].argsort(descending=True)[2]
-    expected = occlusion(net, pictures[:1], int(target), window=window, stride=stride, fill="grey")[0].numpy()
+    expected = occlusion(net, pictures[:1], int(target), window=16, stride=6, fill="grey")[0].numpy()
     got = np.array(page.evaluate(VALUES)).reshape(48, 48)
     np.testing.assert_allclose(got, expected, atol=2e-5 * np.abs(expected).max())
     table = (colormaps["RdBu_r"](np.linspace(0, 1, 255))[:, :3] * 255).round()
@@ -118,16 +121,16 @@ def test_once_the_ladder_is_there_a_drag_asks_the_kernel_for_no_forward_pass(lab
     page = lab.open(open_page, [WORLD, count + SHOW, "print('here')"], ".lk-map")
     page.wait_for_function(EXACT)
     page.wait_for_function(LADDER)
-    run = """async (code) => {
+    run = """window.ask = async (code) => {
       const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
       let text = ''; const f = kernel.requestExecute({ code });
       f.onIOPub = (m) => { if (m.header.msg_type === 'stream') text += m.content.text; };
       await f.done; return text.trim() }"""
     before = page.evaluate(run, "print(n[0])")
-    press(page, "Patch size", "ArrowRight", 3)
-    press(page, "Patch size", "ArrowLeft", 6)
-    page.wait_for_function(EXACT)
-    assert page.evaluate(run, "w.wait_idle(); print(w.window)") == read(page, "Patch size")[:-3]
+    move(page, "Patch size", "ArrowRight", "24 px")
+    move(page, "Patch size", "ArrowLeft", "6 px")
+    assert page.evaluate(EXACT) is not None
+    page.wait_for_function("async () => (await window.ask('w.wait_idle(); print(w.window)')) === '6'")
     assert page.evaluate(run, "print(n[0])") == before
 
 
@@ -138,8 +141,11 @@ def test_keys_typed_in_the_widget_insert_no_cell(lab, open_page):
     page.locator(".lk-stage").first.focus()
     for key in "abcdmxyz+-":
         page.keyboard.press(key)
-    for key in ("ArrowRight", "ArrowDown", "Enter", "Escape", "d", "d"):
-        page.keyboard.press(key)
+    for place in (".lk-stage >> nth=0", ".lk-slider input >> nth=1", ".lk-play", ".lk-thumb >> nth=0"):
+        page.locator(place).focus()
+        for key in ("a", "b", "ArrowRight", "ArrowDown", "Escape", "d", "d"):
+            page.keyboard.press(key)
+        assert page.evaluate("() => document.activeElement.closest('.lk') !== null"), place
     assert cell_count(page) == cells
 
 
@@ -147,12 +153,12 @@ def test_own_function_answers_its_error_is_seen_and_goes(lab, open_page):
     page = lab.open(open_page, [WORLD, OWN], ".lk-map")
     page.wait_for_function(EXACT)
     assert page.inner_text("figcaption span >> nth=1") == "your function"
-    press(page, "Patch size", "ArrowRight", 2)  # 16 px
+    move(page, "Patch size", "ArrowRight", "16 px")
     page.wait_for_selector(".lk-error:not([hidden])")
     error = page.inner_text(".lk-error")
     assert "window too large for me" in error
     assert "raise ValueError" in error
-    press(page, "Patch size", "ArrowLeft")
+    move(page, "Patch size", "ArrowLeft", "8 px")
     page.wait_for_selector(".lk-error", state="hidden")
     page.wait_for_function(EXACT)
 
