@@ -67,9 +67,9 @@ def saliency(model: nn.Module, images: Float[Tensor, "N C H W"], target: Target)
     with borrow(model):
         inputs = own_copy(model, images).requires_grad_(True)
         gradient = derivative(scores(model, inputs.clone(), target), inputs)
-    if gradient is None:
-        raise ValueError(
-            "target must depend on the picture by steps that can be differentiated; no gradient reaches the "
-            "picture. Remove detach() or no_grad(), or use labkit.attribution.occlusion, which needs none."
-        )
-    return finite(gradient.abs().amax(1))
+        if gradient is None:
+            raise ValueError(
+                "target must depend on the picture by steps that can be differentiated; no gradient reaches "
+                "the picture. Remove detach() or no_grad(), or use labkit.attribution.occlusion."
+            )
+        return finite(gradient.abs().amax(1))

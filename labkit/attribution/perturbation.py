@@ -198,11 +198,11 @@ def occlusion_result(
                 if progress is not None:
                     progress(done / total)
             drops.append(lost.view(len(rows), len(columns)))
-    stacked = torch.stack(drops)
-    return Occlusion(
-        finite(assemble(stacked, rows, columns, window, tuple(images.shape[2:]))),
-        stacked, torch.tensor(rows), torch.tensor(columns), window, score.detach(), complete,
-    )  # fmt: skip
+        stacked = torch.stack(drops)
+        return Occlusion(
+            finite(assemble(stacked, rows, columns, window, tuple(images.shape[2:]))),
+            stacked, torch.tensor(rows), torch.tensor(columns), window, score.detach(), complete,
+        )  # fmt: skip
 
 
 def occlusion(
