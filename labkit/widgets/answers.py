@@ -173,7 +173,7 @@ class Answers:
             return outputs[:, photo["top"][0]]
 
         image, began = self.images[at.picture][None].to(self._device), time.perf_counter()
-        options = {"window": at.window, "stride": at.stride, "fill": at.fill}
+        options: dict[str, Any] = {"window": at.window, "stride": at.stride, "fill": at.fill}
         batch = int(min(32, max(1, _PATIENCE / self.seconds)))
         result = occlusion_result(
             self.model,

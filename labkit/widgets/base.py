@@ -153,7 +153,7 @@ class Explorer(anywidget.AnyWidget):
     watched = T.Int(0, help="how many times a page has opened the widget").tag(sync=True)
     theme = T.Enum(["auto", "light", "dark", "projector"], "auto").tag(sync=True)
     live = T.Bool(True, help="False in an exported page").tag(sync=True)
-    saved = T.List(help="what an exported page carries").tag(sync=True)
+    saved: T.List = T.List(help="what an exported page carries").tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         self._mutex = threading.RLock()

@@ -59,7 +59,7 @@ class Answers {
 
 // JupyterLab opens a side channel to the kernel for widgets a moment after the first one is shown. What is sent
 // before waits behind the cells that run, and all later messages behind it: so be silent at first.
-const GREETING = 600;
+const GREETING = 1000;
 
 class OcclusionView {
   constructor(model, el) {

@@ -65,9 +65,9 @@ class OcclusionExplorer(Explorer):
 
     windows = T.List(T.Int()).tag(sync=True)
     strides = T.List(T.Int()).tag(sync=True)
-    fills = T.List().tag(sync=True)
+    fills: T.List = T.List().tag(sync=True)
     classes = T.List(T.Unicode()).tag(sync=True)
-    captions = T.List(help="name, truth and thumbnail of each picture").tag(sync=True)
+    captions: T.List = T.List(help="name, truth and thumbnail of each picture").tag(sync=True)
     size = T.List(T.Int(), help="height and width of the pictures").tag(sync=True)
     own_method = T.Bool(False).tag(sync=True)
     photo = T.Dict(help="the latest picture sent: its pixels, logits and likeliest classes").tag(sync=True)

@@ -24,7 +24,7 @@ SHOW = """
 import labkit.widgets.occlusion
 from labkit.widgets import OcclusionExplorer
 labkit.widgets.occlusion._LADDER = 1e9  # look ahead however busy the machine is
-w = OcclusionExplorer(net, pictures, windows=[6, 8, 12, 16, 24], strides=[4, 6, 8, 12])
+w = OcclusionExplorer(net, pictures, windows=[8, 12, 16, 24], strides=[4, 8, 12])
 w
 """
 OWN = """
@@ -51,6 +51,11 @@ VALUES = """() => { const n = document.querySelector('.lk-occlusion').parentElem
 PIXELS = """() => { const c = document.querySelector('.lk-map');
   return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data) }"""
 EXACT = "() => document.querySelector('.lk-occlusion').parentElement.explorer.exact"
+ASK = """async (code) => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  let text = ''; const f = kernel.requestExecute({ code });
+  f.onIOPub = (m) => { if (m.header.msg_type === 'stream') text += m.content.text; };
+  await f.done; return text.trim() }"""
 LADDER = "() => document.querySelectorAll('.lk-ticks i:not(.on)').length === 0"
 
 
@@ -99,11 +104,11 @@ def test_a_slider_is_moved_and_every_pixel_is_the_library_s(lab, world, open_pag
     page = lab.open(open_page, [WORLD, SHOW], ".lk-map")
     page.wait_for_function(EXACT)
     move(page, "Patch size", "ArrowRight", "16 px")
-    move(page, "Stride", "ArrowRight", "6 px")
+    move(page, "Stride", "ArrowRight", "8 px")
     page.click(".lk-row >> nth=2")
     page.wait_for_function(EXACT)
     target = net(pictures[:1]).detach()[0].argsort(descending=True)[2]
-    expected = occlusion(net, pictures[:1], int(target), window=16, stride=6, fill="grey")[0].numpy()
+    expected = occlusion(net, pictures[:1], int(target), window=16, stride=8, fill="grey")[0].numpy()
     got = np.array(page.evaluate(VALUES)).reshape(48, 48)
     np.testing.assert_allclose(got, expected, atol=2e-5 * np.abs(expected).max())
     table = (colormaps["RdBu_r"](np.linspace(0, 1, 255))[:, :3] * 255).round()
@@ -121,17 +126,12 @@ def test_once_the_ladder_is_there_a_drag_asks_the_kernel_for_no_forward_pass(lab
     page = lab.open(open_page, [WORLD, count + SHOW, "print('here')"], ".lk-map")
     page.wait_for_function(EXACT)
     page.wait_for_function(LADDER)
-    run = """window.ask = async (code) => {
-      const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-      let text = ''; const f = kernel.requestExecute({ code });
-      f.onIOPub = (m) => { if (m.header.msg_type === 'stream') text += m.content.text; };
-      await f.done; return text.trim() }"""
-    before = page.evaluate(run, "print(n[0])")
+    before = page.evaluate(ASK, "print(n[0])")
     move(page, "Patch size", "ArrowRight", "24 px")
-    move(page, "Patch size", "ArrowLeft", "6 px")
+    move(page, "Patch size", "ArrowLeft", "8 px")
     assert page.evaluate(EXACT) is not None
-    page.wait_for_function("async () => (await window.ask('w.wait_idle(); print(w.window)')) === '6'")
-    assert page.evaluate(run, "print(n[0])") == before
+    page.wait_for_function(f"async () => (await ({ASK})('w.wait_idle(); print(w.window)')) === '8'")
+    assert page.evaluate(ASK, "print(n[0])") == before
 
 
 def test_keys_typed_in_the_widget_insert_no_cell(lab, open_page):
@@ -165,17 +165,20 @@ def test_own_function_answers_its_error_is_seen_and_goes(lab, open_page):
 
 def test_stop_works_while_a_cell_runs(lab, open_page):
     slow = OWN.replace("    maps =", "    while True: model(images)\n    maps =")
+    page = lab.open(open_page, [WORLD, slow], ".lk-cancel")
+    # the widget's side channel is open once its first message has come through
+    page.wait_for_function(f"async () => (await ({ASK})('print(w.watched)')) === '1'")
     cell = """
 import time
 end = time.time() + 60
+print("begun", flush=True)
 while time.time() < end and w.status != "stopped":
     time.sleep(0.01)
 print("cell saw", w.status)
 """
-    page = lab.open(open_page, [WORLD, slow, cell], ".lk-cancel")
-    page.wait_for_selector(".lk-cancel", state="visible")
+    page.evaluate(f"(code) => {{ window.seen = ({ASK})(code); void 0 }}", cell)
     page.click(".lk-cancel")
-    page.wait_for_function("() => document.body.innerText.includes('cell saw stopped')", timeout=20_000)
+    assert page.evaluate("() => window.seen").splitlines() == ["begun", "cell saw stopped"]
     assert page.inner_text(".lk-chip") == "stopped"
 
 
