@@ -63,7 +63,7 @@ def check_positive(argument: str, value: Any, *, integer: bool = True) -> None:
     import numbers
 
     kind = numbers.Integral if integer else numbers.Real
-    if isinstance(value, kind) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, kind) and not isinstance(value, bool) and float(value) > 0:
         return
     want = "a whole number of at least 1" if integer else "a number above 0"
     raise ValueError(f"{argument} must be {want}; got {value!r}. Pass for example {argument}=1.")
@@ -79,7 +79,7 @@ def check_fraction(argument: str, value: Any) -> None:
     """
     import numbers
 
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= 1:
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) <= 1:
         return
     raise ValueError(
         f"{argument} must be a number from 0 to 1; got {value!r}. Grey levels of 0 to 255 are divided by 255."

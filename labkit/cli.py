@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -207,7 +207,10 @@ def _demo_occlusion() -> str:
             chosen.setdefault(kind, index)
     images = torch.stack([world[index]["image"] for index in chosen.values()])
     names = [f"scene {index}" for index in chosen.values()]
-    stops = {"windows": (16, 24, 32, 48), "strides": (8, 16, 24, 32)}  # finer ones would take minutes
+    stops: dict[str, Any] = {
+        "windows": (16, 24, 32, 48),
+        "strides": (8, 16, 24, 32),
+    }  # finer ones would take minutes
     explorer = OcclusionExplorer(model, images, labels=list(chosen), names=names, **stops)
     explorer.precompute(pictures=range(len(images)))
     return explorer.to_html(title="What does the score lose where a patch covers the picture?")

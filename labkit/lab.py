@@ -1,8 +1,8 @@
 """What every notebook begins with: ``lab = start("21_which_pixels_matter")``.
 
 The same notebook runs on the bundled network and world, where the truth is planted, and on any pretrained
-network and photographs: ``LABKIT_MODEL=squeezenet1_1``, ``LABKIT_PHOTOS=folder``. ``LABKIT_QUICK=1`` takes few
-scenes, so that a run shows that everything works in seconds; numbers then mean nothing.
+network and photographs: ``LABKIT_MODEL=squeezenet1_1``, ``LABKIT_PHOTOS=folder``. ``LABKIT_QUICK=1`` takes
+few scenes, so that a run shows that everything works in seconds; numbers then mean nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Lab", "Scenes", "claim", "start"]
 
 
 class Scenes(NamedTuple):
-    """Scenes of the world with their truth: pictures, labels, where the object and the tag are, descriptions."""
+    """Scenes of the world with their truth: pictures, labels, masks of object and tag, descriptions."""
 
     images: Float[Tensor, "N 3 128 128"]
     labels: Int[Tensor, "N"]  # noqa: F821
@@ -85,7 +85,7 @@ class Lab:
         not_kind: str | None = None,
         objects: int = 1,
     ) -> Scenes:
-        """The first ``n`` scenes of a split (a few in quick mode), of one class or of all others if asked for.
+        """The first ``n`` scenes of a split (a few in quick mode), of one class or of all others.
 
         Raises ValueError for an unknown split, fault or class.
         """
@@ -129,9 +129,9 @@ def _show_figures() -> None:
 def start(name: str, pictures: int = 8) -> Lab:
     """Open a lab: fix the seeds, read the environment, load the model and ``pictures`` pictures.
 
-    Environment: ``LABKIT_MODEL`` (default ``minivgg``), ``LABKIT_PHOTOS`` (folder), ``LABKIT_QUICK``. The labels
-    of photographs whose class is not known are what the model says. Raises ValueError for an unknown model,
-    FileNotFoundError for a folder without pictures.
+    Environment: ``LABKIT_MODEL`` (default ``minivgg``), ``LABKIT_PHOTOS`` (folder), ``LABKIT_QUICK``. The
+    labels of photographs whose class is not known are what the model says. Raises ValueError for an unknown
+    model, FileNotFoundError for a folder without pictures.
     """
     random.seed(0)
     np.random.seed(0)
@@ -149,7 +149,7 @@ def start(name: str, pictures: int = 8) -> Lab:
             seen.setdefault(scene.objects[0].kind, scene)
         chosen = gather(list(seen.values())[:pictures])
         images, labels = chosen.images, chosen.labels
-        names = [model.classes[int(k)] for k in labels]  # type: ignore[index]
+        names = [str(model.classes[int(k)]) for k in labels]  # type: ignore[index]
     else:
         photos = sample_photos(int(model.input_size))[:pictures]  # type: ignore[arg-type]
         images = torch.stack([photo.image for photo in photos])

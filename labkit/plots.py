@@ -108,7 +108,7 @@ def show_maps(
 def overlay(
     image: Float[Tensor, "3 H W"], values: Float[Tensor, "H W"], strength: float = 0.55
 ) -> np.ndarray:
-    """A map laid over its picture in grey: uint8 (H, W, 3). Signed maps show red above and blue below zero."""
+    """A map laid over its picture in grey: uint8 (H, W, 3). Signed maps show red above, blue below zero."""
     from matplotlib import colormaps
 
     low, high, name = scale_of(values[None])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -14,8 +16,8 @@ from labkit.models.hooks import find_layer
 from labkit.models.layers import trace_head
 
 
-def _enlarge(maps: Float[Tensor, "N h w"], side: tuple[int, int]) -> Float[Tensor, "N H W"]:
-    return F.interpolate(maps[:, None], size=side, mode="bilinear", align_corners=False)[:, 0]
+def _enlarge(maps: Float[Tensor, "N h w"], side: Sequence[int]) -> Float[Tensor, "N H W"]:
+    return F.interpolate(maps[:, None], size=tuple(side), mode="bilinear", align_corners=False)[:, 0]
 
 
 def cam(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -50,7 +50,7 @@ def window_starts(side: int, window: int, stride: int) -> list[int]:
 
 
 def assemble(
-    drops: Float[Tensor, "N R K"], rows: list[int], columns: list[int], window: int, side: tuple[int, int]
+    drops: Float[Tensor, "N R K"], rows: list[int], columns: list[int], window: int, side: Sequence[int]
 ) -> Float[Tensor, "N H W"]:
     """The map: each pixel's mean over the windows that hide it (0 where none does).
 
@@ -118,7 +118,7 @@ def covered(
     return batch
 
 
-def _sizes(side: tuple[int, int], window: int | None, stride: int | None) -> tuple[int, int]:
+def _sizes(side: Sequence[int], window: int | None, stride: int | None) -> tuple[int, int]:
     shorter = min(side)
     window = max(1, round(shorter / 7)) if window is None else window
     check_positive("window", window)

@@ -93,7 +93,7 @@ def fetch_weights(name: str, url: str) -> Path:
 
 
 def fetch(name: str) -> Path:
-    """Download what belongs to a name (a torchvision classifier or an entry of the registry); returns its path.
+    """Download what belongs to a name (torchvision classifier or entry of the registry); returns its path.
 
     Raises ValueError for an unknown name, with the nearest known ones, and RuntimeError offline.
     """

@@ -130,6 +130,7 @@ def sample_photos(size: int = 224, folder: str | os.PathLike[str] | None = None)
     files = sorted(p for p in place.glob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
         raise FileNotFoundError(
-            f"there is no picture in {place}. Set LABKIT_PHOTOS to a folder with {', '.join(SUFFIXES[:3])} files."
+            f"there is no picture in {place}. "
+            f"Set LABKIT_PHOTOS to a folder with {', '.join(SUFFIXES[:3])} files."
         )
     return [Photo(p.stem, load_photo(p, size), photo_label(p.name)) for p in files]

@@ -254,7 +254,8 @@ RECORD_ACTIVATION = Exercise(
         Misconception(
             "overwritten",
             _overwritten,
-            "The next layer is an in-place ReLU and has overwritten the tensor you kept. Store output.clone().",
+            "The next layer is an in-place ReLU and has overwritten the tensor you kept. "
+            "Store output.clone().",
         ),
         Misconception(
             "first_only", _first_only, "Every picture gets the first one's activation; keep the whole batch."

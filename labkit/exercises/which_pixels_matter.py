@@ -125,7 +125,8 @@ OCCLUSION = Exercise(
         Misconception(
             "edges",
             _edges_missed,
-            "The last pixels on the right and at the bottom are never hidden. Let the last window end at the border "
+            "The last pixels on the right and at the bottom are never hidden. "
+            "Let the last window end at the border "
             "(window_starts does).",
         ),
         Misconception(

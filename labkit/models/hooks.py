@@ -1,4 +1,4 @@
-"""Borrow a model and give it back: one lock a model, recording and editing of layers, all undone at the end."""
+"""Borrow a model and give it back: one lock a model, layers recorded and edited, all undone at the end."""
 
 from __future__ import annotations
 

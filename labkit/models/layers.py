@@ -15,7 +15,7 @@ from labkit.models.hooks import borrow, record
 
 
 class ReceptiveField(NamedTuple):
-    """In pixels: the side of the square a place sees, the step between places, and where place 0 is centred."""
+    """In pixels: the side of the square a place sees, the step between places, the centre of place 0."""
 
     size: int
     stride: int
@@ -45,7 +45,8 @@ def _pair(value: int | Sequence[int]) -> int:
 def receptive_fields(features: nn.Sequential) -> dict[str, ReceptiveField]:
     """The receptive field after each layer of a plain stack of convolutions and poolings, by arithmetic.
 
-    After Araujo, Norris and Sim (Distill 2019): size r += (k - 1) j, stride j *= s, centre += ((k - 1)/2 - p) j.
+    After Araujo, Norris and Sim (Distill 2019): size r += (k - 1) j, stride j *= s,
+    centre += ((k - 1)/2 - p) j.
     Raises ValueError for a layer whose field is not known (branches, attention).
 
     >>> receptive_fields(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(2)))["1"]
@@ -55,7 +56,8 @@ def receptive_fields(features: nn.Sequential) -> dict[str, ReceptiveField]:
     fields = {}
     for name, layer in features.named_children():
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-            kernel, step, pad = (_pair(v) for v in (layer.kernel_size, layer.stride, layer.padding))
+            sizes: tuple[Any, ...] = (layer.kernel_size, layer.stride, layer.padding)
+            kernel, step, pad = map(_pair, sizes)
             kernel = (kernel - 1) * _pair(getattr(layer, "dilation", 1)) + 1
             size += (kernel - 1) * stride
             center += ((kernel - 1) / 2 - pad) * stride
@@ -79,7 +81,8 @@ class _Watch(TorchFunctionMode):
 
     def __init__(self, batch: int) -> None:
         super().__init__()
-        self.batch, self.found, self.steps = batch, None, []
+        self.batch, self.found = batch, None
+        self.steps: list[tuple[Callable, tuple, Mapping[str, Any]]] = []
 
     def _collapses(self, x: Any, out: Any) -> bool:
         if not (

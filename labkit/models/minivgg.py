@@ -1,4 +1,4 @@
-"""The kit's own small networks: plain convolutions, batch norm and ReLU, global average pooling, one linear layer."""
+"""The kit's own small networks: convolutions, batch norm and ReLU, global average pooling, a linear layer."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ class MiniVGG(nn.Module):
     (N, classes). Normalization lives inside. The last feature map, ``features.19`` after its ReLU, is an
     eighth of the picture's side: 16 x 16 at 128. With 12 classes it has 438,604 parameters.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, classes: int = 12, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()

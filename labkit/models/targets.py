@@ -83,7 +83,8 @@ def pick(outputs: Tensor, target: int | Tensor | Callable[[Tensor], Tensor]) -> 
         return outputs.gather(1, target.to(outputs.device).long()[:, None])[:, 0]
     if isinstance(target, bool | float) or not hasattr(target, "__index__"):
         raise TypeError(
-            "target must be a class index, a tensor of them, a callable on the outputs or unit(layer, channel); "
+            "target must be a class index, a tensor of them, a callable on the outputs "
+            "or unit(layer, channel); "
             f"got {type(target).__name__}."
         )
     index = int(target)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The one place that trains: a fit with fixed recipe and seed, its evaluation, and the card that goes with it."""
+"""The one place that trains: a fit with fixed recipe and seed, its evaluation, and the card beside it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tens
 def fit(
     model: nn.Module,
     images: UInt8[np.ndarray, "N H W 3"],
-    labels: Int[np.ndarray, "N"],
+    labels: Int[np.ndarray, " N"],
     recipe: Recipe | None = None,
     *,
     on_epoch: Callable[[int, float], None] | None = None,
@@ -115,7 +115,9 @@ def fit(
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, images: UInt8[np.ndarray, "N H W 3"], batch: int = 128) -> Int[np.ndarray, "N"]:
+def predict(
+    model: nn.Module, images: UInt8[np.ndarray, "N H W 3"], batch: int = 128
+) -> Int[np.ndarray, " N"]:
     """The class of each picture, by a model in eval mode."""
     classes = [
         model(torch.from_numpy(np.array(images[k : k + batch])).permute(0, 3, 1, 2).float() / 255).argmax(1)
@@ -124,7 +126,7 @@ def predict(model: nn.Module, images: UInt8[np.ndarray, "N H W 3"], batch: int =
     return torch.cat(classes).numpy()
 
 
-def accuracy(model: nn.Module, images: UInt8[np.ndarray, "N H W 3"], labels: Int[np.ndarray, "N"]) -> float:
+def accuracy(model: nn.Module, images: UInt8[np.ndarray, "N H W 3"], labels: Int[np.ndarray, " N"]) -> float:
     """The share of pictures whose label the model names."""
     return float((predict(model, images) == np.asarray(labels)).mean())
 

@@ -1,7 +1,7 @@
 """Models by name: the kit's own, every torchvision classifier, and anyone's network behind one contract.
 
-A model takes RGB in [0, 1], float32 (N, 3, H, W), and returns logits; normalization lives inside it. It carries
-``.classes``, ``.input_size`` and ``.layers``, and bundled ones their ``.card``.
+A model takes RGB in [0, 1], float32 (N, 3, H, W), and returns logits; normalization lives inside it. It
+carries ``.classes``, ``.input_size`` and ``.layers``, and bundled ones their ``.card``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ class Wrapped(nn.Module):
 
     It shares the inner network's children, parameters and buffers, so ``features.12`` keeps its name.
     """
+
+    inner: nn.Module
+    labkit_mean: Tensor
+    labkit_std: Tensor
 
     def __init__(self, inner: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -77,7 +81,8 @@ def wrap_model(
     check_positive("input_size", input_size)
     if len(mean) != len(std) or any(s <= 0 for s in std):
         raise ValueError(
-            f"mean and std must have one entry a channel, std above 0; got mean={tuple(mean)}, std={tuple(std)}."
+            "mean and std must have one entry a channel, std above 0; "
+            f"got mean={tuple(mean)}, std={tuple(std)}."
         )
     return _dress(Wrapped(module, mean, std), classes, input_size, None)
 
