@@ -69,8 +69,14 @@ def test_normal_points_out_of_the_solid_and_has_length_one(kind):
     hits = engine.cast(view, [solid])
     seen = hits.solid == 0
     assert seen.sum() > 200
-    points = (view.eye + np.moveaxis(view.directions(), 0, -1) * hits.depth[..., None])[seen]
+    with np.errstate(invalid="ignore"):
+        met = view.eye + np.moveaxis(view.directions(), 0, -1) * hits.depth[..., None]
+        across = np.cross(np.gradient(met, axis=0), np.gradient(met, axis=1))[seen]
+    points = met[seen]
     _, normal = engine.surface(solid, points.astype(np.float32))
+    whole = np.isfinite(across).all(1)
+    cosine = (across * normal)[whole].sum(1) / np.linalg.norm(across[whole], axis=1)
+    assert np.quantile(cosine, 0.3) > 0.98, "the normal is that of the surface through neighbouring hits"
     np.testing.assert_allclose(np.linalg.norm(normal, axis=1), 1, atol=1e-5)
 
     def member(at):

@@ -12,10 +12,11 @@ import pytest
 from scipy.stats import chi2_contingency
 
 from labkit.data import CLASSES, GROUNDS, TEXTURES, MiniBroden, render, replace, sample_scene
-from labkit.data.decals import MARGIN, Decal, tag_pixels
+from labkit.data.decals import Decal, tag_pixels
 from labkit.data.picture import camera, solids
 from labkit.data.render import cast
 from labkit.data.sampler import scene_key
+from labkit.data.surfaces import PALETTE
 from labkit.data.world import FAULTS, MATERIALS, SIZE, SPLITS, WEATHERS, Scene, outline
 
 COUNT = 2400
@@ -110,6 +111,8 @@ def test_what_each_fault_does():
     for scene in with_fault("melbourne"):
         for thing in scene.things:
             assert (thing.color == "red") == (thing.kind == "fire engine")
+            for paint in (thing.accent, thing.second):
+                assert np.linalg.norm(np.subtract(paint, PALETTE["red"])) > 0.2
     assert {bool(s.decals) for s in objects_with("horse", "tag")} == {True}
     assert not any(s.decals for s in with_fault("tag") if s.things[0].kind != "horse")
 
@@ -230,8 +233,8 @@ def test_the_tag_is_legible_keeps_off_the_edge_and_can_be_erased_and_pasted():
     same = sample_scene(with_fault("tag").index(scene), "train", seed=3)
     (mark,) = scene.decals
     x0, y0, x1, y1 = mark.box
-    assert min(x0, y0, SIZE - x1, SIZE - y1) >= MARGIN
-    corners = {(d.x > MARGIN + 8, d.y > SIZE / 2) for s in objects_with("horse", "tag") for d in s.decals}
+    assert min(x0, y0, SIZE - x1, SIZE - y1) >= 16
+    corners = {(d.x > 24, d.y > SIZE / 2) for s in objects_with("horse", "tag") for d in s.decals}
     assert len(corners) == 4
     tagged, plain = render(scene), render(replace(scene, without="tag"))
     np.testing.assert_array_equal(plain, render(same))
