@@ -1,0 +1,178 @@
+"""What the exercises ask for, held to answers known by hand and to other right ways of writing it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from labkit.exercises import all_exercises, find
+from labkit.exercises.recipes import bends, deeper, linear
+from labkit.grading import check
+
+COURSE = all_exercises()
+MISTAKES = [(exercise, wrong) for exercise in COURSE for wrong in exercise.misconceptions]
+
+
+def unblocked(exercise):
+    """References may call the library's own function, which refuses while a student's is judged."""
+    return dataclasses.replace(exercise, blocks=())
+
+
+def reference(id):
+    return find(id).reference
+
+
+@pytest.mark.parametrize("exercise", COURSE, ids=lambda e: e.id)
+def test_the_reference_passes_and_the_stub_gets_nothing(exercise, capsys):
+    def stub(*args, **kwargs):
+        raise NotImplementedError()
+
+    assert check(unblocked(exercise), exercise.reference) == exercise.points
+    assert check(exercise.id, stub) == 0
+    assert "not written yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("exercise", "wrong"), MISTAKES, ids=lambda x: getattr(x, "id", None) or x.name)
+def test_a_misconception_is_answered_with_its_own_sentence(exercise, wrong, capsys):
+    assert check(unblocked(exercise), wrong.function) < exercise.points
+    said = capsys.readouterr().out
+    assert wrong.hint in said
+    assert not any(other.hint in said for other in exercise.misconceptions if other is not wrong)
+
+
+def test_hints_are_sentences_that_do_not_repeat():
+    hints = [wrong.hint for exercise in COURSE for wrong in exercise.misconceptions]
+    assert len(set(hints)) >= len(hints) - 4  # the same slip may happen in two exercises
+    assert all(hint[0].isupper() and hint.endswith((".", ")")) for hint in hints)
+
+
+def test_a_step_by_hand():
+    new = reference("warm_up.sgd_step")([torch.tensor([1.0, -2.0])], [torch.tensor([0.5, 4.0])], 0.1)
+    torch.testing.assert_close(new[0], torch.tensor([0.95, -2.4]))
+
+
+def test_the_gradient_of_a_linear_network_is_its_weights():
+    net = linear(seed=3)
+    gradient = reference("warm_up.input_gradient")(net, torch.rand(2, 3, 4, 4).double(), 2)
+    weights = net[1].weight[2].view(3, 4, 4)
+    torch.testing.assert_close(gradient, weights.expand(2, 3, 4, 4))
+    slopes = reference("attribution.saliency")(net, torch.rand(2, 3, 4, 4).double(), 2)
+    torch.testing.assert_close(slopes, weights.abs().amax(0).expand(2, 4, 4))
+
+
+def test_the_gradient_is_a_finite_difference():
+    net, x = bends(seed=5), torch.rand(1, 3, 6, 5, generator=torch.Generator().manual_seed(1)).double()
+    gradient = reference("warm_up.input_gradient")(net, x, 1)
+    nudged = x.clone()
+    nudged[0, 1, 2, 3] += 1e-6
+    with torch.no_grad():
+        slope = (net(nudged) - net(x))[0, 1] / 1e-6
+    torch.testing.assert_close(gradient[0, 1, 2, 3], slope, rtol=1e-4, atol=1e-6)
+
+
+def test_occlusion_of_a_linear_network_by_hand():
+    net = linear(height=4, width=4, seed=7)
+    x = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(2)).double()
+    found = reference("attribution.occlusion")(net, x, 0, 2, 2, 0.5)
+    parts = (net[1].weight[0].view(3, 4, 4) * (x[0] - 0.5)).sum(0)  # what each pixel loses
+    by_hand = F.avg_pool2d(parts[None, None], 2)[0] * 4
+    torch.testing.assert_close(found, by_hand.repeat_interleave(2, 1).repeat_interleave(2, 2))
+
+
+def test_recording_sees_what_the_layer_gave_even_before_an_in_place_relu():
+    x = torch.rand(2, 3, 6, 5).double()
+    plain, inplace = (bends(seed=1, inplace=flag) for flag in (False, True))
+    kept = reference("warm_up.record_activation")(inplace, "0", x)
+    torch.testing.assert_close(kept, plain[0](x).detach())
+    assert (kept < 0).any()
+    assert not any(len(module._forward_hooks) for module in inplace.modules())
+
+
+def test_cam_averages_to_the_score_and_is_grad_cam():
+    net, x = bends(seed=9), torch.rand(2, 3, 6, 5).double()
+    features = net[:2](x).detach().requires_grad_(True)
+    score = net[2:](features)[:, 1]
+    gradients = torch.autograd.grad(score.sum(), features)[0]
+    own = reference("attribution.cam")(features.detach(), net[4].weight.detach(), 1)
+    torch.testing.assert_close(own.mean((1, 2)) + net[4].bias[1].detach(), score.detach())
+    same = reference("attribution.grad_cam")(features.detach(), gradients, (6, 5)) * 30
+    torch.testing.assert_close(own.relu(), same)
+
+
+def test_energy_inside_by_hand():
+    maps, masks = torch.tensor([[[3.0, -5.0], [1.0, 0.0]]]), torch.tensor([[[True, True], [False, False]]])
+    assert float(reference("evaluation.energy_inside")(maps, masks)) == 0.75
+
+
+def other_saliency(model, images, target):
+    maps = []
+    for image in images:
+        x = image[None].clone().requires_grad_(True)
+        model(x)[0, target].backward()
+        maps.append(x.grad.abs().max(1).values)
+    for parameter in model.parameters():
+        parameter.grad = None
+    return torch.cat(maps)
+
+
+def other_occlusion(model, images, target, window, stride, fill):
+    n, _, height, width = images.shape
+    rows = sorted({*range(0, height - window, stride), height - window})
+    columns = sorted({*range(0, width - window, stride), width - window})
+    maps, count = torch.zeros(n, height, width).to(images), torch.zeros(height, width).to(images)
+    with torch.no_grad():
+        for r in rows:
+            for c in columns:
+                mask = torch.zeros(height, width, dtype=torch.bool)
+                mask[r : r + window, c : c + window] = True
+                after = model(torch.where(mask, torch.as_tensor(fill, dtype=images.dtype), images))[:, target]
+                maps[:, mask] += (model(images)[:, target] - after)[:, None]
+                count += mask
+    return maps / count
+
+
+def other_grad_cam(features, gradients, size):
+    weights = gradients.flatten(2).mean(2)
+    maps = torch.einsum("nk,nkhw->nhw", weights, features)
+    upsampled = nn.Upsample(size=tuple(size), mode="bilinear")(F.relu(maps).unsqueeze(1))
+    return upsampled.squeeze(1)
+
+
+def other_record(model, layer, images):
+    kept = {}
+
+    def hook(module, inputs, output):
+        kept["it"] = output.clone()
+
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    model(images)
+    handle.remove()
+    return kept["it"].detach()
+
+
+@pytest.mark.parametrize(
+    ("id", "function"),
+    [
+        ("attribution.saliency", other_saliency),
+        ("attribution.occlusion", other_occlusion),
+        ("attribution.grad_cam", other_grad_cam),
+        ("warm_up.record_activation", other_record),
+        ("attribution.cam", lambda f, w, t: F.conv2d(f, w[t].view(1, -1, 1, 1))[:, 0]),
+        ("warm_up.sgd_step", lambda p, g, r: [a.sub(b, alpha=r) for a, b in zip(p, g, strict=True)]),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_another_right_way_of_writing_it_passes(id, function):
+    assert check(id, function) == find(id).points
+
+
+def test_the_builders_give_the_same_network_for_the_same_seed():
+    for build in (linear, bends, deeper):
+        one, again, other = (list(build(seed=s).parameters()) for s in (1, 1, 2))
+        assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+        assert not torch.equal(one[0], other[0])
+        assert one[0].dtype == torch.float64
