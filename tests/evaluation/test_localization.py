@@ -1,0 +1,119 @@
+"""Pointing game and energy inside, on maps and masks small enough to count by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from labkit.evaluation import area_share, energy_inside, peaks, pointing_game, pointing_hits
+
+
+def spot(row: int, column: int, side: int = 100) -> Tensor:
+    grid = torch.zeros(1, side, side)
+    grid[0, row, column] = 1
+    return grid
+
+
+@pytest.mark.parametrize(
+    ("distance", "hit"), [((0, 0), True), ((6, 0), True), ((0, 6), True), ((7, 0), False), ((5, 5), False)]
+)
+def test_a_peak_counts_within_15_pixels_of_224(distance: tuple[int, int], hit: bool) -> None:
+    """At 100 pixels the tolerance is 6.7; (5, 5) lies 7.07 away."""
+    mask = spot(50, 50).bool()
+    assert pointing_game(spot(50 + distance[0], 50 + distance[1]), mask) == float(hit)
+
+
+@given(side=st.integers(20, 90), row=st.floats(0, 1), column=st.floats(0, 1))
+@settings(deadline=None, max_examples=40)
+def test_the_tolerance_grows_with_the_side(side: int, row: float, column: float) -> None:
+    y, x = int(row * (side - 1)), int(column * (side - 1))
+    mask = spot(side // 2, side // 2, side).bool()
+    near = (y - side // 2) ** 2 + (x - side // 2) ** 2 <= (side * 15 / 224) ** 2
+    assert pointing_game(spot(y, x, side), mask) == float(near)
+    assert pointing_game(spot(y, x, side), mask, tolerance=2.0) == 1
+    assert pointing_game(spot(y, x, side), mask, tolerance=0) == float((y, x) == (side // 2, side // 2))
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -3.0])
+def test_a_constant_map_is_a_miss(level: float) -> None:
+    hit, counts = pointing_hits(torch.full((1, 10, 10), level), torch.ones(1, 10, 10).bool())
+    assert not hit.item()
+    assert counts.item()
+
+
+def test_an_empty_mask_is_not_counted() -> None:
+    maps = torch.cat([spot(10, 10), spot(20, 20), spot(90, 90)])
+    masks = torch.cat([spot(10, 10), spot(80, 80), spot(90, 90) * 0]).bool()
+    hit, counts = pointing_hits(maps, masks)
+    assert hit.tolist() == [True, False, False]
+    assert counts.tolist() == [True, True, False]
+    assert pointing_game(maps, masks) == 0.5
+    with pytest.raises(ValueError, match="all of them are empty"):
+        pointing_game(maps[2:], masks[2:])
+
+
+def test_the_score_is_the_mean_over_classes_not_pictures() -> None:
+    """Class 0: 3 of 3; class 4: 0 of 1; class 9 has only an empty mask and does not count."""
+    maps = torch.cat([spot(10, 10)] * 5)
+    masks = torch.cat([spot(10, 10)] * 3 + [spot(80, 80), spot(0, 0) * 0]).bool()
+    assert pointing_game(maps, masks, torch.tensor([0, 0, 0, 4, 9])) == 0.5
+    assert pointing_game(maps, masks) == 0.75
+
+
+def test_a_map_may_be_negative_everywhere() -> None:
+    maps = spot(10, 10) - 5
+    assert peaks(maps).tolist() == [[10, 10]]
+    assert pointing_game(maps, spot(10, 10).bool()) == 1
+
+
+def test_peaks_are_row_and_column() -> None:
+    maps = torch.zeros(2, 4, 9)
+    maps[0, 3, 7] = maps[1, 0, 8] = 1
+    assert peaks(maps).tolist() == [[3, 7], [0, 8]]
+
+
+def test_energy_is_the_positive_part_only() -> None:
+    maps = torch.tensor([[[3.0, -100.0], [1.0, 0.0]]])
+    left = torch.tensor([[[True, False], [True, False]]])
+    top = torch.tensor([[[True, True], [False, False]]])
+    assert energy_inside(maps, left).item() == 1
+    assert energy_inside(maps, top).item() == 0.75
+    assert energy_inside(maps * 7, top).item() == 0.75
+
+
+def test_energy_of_a_flat_map_is_the_masks_share() -> None:
+    masks = torch.rand(5, 12, 12, generator=torch.Generator().manual_seed(0)) > 0.7
+    assert torch.allclose(energy_inside(torch.full((5, 12, 12), 0.3), masks), area_share(masks))
+
+
+@pytest.mark.parametrize("level", [0.0, -1.0])
+def test_energy_of_nothing_positive_is_not_a_number(level: float) -> None:
+    assert energy_inside(torch.full((1, 3, 3), level), torch.ones(1, 3, 3).bool()).isnan().all()
+
+
+@pytest.mark.parametrize("function", [energy_inside, pointing_hits, pointing_game])
+@pytest.mark.parametrize(
+    ("maps", "masks", "sentence"),
+    [
+        (torch.zeros(2, 4, 4), torch.zeros(2, 4, 5), r"\(2, 4, 4\) and \(2, 4, 5\)"),
+        (torch.zeros(4, 4), torch.zeros(4, 4), r"\(N, H, W\)"),
+        (torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), r"\(N, H, W\)"),
+        (torch.full((1, 4, 4), float("nan")), torch.ones(1, 4, 4), "finite"),
+    ],
+    ids=["sides", "one map", "channels", "nan"],
+)
+def test_refuses_what_does_not_go_together(function, maps: Tensor, masks: Tensor, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        function(maps, masks.bool())
+
+
+def test_the_callers_tensors_stay_as_they_are() -> None:
+    maps, masks = torch.randn(3, 20, 20).requires_grad_(True), torch.ones(3, 20, 20, dtype=torch.int64)
+    before = maps.detach().clone()
+    assert not energy_inside(maps, masks).requires_grad
+    pointing_game(maps, masks)
+    assert torch.equal(maps, before)
+    assert masks.dtype == torch.int64
