@@ -36,7 +36,7 @@ def _mistakes() -> Iterator[None]:
     """Answer a mistake with its sentence on standard error and exit code 2."""
     try:
         yield
-    except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError, EOFError) as problem:
+    except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError) as problem:
         if os.environ.get("LABKIT_TRACEBACK"):
             raise
         text = problem.args[0] if isinstance(problem, KeyError) and problem.args else problem
@@ -112,7 +112,11 @@ def submit(
     with _mistakes():
         from labkit.grading.submit import submit as write
 
-        typer.echo(str(write(_existing(notebook), student)))
+        try:
+            receipt = write(_existing(notebook), student)
+        except EOFError as nobody:
+            raise ValueError("no id was given; write it as `labkit submit NOTEBOOK --id ID`") from nobody
+        typer.echo(str(receipt))
 
 
 @app.command()
@@ -175,7 +179,7 @@ def grade(
         kept = f" ({report.resumed} kept from before)" if report.resumed else ""
         counts = Counter(row["status"] for row in report.rows)
         typer.echo(f"{len(report.rows)} students{kept}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
-        typer.echo(f"Sandbox: {report.sandbox}")
+        typer.echo(report.sandbox)
         typer.echo(f"Open {report.out / 'index.html'}; the marks are in {report.out / 'grades.csv'}")
 
 

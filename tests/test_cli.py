@@ -67,6 +67,19 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
     assert "Traceback" not in result.output
 
 
+def test_without_an_id_and_nobody_to_ask_the_option_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*_: object) -> None:
+        raise EOFError
+
+    monkeypatch.setattr("labkit.grading.submit.submit", ask)
+    (tmp_path / "01_warm_up.ipynb").write_text("{}", encoding="utf-8")
+    result = labkit("submit", str(tmp_path / "01_warm_up.ipynb"))
+    assert result.exit_code == 2
+    assert "--id" in result.output
+
+
 def test_a_misspelt_notebook_is_answered_with_the_nearest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

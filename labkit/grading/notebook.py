@@ -177,6 +177,13 @@ def _used(statement: ast.stmt) -> set[str]:
     return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
 
 
+def _inner(statement: ast.stmt) -> set[str]:
+    """The names that a statement binds for itself: variables of comprehensions, arguments of lambdas."""
+    nodes = list(ast.walk(statement))
+    stored = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return stored | {n.arg for n in nodes if isinstance(n, ast.arg)}
+
+
 def _calls(statement: ast.stmt) -> set[str]:
     """The plain names that an assignment calls at the top level (not inside a definition)."""
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -251,7 +258,7 @@ def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:
     everything = set().union(*(_bound(s) for _, _, s in notebook._parsed)) if notebook._parsed else set()
     for number, _, statement in notebook._parsed:
         if not isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-            late = (_used(statement) & everything) - bound_so_far - _bound(statement)
+            late = (_used(statement) & everything) - bound_so_far - _bound(statement) - _inner(statement)
             said += [
                 f"cell {number} uses {name}, which is defined only in a later cell" for name in sorted(late)
             ]

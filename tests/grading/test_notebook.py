@@ -113,6 +113,11 @@ def test_stale_state_is_pointed_out(tmp_path):
     assert "cell 5 cannot be read" in said
 
 
+def test_the_variables_of_comprehensions_and_lambdas_are_no_stale_state(tmp_path):
+    read = book(tmp_path, "a = [x for x in (1, 2)]", "b = sorted(a, key=lambda k: -k)", "x, k = 1, 2")
+    assert stale_state(read, []) == []
+
+
 def test_a_notebook_is_checked_in_a_clean_process(tmp_path):
     from demo import EXERCISES, RIGHT_GRADIENT, RIGHT_SCALE
 
