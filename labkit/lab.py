@@ -126,6 +126,10 @@ def _show_figures() -> None:
         select_figure_formats(shell, {"png"})
 
 
+def _quick() -> bool:
+    return os.environ.get("LABKIT_QUICK", "") not in ("", "0")
+
+
 def start(name: str, pictures: int = 8) -> Lab:
     """Open a lab: fix the seeds, read the environment, load the model and ``pictures`` pictures.
 
@@ -137,7 +141,7 @@ def start(name: str, pictures: int = 8) -> Lab:
     np.random.seed(0)
     torch.manual_seed(0)
     _show_figures()
-    quick = os.environ.get("LABKIT_QUICK", "") not in ("", "0")
+    quick = _quick()
     model_name = os.environ.get("LABKIT_MODEL") or "minivgg"
     model = load_model(model_name)
     planted = model_name.startswith("minivgg")
@@ -178,7 +182,7 @@ def claim(
     quantity. One JSON object a line is appended to the file.
     """
     low, high = (float(v) for v in interval)
-    verdict = "holds" if holds else "does not hold"
+    verdict = "not judged (quick mode)" if _quick() else "holds" if holds else "does not hold"
     print(
         f"{id} {verdict}: {what} = {value:.3g} [{low:.3g}, {high:.3g}] {unit}".rstrip()
         + f", wanted {threshold}"
