@@ -2,7 +2,8 @@
 
 Everything draws into a fresh ``Figure`` (never pyplot, which is not safe while a widget's thread draws too).
 Signed maps get a diverging scale with zero in the middle, others a sequential one; panels that are compared
-share one scale, and each scale has numbers.
+share one scale, and each scale has numbers. One bright pixel must not darken all others: a scale may end
+below the largest value, and its bar then ends in an arrow.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
-INK = "#7f8792"  # a grey that reads on light and on dark ground
+INK = "#767f8b"  # a grey that reads on light and on dark ground
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -31,7 +32,7 @@ def _bare(axes, title: str = "", color: str = INK) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     if title:
-        axes.set_title(title, fontsize=9, color=color)
+        axes.set_title(title, fontsize=10, color=color)
 
 
 def _picture(image: Float[Tensor, "3 H W"]) -> np.ndarray:
@@ -42,15 +43,22 @@ def _picture(image: Float[Tensor, "3 H W"]) -> np.ndarray:
 def scale_of(maps: Sequence[Tensor] | Tensor) -> tuple[float, float, str]:
     """Smallest and largest value to show, and the colour map: symmetric and diverging if any is negative.
 
+    Where a few pixels (0.5%) stand out to more than 1.5 times the rest, the scale ends at the rest.
+
     >>> scale_of(torch.tensor([[[0.0, 2.0]]]))
     (0.0, 2.0, 'viridis')
     """
-    values = torch.cat([m.detach().flatten().float().cpu() for m in maps])
-    low, high = float(values.min()), float(values.max())
-    if low < 0:
-        reach = max(-low, high) or 1.0
-        return -reach, reach, DIVERGING
-    return 0.0, high if high > 0 else 1.0, SEQUENTIAL
+    values = np.concatenate([m.detach().flatten().float().cpu().numpy() for m in maps])
+    reach, usual = float(np.abs(values).max()), float(np.quantile(np.abs(values), 0.995))
+    reach = (usual if 0 < usual < reach / 1.5 else reach) or 1.0
+    return (-reach, reach, DIVERGING) if values.min() < 0 else (0.0, reach, SEQUENTIAL)
+
+
+def _arrows(maps: Sequence[Tensor] | Tensor, low: float, high: float) -> str:
+    """Where a colour bar needs arrows, because values lie beyond its ends (in matplotlib's words)."""
+    below = any(float(m.detach().min()) < low for m in maps)
+    above = any(float(m.detach().max()) > high for m in maps)
+    return {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below, above), "both")
 
 
 def show_pictures(images: Float[Tensor, "N 3 H W"], titles: Sequence[str] = (), columns: int = 6) -> Figure:
@@ -86,8 +94,10 @@ def show_maps(
                 f"got {tuple(value.shape)}."
             )
     rows, columns = len(maps) + 1, len(images)
-    figure = _figure(1.75 * columns + 0.9, 1.8 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    figure = _figure(1.75 * columns + 1.0, 1.8 * rows)
+    widths = [1.0] * columns + [0.07]
+    grid = figure.subplots(rows, columns + 1, squeeze=False, gridspec_kw={"width_ratios": widths})
+    grid[0, columns].set_axis_off()
     for column in range(columns):
         grid[0, column].imshow(_picture(images[column]))
         _bare(grid[0, column], titles[column] if column < len(titles) else "")
@@ -95,27 +105,25 @@ def show_maps(
     for row, (name, value) in enumerate(maps.items(), 1):
         low, high, colours = whole or scale_of(value)
         for column in range(columns):
-            values = value[column].detach().cpu()
+            values = value[column].detach().cpu().float().numpy()
             drawn = grid[row, column].imshow(values, vmin=low, vmax=high, cmap=colours)
             _bare(grid[row, column])
-        grid[row, 0].set_ylabel(name, fontsize=9, color=INK)
-        bar = figure.colorbar(drawn, ax=list(grid[row]), fraction=0.04, pad=0.01)
-        bar.ax.tick_params(labelsize=7, colors=INK)
+        grid[row, 0].set_ylabel(name, fontsize=10, color=INK)
+        shown = list(maps.values()) if shared else [value]
+        bar = figure.colorbar(drawn, cax=grid[row, columns], extend=_arrows(shown, low, high))
+        bar.ax.tick_params(labelsize=8, colors=INK)
         bar.outline.set_visible(False)
     return figure
 
 
-def overlay(
-    image: Float[Tensor, "3 H W"], values: Float[Tensor, "H W"], strength: float = 0.55
-) -> np.ndarray:
-    """A map laid over its picture in grey: uint8 (H, W, 3). Signed maps show red above, blue below zero."""
-    from matplotlib import colormaps
-
-    low, high, name = scale_of(values[None])
-    scaled = ((values.detach().cpu().float() - low) / (high - low)).numpy()
+def overlay(image: Float[Tensor, "3 H W"], values: Float[Tensor, "H W"], strength: float = 0.8) -> np.ndarray:
+    """A map laid over its picture in grey: uint8 (H, W, 3). Red above zero, blue below, bare at it."""
+    _, high, _ = scale_of(values[None])
+    scaled = (values.detach().cpu().float() / high).clamp(-1, 1).numpy()[..., None]
     grey = _picture(image).mean(2, keepdims=True).repeat(3, 2)
-    mixed = grey * (1 - strength) + colormaps[name](scaled)[..., :3] * strength
-    return (mixed.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    colour = np.where(scaled < 0, (0.13, 0.40, 0.85), (0.90, 0.16, 0.12))
+    weight = strength * np.abs(scaled)
+    return ((grey * (1 - weight) + colour * weight).clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def show_scores(logits: Float[Tensor, " C"], classes: Sequence[str], top: int = 5) -> Figure:
@@ -127,9 +135,10 @@ def show_scores(logits: Float[Tensor, " C"], classes: Sequence[str], top: int = 
     axes.barh(range(len(best)), [float(probabilities[i]) for i in best], color="#4c8bd6", height=0.66)
     for row, index in enumerate(best):
         text = f" {float(probabilities[index]):.1%}   logit {float(logits[index]):.1f}"
-        axes.text(float(probabilities[index]), row, text, va="center", fontsize=8, color=INK)
-    axes.set_yticks(range(len(best)), [classes[i] for i in best], fontsize=9, color=INK)
-    axes.set_xlim(0, 1.45)
+        axes.text(float(probabilities[index]), row, text, va="center", fontsize=9, color=INK)
+    axes.set_yticks(range(len(best)), [classes[i] for i in best], fontsize=10, color=INK)
+    axes.tick_params(length=0)
+    axes.set_xlim(0, 1.5)
     axes.set_xticks([])
     axes.invert_yaxis()
     for spine in axes.spines.values():
@@ -142,19 +151,19 @@ def show_intervals(
     rows: Mapping[str, tuple[float, float, float]], *, baseline: float | None = None, unit: str = ""
 ) -> Figure:
     """Values with their intervals, one a row, and the baseline they are to be compared with."""
-    figure = _figure(5.2, 0.38 * len(rows) + 0.7)
+    figure = _figure(5.2, 0.42 * len(rows) + 0.7)
     axes = figure.add_subplot()
     for number, (value, low, high) in enumerate(rows.values()):
         axes.plot([low, high], [number, number], color="#4c8bd6", lw=5, alpha=0.45, solid_capstyle="round")
         axes.plot(value, number, "o", color="#4c8bd6", ms=6)
-        axes.text(high, number - 0.28, f"{value:.2f}", fontsize=8, color=INK, ha="right")
+        axes.text(value, number - 0.2, f"{value:.3g}", fontsize=9, color=INK, ha="center")
     if baseline is not None:
         axes.axvline(baseline, color="#d07030", lw=1.2, ls="--")
-    axes.set_yticks(range(len(rows)), list(rows), fontsize=9, color=INK)
-    axes.tick_params(axis="x", labelsize=8, colors=INK)
+    axes.set_yticks(range(len(rows)), list(rows), fontsize=10, color=INK)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=9, colors=INK)
     axes.set_xlabel(unit, fontsize=9, color=INK)
-    axes.invert_yaxis()
-    axes.margins(y=0.25)
+    axes.set_ylim(len(rows) - 0.6, -0.75)
     for name in ("top", "right", "left"):
         axes.spines[name].set_visible(False)
     axes.spines["bottom"].set_color(INK)
