@@ -165,6 +165,17 @@ class Explorer(anywidget.AnyWidget):
         with self._mutex:
             super().set_state(sync_data)
 
+    # ipykernel 7.4 sends a page's answer to the loop that spoke last: once a cell or a thread has spoken, the
+    # main loop, and the widget is deaf while a cell runs. Forget who spoke: the page's own channel is right.
+    def open(self) -> None:
+        """Open the channel to the page (ipywidgets calls this)."""
+        super().open()
+        getattr(self.comm, "__dict__", {}).pop("_reply_subshell_id", None)
+
+    def _send(self, msg: Any, buffers: Any = None) -> None:
+        super()._send(msg, buffers)
+        getattr(self.comm, "__dict__", {}).pop("_reply_subshell_id", None)
+
     def _tell(self, **traits: Any) -> None:
         with self._mutex:
             for name, value in traits.items():

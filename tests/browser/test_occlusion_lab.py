@@ -1,5 +1,7 @@
 """The occlusion explorer in a real JupyterLab: the hand moves, the kernel answers, the pixels are right."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,13 @@ def read(page, name):
     return page.locator(f".lk-slider:has(input[aria-label='{name}']) .lk-slider-value").inner_text()
 
 
+def ask_until(page, code, answer, seconds=60):
+    """Run code in the kernel until it prints ``answer``."""
+    end = time.monotonic() + seconds
+    while (said := page.evaluate(ASK, code)) != answer:
+        assert time.monotonic() < end, f"{code} still prints {said!r}"
+
+
 def cell_count(page):
     return page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length")
 
@@ -126,12 +135,12 @@ def test_once_the_ladder_is_there_a_drag_asks_the_kernel_for_no_forward_pass(lab
     page = lab.open(open_page, [WORLD, count + SHOW, "print('here')"], ".lk-map")
     page.wait_for_function(EXACT)
     page.wait_for_function(LADDER)
-    before = page.evaluate(ASK, "print(n[0])")
+    before = page.evaluate(ASK, "w.wait_idle(); print(n[0])")
     move(page, "Patch size", "ArrowRight", "24 px")
     move(page, "Patch size", "ArrowLeft", "8 px")
     assert page.evaluate(EXACT) is not None
-    page.wait_for_function(f"async () => (await ({ASK})('w.wait_idle(); print(w.window)')) === '8'")
-    assert page.evaluate(ASK, "print(n[0])") == before
+    ask_until(page, "w.wait_idle(); print(w.window)", "8")
+    assert page.evaluate(ASK, "w.wait_idle(); print(n[0])") == before
 
 
 def test_keys_typed_in_the_widget_insert_no_cell(lab, open_page):
@@ -167,7 +176,7 @@ def test_stop_works_while_a_cell_runs(lab, open_page):
     slow = OWN.replace("    maps =", "    while True: model(images)\n    maps =")
     page = lab.open(open_page, [WORLD, slow], ".lk-cancel")
     # the widget's side channel is open once its first message has come through
-    page.wait_for_function(f"async () => (await ({ASK})('print(w.watched)')) === '1'")
+    ask_until(page, "print(w.watched)", "1")
     cell = """
 import time
 end = time.time() + 60
