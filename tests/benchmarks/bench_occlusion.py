@@ -1,0 +1,96 @@
+"""How long occlusion takes beside Captum's, on the same network, picture and windows, in one run.
+
+    python tests/benchmarks/bench_occlusion.py minivgg-random squeezenet1_1 --repeats 5
+
+The two take turns, so that a busy machine slows both; the ratio of each turn is taken, and its median and
+range printed. Windows fit the picture exactly, because Captum's map falls at the right and bottom edge
+otherwise; the maps must agree to 1e-4 of their maximum. Not run by pytest. Networks that are not bundled
+have random weights: that changes no time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+from captum.attr import Occlusion
+from torch import Tensor, nn
+
+from labkit.attribution import occlusion
+from labkit.models import bundled_models, load_model
+
+
+def network(name: str) -> tuple[nn.Module, int]:
+    """A network in eval mode and the side of its pictures."""
+    if name in bundled_models():
+        model = load_model(name)
+        return model, model.input_size
+    from torchvision import models
+
+    torch.manual_seed(0)
+    return models.get_model(name, weights=None).eval(), 224
+
+
+def timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
+    began = time.perf_counter()
+    value = work()
+    return time.perf_counter() - began, value
+
+
+def compare(name: str, window: int, stride: int, batch: int, repeats: int) -> str:
+    """One line: seconds of both, the ratio with its range, and how far the maps lie apart."""
+    model, side = network(name)
+    if (side - window) % stride:
+        raise SystemExit(f"{name}: windows of {window} every {stride} do not fit {side} pixels exactly.")
+    image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    peer = Occlusion(model)
+
+    def ours() -> Tensor:
+        return occlusion(model, image, 1, window=window, stride=stride, batch_size=batch)[0]
+
+    def theirs() -> Tensor:
+        with torch.no_grad():
+            return peer.attribute(
+                image, (3, window, window), (3, stride, stride), baselines=0.5, target=1,
+                perturbations_per_eval=batch,
+            )[0, 0]  # fmt: skip
+
+    ours(), theirs()
+    seconds = []
+    for turn in range(repeats):
+        pair = [ours, theirs] if turn % 2 == 0 else [theirs, ours]
+        times = {work: timed(work) for work in pair}
+        seconds.append((times[ours][0], times[theirs][0]))
+    apart = float((times[ours][1] - times[theirs][1]).abs().max() / times[theirs][1].abs().max())
+    if apart > 1e-4:
+        raise SystemExit(f"{name}: the maps differ by {apart:.1e} of their maximum.")
+    ratios = sorted(b / a for a, b in seconds)
+    mine, other = (statistics.median(column) for column in zip(*seconds, strict=True))
+    return (
+        f"{name:16} {side:4} px  labkit {mine:7.2f} s  captum {other:7.2f} s  "
+        f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})  apart {apart:.0e}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=["minivgg-random", "squeezenet1_1", "resnet18"])
+    parser.add_argument("--window", type=int, default=32)
+    parser.add_argument("--stride", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print(
+        f"{torch.get_num_threads()} threads, windows {options.window}/{options.stride}, batch {options.batch}"
+    )
+    for name in options.names:
+        print(compare(name, options.window, options.stride, options.batch, options.repeats), flush=True)
+
+
+if __name__ == "__main__":
+    main()
