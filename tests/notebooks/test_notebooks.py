@@ -61,7 +61,7 @@ def test_its_length_is_what_was_agreed(path):
     book = load(path)
     low, high = WORDS.get(path.stem, (1200, 1600))
     assert low <= words(book) <= high
-    low, high = CODE.get(path.stem, (12, 20))
+    low, high = CODE.get(path.stem, (12, 18))
     assert low <= len(texts(book, "code")) <= high
     assert max(len(text.splitlines()) for text in texts(book, "code")) <= 40
 
