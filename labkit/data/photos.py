@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from labkit._checks import check_positive
@@ -27,15 +27,26 @@ class Photo(NamedTuple):
     label: int | None
 
 
+def _to_grey_levels(picture: Image.Image) -> Image.Image:
+    """A picture of 16 bits or of real numbers in 8 bits, which PIL would cut off at 255 instead."""
+    values = np.asarray(picture, np.float64)
+    top = 1.0 if picture.mode == "F" else 65535.0
+    grey = Image.fromarray((values / top * 255 + 0.5).clip(0, 255).astype(np.uint8))
+    grey.info = picture.info
+    return grey
+
+
 def _open(source: Path | bytes, name: str) -> Image.Image:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            if picture.mode.startswith("I") or picture.mode == "F":
+                picture = _to_grey_levels(picture)
             return ImageOps.exif_transpose(picture).convert("RGBA")
     except FileNotFoundError:
         raise FileNotFoundError(
             f"there is no picture at {name}. Check the path; relative ones start at {Path.cwd()}."
         ) from None
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{name} is not a picture that can be read ({type(error).__name__}). "
             f"Use one of {', '.join(SUFFIXES)}, and check that the file is whole."
@@ -69,7 +80,9 @@ def decode_photo(
 
 
 def encode(image: Float[Tensor, "3 H W"], kind: Literal["png", "jpeg"] = "png", quality: int = 88) -> bytes:
-    """A picture in [0, 1] as the bytes of a PNG or JPEG file."""
+    """A picture in [0, 1] as the bytes of a PNG or JPEG file. Raises ValueError for another shape."""
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(f"image must have the shape (3, H, W); got {tuple(image.shape)}. Pass one picture.")
     array = (image.detach().cpu().clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy()
     out = io.BytesIO()
     options = {"compress_level": 1} if kind == "png" else {"quality": quality}

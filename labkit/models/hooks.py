@@ -15,12 +15,17 @@ from torch import Tensor, nn
 
 from labkit._checks import nearest
 
+_FLAGS = ("training", "inplace", "_is_full_backward_hook")
+_HOOKS = [name for name in vars(nn.Module()) if "_hooks" in name]
 _LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 _GUARD = threading.Lock()
+_NO_MODEL = "model must be a torch.nn.Module; got {}. labkit.models.load_model(name) gives one."
 
 
 def lock_of(model: nn.Module) -> threading.RLock:
     """The one lock of a model: hooks of two threads on one model would mix their activations."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(_NO_MODEL.format(type(model).__name__))
     with _GUARD:
         return _LOCKS.setdefault(model, threading.RLock())
 
@@ -28,10 +33,7 @@ def lock_of(model: nn.Module) -> threading.RLock:
 def check_model(model: Any) -> nn.Module:
     """Raise TypeError unless ``model`` is a network, RuntimeError if any part of it is in training mode."""
     if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"model must be a torch.nn.Module; got {type(model).__name__}. "
-            "labkit.models.load_model(name) gives one."
-        )
+        raise TypeError(_NO_MODEL.format(type(model).__name__))
     for name, module in model.named_modules():
         if module.training:
             where = f" (its part {name!r} is)" if name else ""
@@ -42,13 +44,34 @@ def check_model(model: Any) -> nn.Module:
     return model
 
 
+def _before(module: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor | None], dict[str, dict[int, Any]]]:
+    """A layer's flags, the tensors its buffers are, and its hooks."""
+    own = vars(module)
+    flags = {name: own[name] for name in _FLAGS if name in own}
+    return flags, dict(module._buffers), {name: dict(own[name]) for name in _HOOKS if name in own}
+
+
+def _give_back(module: nn.Module, flags: dict[str, Any], buffers: dict, hooks: dict) -> None:
+    for name, value in flags.items():
+        object.__setattr__(module, name, value)
+    now = {"_buffers": module._buffers, **{name: vars(module)[name] for name in hooks}}
+    for name, entries in {"_buffers": buffers, **hooks}.items():
+        if [(k, id(v)) for k, v in now[name].items()] != [(k, id(v)) for k, v in entries.items()]:
+            # refilled in place, because handles point to it
+            now[name].clear()
+            now[name].update(entries)
+
+
 @contextmanager
 def borrow(model: nn.Module) -> Iterator[nn.Module]:
     """Use a model and give it back bit for bit as it was, also after an exception.
 
     Holds the model's lock; refuses training mode; switches gradients on and inference mode off for the
-    block. Parameters' ``requires_grad`` and ``.grad``, buffers, and the random states of torch, NumPy and
-    Python are put back at the end.
+    block, in which ``.grad`` starts empty. Put back at the end: parameters' ``requires_grad`` and ``.grad``,
+    buffers, hooks, the training and in-place flags, and the random states of torch, NumPy and Python. The
+    values of parameters are not copied: what changes those works on a copy of the model.
+
+    Raises TypeError for what is no network, RuntimeError for one in training mode.
 
     >>> net = nn.Linear(2, 1).eval()
     >>> with torch.no_grad(), borrow(net):
@@ -59,19 +82,25 @@ def borrow(model: nn.Module) -> Iterator[nn.Module]:
     with lock_of(model):
         parameters = [(p, p.requires_grad, p.grad) for p in model.parameters()]
         buffers = [(b, b.detach().clone()) for b in model.buffers()]
+        modules = [(m, _before(m)) for m in model.modules()]
         states = torch.get_rng_state(), np.random.get_state(), random.getstate()
         on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         try:
+            for parameter, _, _ in parameters:
+                parameter.grad = None
             with torch.inference_mode(False), torch.enable_grad():
                 yield model
         finally:
+            for module, before in modules:
+                _give_back(module, *before)
             for parameter, needed, grad in parameters:
-                parameter.requires_grad_(needed)
+                if parameter.requires_grad != needed:
+                    parameter.requires_grad_(needed)
                 parameter.grad = grad
             with torch.no_grad():
-                for buffer, before in buffers:
-                    if not torch.equal(buffer, before):
-                        buffer.copy_(before)
+                for buffer, values in buffers:
+                    if not torch.equal(buffer, values):
+                        buffer.copy_(values)
             torch.set_rng_state(states[0])
             np.random.set_state(states[1])
             random.setstate(states[2])
@@ -154,8 +183,8 @@ def record(model: nn.Module, *layers: str) -> Iterator[Recorded]:
 def edit(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[nn.Module]:
     """While the block runs the model, replace the output of each named layer by a function of it.
 
-    Raises KeyError for a wrong layer name and ValueError if a function changes the shape; the model is as
-    before at the end in any case.
+    Raises KeyError for a wrong layer name, ValueError if a function changes the shape, TypeError for a layer
+    that gives no single tensor; the hooks are gone at the end in any case.
 
     >>> net = nn.Sequential(nn.Identity(), nn.Flatten()).eval()
     >>> with edit(net, {"0": lambda x: x * 0}):
@@ -165,6 +194,11 @@ def edit(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) ->
 
     def change(name: str, function: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
         def replaced(out: Any) -> Any:
+            if not isinstance(out, Tensor):
+                raise TypeError(
+                    f"layer {name!r} must give one tensor to be edited; it gives {type(out).__name__}. "
+                    "Choose a layer within or after it."
+                )
             new = function(out.clone())
             if not isinstance(new, Tensor) or new.shape != out.shape:
                 got = tuple(new.shape) if isinstance(new, Tensor) else type(new).__name__

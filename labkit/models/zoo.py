@@ -7,6 +7,7 @@ carries ``.classes``, ``.input_size`` and ``.layers``, and bundled ones their ``
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,23 +24,46 @@ from labkit.models.minivgg import MiniVGG
 WEIGHTS = Path(__file__).parent / "weights"
 
 
+class Normalization(nn.Module):
+    """(images - mean) / std, each per channel, as buffers that move with the network."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        for name, value in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(value).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+        return (images - self.mean) / self.std
+
+
 class Wrapped(nn.Module):
     """A network with its normalization in front, under the network's own layer names.
 
-    It shares the inner network's children, parameters and buffers, so ``features.12`` keeps its name.
+    It shares the inner network's children, parameters and buffers, so ``features.12`` keeps its name. The
+    normalization lies beside them, so that the network itself stays as its owner made it.
     """
 
     inner: nn.Module
-    labkit_mean: Tensor
-    labkit_std: Tensor
+    normalization: Normalization
 
     def __init__(self, inner: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         object.__setattr__(self, "inner", inner)
+        object.__setattr__(self, "normalization", Normalization(mean, std))
         self._modules, self._parameters, self._buffers = inner._modules, inner._parameters, inner._buffers
-        for name, value in (("labkit_mean", mean), ("labkit_std", std)):
-            self.register_buffer(name, torch.tensor(value).view(1, -1, 1, 1), persistent=False)
+        self._non_persistent_buffers_set = inner._non_persistent_buffers_set
         self.training = inner.training
+
+    @property
+    def labkit_mean(self) -> Tensor:
+        return self.normalization.mean
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Wrapped:
+        self.normalization._apply(fn, recurse)
+        return super()._apply(fn, recurse)
 
     def train(self, mode: bool = True) -> Wrapped:
         self.inner.train(mode)
@@ -47,14 +71,15 @@ class Wrapped(nn.Module):
         return self
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        return self.inner((images - self.labkit_mean) / self.labkit_std)
+        return self.inner(self.normalization(images))
 
 
 def _dress(
     model: nn.Module, classes: Sequence[str], input_size: int, card: dict[str, Any] | None
 ) -> nn.Module:
-    model.classes, model.input_size = list(classes), int(input_size)  # type: ignore[assignment]
-    model.layers, model.card = layer_names(model), card or {}  # type: ignore[assignment]
+    given = {"classes": list(classes), "input_size": int(input_size), "layers": layer_names(model)}
+    for name, value in {**given, "card": card or {}}.items():
+        object.__setattr__(model, name, value)  # past nn.Module: a network may have a child named "layers"
     return model.eval()
 
 
@@ -69,8 +94,8 @@ def wrap_model(
     """Anyone's classifier on the kit's contract: pictures in [0, 1] in, normalization inside, eval mode.
 
     ``mean`` and ``std`` are those the network was trained with, per channel, for pictures in [0, 1]; the
-    network itself is shared, not copied, and keeps its layer names. Raises TypeError for what is no network
-    and ValueError for a standard deviation of 0 or lengths that differ.
+    network itself is shared, not copied, put into eval mode, and keeps its layer names. Raises TypeError for
+    what is no network and ValueError for a standard deviation of 0 or lengths that differ.
 
     >>> net = wrap_model(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), classes=["a", "b"], input_size=2)
     >>> net.layers, net(torch.zeros(1, 3, 2, 2)).shape
@@ -112,7 +137,8 @@ def load_model(name: str) -> nn.Module:
 
     Bundled networks (``minivgg``, ...) need no network. For torchvision's, pretrained weights are taken from
     torch's own cache (``TORCH_HOME``) or downloaded into it with a progress bar; offline, the error says
-    what to run. Raises ValueError for an unknown name, with the nearest known ones.
+    what to run. Raises ValueError for an unknown name, with the nearest known ones, RuntimeError for weights
+    that are not there and cannot be downloaded, or cannot be read.
 
     >>> load_model("minivgg-random").classes[:2]
     ['fire engine', 'bus']
@@ -146,8 +172,12 @@ def _pretrained(name: str) -> nn.Module:
     entry = torchvision_weights(name)
     preset = entry.transforms()
     path = fetch_weights(name, entry.url)
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    inner = models.get_model(name, weights=None, num_classes=len(entry.meta["categories"]), **options)
-    inner.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    try:  # torchvision's own loading: it renames DenseNet's keys and turns on GoogLeNet's input transform
+        inner = models.get_model(name, weights=entry)
+    except (RuntimeError, OSError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise RuntimeError(
+            f"the weights of {name!r} in {path} cannot be read ({type(error).__name__}). "
+            f"Delete that file and run: labkit fetch {name}"
+        ) from error
     model = Wrapped(inner, preset.mean, preset.std)
     return _dress(model, entry.meta["categories"], preset.crop_size[0], {"name": name, "weights": str(entry)})

@@ -1,0 +1,212 @@
+"""Models by name, their contract, and the real SqueezeNet on photographs where it is at hand."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from labkit.data import CLASSES, sample_photos
+from labkit.models import borrow, bundled_models, list_models, load_model, record, wrap_model
+from labkit.models.zoo import WEIGHTS, torchvision_weights
+
+SQUEEZENET = "squeezenet1_1-b8a52dc0.pth"
+
+
+def flat(classes: int = 2) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, classes))
+
+
+@pytest.mark.parametrize("name", bundled_models())
+def test_bundled_networks_keep_the_contract(name: str) -> None:
+    model = load_model(name)
+    assert not any(m.training for m in model.modules())
+    assert model.classes == list(CLASSES)
+    assert model.input_size == 128
+    assert model.layers[0] == "features.0"
+    assert model.layers[-1] == "classifier"
+    with torch.no_grad():
+        logits = model(torch.rand(2, 3, 128, 128))
+    assert logits.shape == (2, 12)
+    assert logits.dtype == torch.float32
+    assert sum(p.numel() for p in model.parameters()) <= 500_000
+
+
+@pytest.mark.parametrize("name", bundled_models())
+def test_every_network_has_its_card(name: str) -> None:
+    card = load_model(name).card
+    assert card == json.loads((WEIGHTS / f"{name}.json").read_text())
+    assert card["name"] == name
+    assert card["sha256"] == hashlib.sha256((WEIGHTS / f"{name}.safetensors").read_bytes()).hexdigest()
+    assert {"clean val", "clean test"} <= set(card["accuracy"])
+    for fault in card["faults"]:
+        assert {f"{fault} val", f"{fault} test"} <= set(card["accuracy"])
+    assert card["parameters"] == sum(p.numel() for p in load_model(name).parameters())
+    assert {"recipe", "seed", "faults", "render_version", "labkit", "date"} <= set(card)
+
+
+def test_the_untrained_network_guesses_and_the_others_do_not() -> None:
+    for name in bundled_models():
+        card = load_model(name).card
+        own = card["accuracy"].get(f"{card['faults'][0]} test") if card["faults"] else None
+        if card["recipe"] is None:
+            assert card["accuracy"]["clean test"] < 0.25
+        else:
+            assert (own or card["accuracy"]["clean test"]) >= 0.95, name
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"list_models\(\); got 'squeezenet11'.*'squeezenet1_1'"):
+        load_model("squeezenet11")
+    assert {"resnet18", "vit_b_16", "densenet121", "minivgg-random"} <= set(list_models())
+    assert not {"fasterrcnn_resnet50_fpn", "fcn_resnet50", "raft_small"} & set(list_models())
+
+
+def test_wrapping_adds_normalization_and_keeps_names_and_weights() -> None:
+    inner = flat()
+    x = torch.rand(3, 3, 2, 2)
+    model = wrap_model(inner, classes=["a", "b"], input_size=2, mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.2))
+    mean, std = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), torch.tensor([0.5, 0.4, 0.2]).view(3, 1, 1)
+    assert torch.allclose(model(x), inner((x - mean) / std))
+    assert (model.classes, model.input_size, model.layers) == (["a", "b"], 2, ["0", "1"])
+    assert model.card == {}
+    assert [id(p) for p in model.parameters()] == [id(p) for p in inner.parameters()]
+    assert list(model.state_dict()) == ["1.weight", "1.bias"]
+    with record(model, "1") as kept:
+        out = model(x)
+    assert torch.equal(kept["1"], out)
+
+
+def test_wrapping_leaves_the_network_to_its_owner() -> None:
+    inner, x = flat(), torch.rand(1, 3, 2, 2)
+    keys, members = list(inner.state_dict()), set(vars(inner))
+    first = wrap_model(inner, classes="ab", input_size=2, mean=(0.5,) * 3, std=(0.2,) * 3)
+    before = first(x)
+    second = wrap_model(inner, classes="ab", input_size=2)
+    assert torch.equal(first(x), before)
+    assert torch.equal(second(x), inner(x))
+    assert list(inner.state_dict()) == keys
+    assert set(vars(inner)) == members
+
+
+def test_a_network_with_children_of_our_names() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers, self.classes, self.card = nn.Flatten(), nn.Linear(12, 2), nn.Identity()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.card(self.classes(self.layers(x)))
+
+    model = wrap_model(Net(), classes=["a", "b"], input_size=2)
+    assert model.layers == ["layers", "classes", "card"]
+    assert model.classes == ["a", "b"]
+    with record(model, "classes") as kept:
+        assert torch.equal(model(torch.ones(1, 3, 2, 2)), kept["classes"])
+
+
+def test_a_wrapped_network_moves_whole_and_can_be_copied() -> None:
+    model = wrap_model(flat(), classes="ab", input_size=2, mean=(0.5,) * 3, std=(0.2,) * 3)
+    x = torch.rand(1, 3, 2, 2)
+    out, twin = model(x), copy.deepcopy(model)
+    assert model.double()(x.double()).dtype == torch.float64
+    assert model.normalization.mean.dtype == torch.float64
+    with torch.no_grad():
+        model.inner[1].weight.zero_()
+    assert torch.equal(twin(x), out)
+    with borrow(twin):
+        twin(x).sum().backward()
+    assert twin.inner[1].weight.grad is None
+    twin.train()
+    assert twin.inner.training
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"module": torch.relu}, TypeError, "module must be a torch.nn.Module"),
+        ({"input_size": 0}, ValueError, "input_size must be"),
+        ({"std": (1.0, 0.0, 1.0)}, ValueError, "std above 0"),
+        ({"mean": (0.5,)}, ValueError, "one entry a channel"),
+    ],
+)
+def test_wrong_wrappings(options, error, words) -> None:
+    given = {"module": flat(), "classes": "ab", "input_size": 2, **options}
+    with pytest.raises(error, match=words):
+        wrap_model(given.pop("module"), **given)
+
+
+@pytest.fixture
+def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["googlenet", "densenet121", "squeezenet1_1"])
+def test_weights_in_torchs_cache_are_loaded_as_torchvision_loads_them(torch_home: Path, name: str) -> None:
+    """DenseNet's old key names and GoogLeNet's own input transform included."""
+    from torchvision import models
+
+    entry = torchvision_weights(name)
+    torch.manual_seed(0)
+    fresh = models.get_model(name, **({"init_weights": False} if name == "googlenet" else {})).eval()
+    state = fresh.state_dict()
+    if name == "densenet121":
+        old = re.compile(r"(denselayer\d+\.(?:norm|conv))([12])")  # and older than num_batches_tracked
+        state = {old.sub(r"\1.\2", k): v for k, v in state.items() if not k.endswith("_tracked")}
+        assert any(".norm.1." in k for k in state)
+    torch.save(state, torch_home / entry.url.rsplit("/", 1)[-1])
+    model, plain = load_model(name), models.get_model(name, weights=entry).eval()
+    x = torch.rand(1, 3, 64, 64)
+    preset = entry.transforms()
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preset.mean, preset.std))
+    with torch.no_grad():
+        assert torch.allclose(model(x), plain((x - mean) / std), atol=1e-5)
+    if name == "googlenet":
+        assert model.inner.transform_input
+    assert len(model.classes) == 1000
+    assert model.classes[207] == "golden retriever"
+    assert model.input_size == 224
+
+
+def test_broken_weights_in_the_cache_get_a_sentence(torch_home: Path) -> None:
+    (torch_home / SQUEEZENET).write_bytes(b"half a download")
+    with pytest.raises(
+        RuntimeError, match=r"'squeezenet1_1'.*cannot be read.*Delete.*labkit fetch squeezenet1_1"
+    ):
+        load_model("squeezenet1_1")
+
+
+@pytest.fixture
+def squeezenet() -> nn.Module:
+    if not (Path(os.environ.get("TORCH_HOME", "")) / "hub" / "checkpoints" / SQUEEZENET).exists():
+        pytest.skip(f"TORCH_HOME does not point to a folder with hub/checkpoints/{SQUEEZENET}")
+    return load_model("squeezenet1_1")
+
+
+def test_the_real_squeezenet_names_photographs(squeezenet: nn.Module) -> None:
+    if not os.environ.get("LABKIT_PHOTOS"):
+        pytest.skip("LABKIT_PHOTOS names no folder of photographs that begin with their ImageNet class")
+    photos = [p for p in sample_photos(squeezenet.input_size) if p.label is not None]
+    with torch.no_grad():
+        named = squeezenet(torch.stack([p.image for p in photos])).argmax(1)
+    right = named == torch.tensor([p.label for p in photos])
+    assert len(photos) >= 30
+    assert right.float().mean() >= 0.5
+
+
+def test_the_real_squeezenet_sees_a_cat(squeezenet: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LABKIT_PHOTOS", raising=False)
+    cat = next(p for p in sample_photos(224) if p.name == "cat")
+    with torch.no_grad():
+        top = squeezenet(cat.image[None]).topk(5).indices[0].tolist()
+    assert {281, 282, 285} & set(top)
