@@ -207,8 +207,9 @@ def _demo_occlusion() -> str:
     chosen: dict[int, int] = {}  # a scene for each of the first three classes that come
     for index in range(len(world)):
         kind = CLASSES.index(world.scene(index).objects[0].kind)
-        if len(chosen) < 3:
-            chosen.setdefault(kind, index)
+        chosen.setdefault(kind, index)
+        if len(chosen) == 3:
+            break
     images = torch.stack([world[index]["image"] for index in chosen.values()])
     names = [f"scene {index}" for index in chosen.values()]
     stops: dict[str, Any] = {
