@@ -1,0 +1,65 @@
+"""The same identities on a real pretrained network and real photographs, where they are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from labkit.attribution import METHODS, cam, grad_cam, occlusion_result, saliency
+from labkit.data import sample_photos
+from labkit.models import load_model
+
+NAME = "squeezenet1_1"
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    kept = Path(torch.hub.get_dir()) / "checkpoints"
+    if not list(kept.glob(f"{NAME}-*.pth")):
+        pytest.skip(f"the weights of {NAME} are not in torch's cache; set TORCH_HOME to a folder with them")
+    return load_model(NAME)
+
+
+@pytest.fixture(scope="module")
+def photos() -> Tensor:
+    return torch.stack([photo.image for photo in sample_photos(224)[:3]])
+
+
+def test_cam_averages_to_the_logit_and_is_grad_cam(model: nn.Module, photos: Tensor) -> None:
+    with torch.no_grad():
+        logits = model(photos)
+    top = logits.argmax(1)
+    maps = cam(model, photos, top, upsample=False)
+    assert maps.shape[1:] == (13, 13)
+    assert torch.allclose(maps.mean((1, 2)), logits.amax(1), rtol=1e-5)
+    graded = grad_cam(model, photos, top, upsample=False)
+    assert (maps.relu() - 169 * graded).abs().max() <= 1e-5 * maps.max()
+
+
+def test_maps_depend_on_the_class_asked_for(model: nn.Module, photos: Tensor) -> None:
+    with torch.no_grad():
+        order = model(photos).argsort(1, descending=True)
+    for method in (saliency, cam):
+        first, second = (method(model, photos, order[:, i].clone()).flatten(1) for i in (0, 1))
+        assert (first - second).abs().amax(1).gt(1e-3 * first.amax(1)).all()
+
+
+def test_hiding_everything_costs_more_than_hiding_a_corner(model: nn.Module, photos: Tensor) -> None:
+    with torch.no_grad():
+        top = model(photos).argmax(1)
+    result = occlusion_result(model, photos, top, window=112, stride=112)
+    with torch.no_grad():
+        whole = model(photos).amax(1) - model(torch.full_like(photos, 0.5)).gather(1, top[:, None])[:, 0]
+    assert result.drops.shape == (3, 2, 2)
+    assert (result.drops.flatten(1).mean(1) < whole).all()
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "occlusion"])
+def test_a_batch_equals_its_photographs(name: str, model: nn.Module, photos: Tensor) -> None:
+    function = METHODS[name].function
+    together = function(model, photos, 1)
+    alone = torch.cat([function(model, photo[None], 1) for photo in photos])
+    assert torch.allclose(together, alone, rtol=1e-3, atol=1e-5 * float(alone.abs().max()))
