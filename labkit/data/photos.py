@@ -39,9 +39,9 @@ def _to_grey_levels(picture: Image.Image) -> Image.Image:
 def _open(source: Path | bytes, name: str) -> Image.Image:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
-            if picture.mode.startswith("I") or picture.mode == "F":
-                picture = _to_grey_levels(picture)
-            return ImageOps.exif_transpose(picture).convert("RGBA")
+            real = picture.mode.startswith("I") or picture.mode == "F"
+            shown = _to_grey_levels(picture) if real else picture
+            return ImageOps.exif_transpose(shown).convert("RGBA")
     except FileNotFoundError:
         raise FileNotFoundError(
             f"there is no picture at {name}. Check the path; relative ones start at {Path.cwd()}."

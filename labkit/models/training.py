@@ -152,7 +152,12 @@ def save_network(model: nn.Module, folder: Path, name: str, card: dict[str, Any]
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, content in ((".safetensors", data), (".json", (json.dumps(full, indent=2) + "\n").encode())):
         handle, part = tempfile.mkstemp(dir=folder, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(part, folder / f"{name}{suffix}")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(part, 0o644)  # mkstemp makes files that only their owner may read
+            os.replace(part, folder / f"{name}{suffix}")
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
     return folder / f"{name}.safetensors"
