@@ -1,8 +1,7 @@
 """From key press to new pixels: the occlusion explorer against ``interact`` with an inline figure.
 
 Run ``python tests/benchmarks/bench_widget.py`` (a minute or two); it needs a browser and the extra ``test``.
-Both run in one JupyterLab, one after the other, on the same maps, computed beforehand: only the way to the eye is
-measured.
+Both run in one JupyterLab, one after the other, on maps computed beforehand: the way to the eye is measured.
 """
 
 from __future__ import annotations
