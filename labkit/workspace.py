@@ -227,5 +227,6 @@ def open_lab(folder: Path, *, browser: bool = True, port: int | None = None) -> 
     server = LabApp.initialize_server(server_arguments(folder, browser=browser, port=port, token=token))
     server.web_app.settings["page_config_hook"] = _without_news
     url = f"http://127.0.0.1:{server.port}{server.default_url}?token={token}"
-    print(f"\nJupyterLab works in {folder}\nand opens at   {url}\nStop it with Ctrl-C.\n", flush=True)
+    message = f"\nJupyterLab works in {folder}\nand opens at   {url}\nStop it with Ctrl-C.\n"
+    server.io_loop.add_callback(print, message, flush=True)  # comes after the one that binds the port
     server.start()
