@@ -58,10 +58,8 @@ def fetch_file(name: str, entry: Entry) -> Path:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     entry.folder.mkdir(parents=True, exist_ok=True)
     try:
-        pooch.retrieve(
-            entry.url, known_hash=None, fname=part.name, path=entry.folder,
-            downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
-        )  # fmt: skip
+        # the downloader itself: pooch.retrieve would tell students to copy a hash into a call they never made
+        pooch.HTTPDownloader(progressbar=True, timeout=30)(entry.url, str(part), None)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
         part.unlink(missing_ok=True)
         raise RuntimeError(
@@ -69,6 +67,9 @@ def fetch_file(name: str, entry: Entry) -> Path:
             f"({type(error).__name__}). Where there is a network, run: labkit fetch {name}\n"
             f"or copy {path.name} to {entry.folder}"
         ) from error
+    except BaseException:  # the stop button
+        part.unlink(missing_ok=True)
+        raise
     if not _digest(part).startswith(entry.sha256):
         part.unlink()
         raise RuntimeError(

@@ -63,7 +63,9 @@ def test_a_file_is_fetched_once(server: str, tmp_path: Path, capsys: pytest.Capt
     path = fetch_file("net", entry)
     assert path == tmp_path / "deep" / "cache" / "net-12345678.bin"
     assert path.read_bytes() == CONTENT
-    assert "100%" in capsys.readouterr().err, "a progress bar"
+    shown = capsys.readouterr().err
+    assert "100%" in shown, "a progress bar"
+    assert "known_hash" not in shown, "the words of a library that students never called"
     assert fetch_file("net", entry) == path
     assert Quiet.asked == ["/net-12345678.bin"]
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -82,6 +84,17 @@ def test_a_failed_download_leaves_nothing(server: str, tmp_path: Path, file: str
     with pytest.raises(RuntimeError, match="labkit fetch net"):
         fetch_file("net", entry)
     assert not list(entry.folder.iterdir())
+
+
+def test_the_stop_button_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(url: str, file: str, _pooch: object) -> None:
+        Path(file).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(downloads.pooch, "HTTPDownloader", lambda **_: stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_file("net", Entry("http://127.0.0.1:9/net.bin", SHA, tmp_path / "cache"))
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_offline_the_message_says_what_to_run(closed: str, tmp_path: Path) -> None:
