@@ -12,7 +12,13 @@ import pytest
 from .ledger import CLAIMS, code_cells, code_hash, read, run, write
 
 LEDGER = read()
-EXPECTED_TO_FAIL: dict[str, str] = {}  # claim -> why it does not hold; strict: one that holds must leave
+# Claim -> why it does not hold; strict: one that holds must leave.
+EXPECTED_TO_FAIL = {
+    "A7": "the honest network's saliency peaks within tolerance of the tag in .17 of the pictures, not < .1. "
+    "The tag with its tolerance covers .11 of the picture and touches the horse in .59 of them: with the tag "
+    "erased the same network peaks there in .18 (three seeds, tagged/erased: .17/.18, .11/.16, .10/.10): the "
+    "threshold lies below chance. Proposed: tagged minus erased < .1. All nine other numbers hold."
+}
 
 # Fixed before anything was measured, as the lectures' list of claims has them.
 THRESHOLDS = {
