@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import symtable
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,7 @@ class Notebook:
                 if _calls(statement) & NOT_ENTERED:
                     continue
                 taken.add(index)
-                wanted += _used(statement) - known
+                wanted += _needed(statement) - known
         return [Step(self._parsed[i][0], self._text(i)) for i in sorted(taken)]
 
     def _text(self, index: int) -> str:
@@ -175,6 +176,17 @@ def _bound(statement: ast.stmt) -> set[str]:
 def _used(statement: ast.stmt) -> set[str]:
     """Every name that a statement reads, inner functions and annotations included."""
     return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+
+
+def _needed(statement: ast.stmt) -> set[str]:
+    """The names that a statement takes from the notebook: not its own arguments and local variables."""
+
+    def names(table: symtable.SymbolTable) -> set[str]:
+        outer = table.get_type() == "module"
+        own = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (outer or s.is_global())}
+        return own.union(*(names(child) for child in table.get_children()))
+
+    return names(symtable.symtable(ast.unparse(statement), "cell", "exec"))
 
 
 def _inner(statement: ast.stmt) -> set[str]:

@@ -178,3 +178,13 @@ def test_three_ways_of_handing_in(tmp_path):
     assert found["stranger"].notebooks[0][1].defines("c")
     with pytest.raises(FileNotFoundError, match="no folder of submissions at"):
         find_submissions(tmp_path / "nowhere", roster, KNOWN)
+
+
+def test_an_argument_does_not_draw_in_the_cell_that_binds_its_name(tmp_path):
+    cells = (
+        "model, images = lab.model, lab.images\nscale = 2",
+        "def f(model, images):\n    return scale * model",
+    )
+    taken = [step.source.strip() for step in book(tmp_path, *cells).slice("f")]
+    assert taken[0] == "scale = 2"
+    assert len(taken) == 2
