@@ -136,6 +136,15 @@ def test_the_last_spatial_tensor_is_found_in_the_graph(end: str) -> None:
     assert torch.equal(last_spatial(net, X), head.features)
 
 
+def test_a_pooling_within_a_gate_is_not_the_last() -> None:
+    """Squeeze-and-excitation pools on the way; the maps after the gate are meant."""
+    net = Net(lambda m: (m * torch.sigmoid(m.mean((2, 3), keepdim=True))).mean((2, 3)))
+    maps = net.maps(X)
+    gated = maps * torch.sigmoid(maps.mean((2, 3), keepdim=True))
+    assert torch.equal(last_spatial(net, X), gated)
+    assert gap_head(net, X).weight is net.fc.weight
+
+
 @pytest.mark.parametrize("end", AVERAGES)
 def test_gap_heads_give_the_logits_back(end: str) -> None:
     head = gap_head(Net(AVERAGES[end]), X)
