@@ -37,6 +37,11 @@ class Setting(NamedTuple):
     target: int
 
 
+def level(fill: str | float) -> str | float:
+    """A fill as students' functions take it: a grey value from 0 to 1 where its name stands for one."""
+    return {"black": 0.0, "grey": 0.5, "white": 1.0}.get(fill, fill) if isinstance(fill, str) else fill
+
+
 class Answers:
     """Computes what is not yet known, keeps it, and hands each new answer to ``send`` once.
 
@@ -203,7 +208,8 @@ class Answers:
         assert self.own is not None  # compute() asks for maps of a student's function only
         image = self.images[at.picture][None].to(self._device)
         with _stoppable(self.model, stale), torch.no_grad():
-            answer = self.own(self.model, image, at.target, window=at.window, stride=at.stride, fill=at.fill)
+            options: dict[str, Any] = {"window": at.window, "stride": at.stride, "fill": level(at.fill)}
+            answer = self.own(self.model, image, at.target, **options)
         if stale():
             raise Stopped
         want = (1, *self.size)

@@ -17,7 +17,7 @@ import torch
 import traitlets as T
 
 from labkit._checks import check_choice, check_class, check_images
-from labkit.widgets.answers import Answers, Setting, pixels
+from labkit.widgets.answers import Answers, Setting, level, pixels
 from labkit.widgets.base import Explorer, Stopped, source
 
 __all__ = ["OcclusionExplorer", "FILLS"]
@@ -34,7 +34,8 @@ class OcclusionExplorer(Explorer):
         model: an eval-mode classifier of RGB pictures in [0, 1] that returns logits.
         images: (N, 3, H, W) tensor, or a list of (3, H, W) tensors and paths of photographs.
         method: ``labkit.attribution.occlusion`` (default), or your own function of the same signature
-            ``occlusion(model, images, target, *, window, stride, fill)`` that returns (N, H, W) maps.
+            ``occlusion(model, images, target, *, window, stride, fill)`` that returns (N, H, W) maps;
+            its ``fill`` is a grey value from 0 to 1.
         labels: the true class of each picture (numbers or names), shown below it.
         names: a caption for each picture.
         windows, strides: the stops of the sliders, in pixels; by default fractions of the picture's size.
@@ -102,10 +103,12 @@ class OcclusionExplorer(Explorer):
         strides = sorted(strides or {unit * k for k in (1, 2, 3, 4, 6, 8)})
         picture = traits.pop("picture", 0)
         start = {"window": _near(windows, 6 * unit), "stride": _near(strides, 2 * unit)}
+        is_own = self.method is not occlusion
+        fills = [f for f in FILLS if not (is_own and isinstance(level(f), str))]
         super().__init__(
-            windows=windows, strides=strides, fills=list(FILLS), size=[height, width],
+            windows=windows, strides=strides, fills=fills, size=[height, width],
             classes=list(getattr(model, "classes", None) or [f"class {i}" for i in range(count)]),
-            own_method=self.method is not occlusion, **(start | traits),
+            own_method=is_own, **(start | traits),
         )  # fmt: skip
         own = self.method if self.own_method else None
         self._answers = Answers(model, own, (height, width), strides, self._send_answer, self._report)
@@ -131,7 +134,8 @@ class OcclusionExplorer(Explorer):
     def settings(self) -> dict[str, Any]:
         """The arguments of the map on view: ``w.method(w.model, w.image, **w.settings)`` is that map."""
         at = self._setting()
-        return {"target": at.target, "window": at.window, "stride": at.stride, "fill": at.fill}
+        fill = level(at.fill) if self.own_method else at.fill
+        return {"target": at.target, "window": at.window, "stride": at.stride, "fill": fill}
 
     def load(self, path: str | Path) -> None:
         """Add the photograph at ``path`` (cropped to the size of the other pictures) and show it."""

@@ -123,6 +123,23 @@ def slow(calls, seconds=0.05):
     return occlusion
 
 
+def test_own_function_is_given_a_grey_value(tiny, pictures):
+    given = []
+
+    def occlusion(model, images, target, window, stride, fill):
+        given.append(fill)
+        return torch.full((1, 32, 32), float(fill))
+
+    widget = OcclusionExplorer(tiny, pictures, method=occlusion, **STOPS)
+    for fill in widget.fills:
+        widget.set_state({"fill": fill})
+        widget.wait_idle()
+    assert not widget.error
+    assert set(given) == {0.0, 0.25, 0.5, 0.75, 1.0}
+    widget.set_state({"fill": "white"})
+    assert widget.settings["fill"] == 1.0
+
+
 def test_own_function_draws_its_own_map(tiny, pictures):
     calls = []
     widget = OcclusionExplorer(tiny, pictures, method=slow(calls, 0.0), **STOPS)
