@@ -35,4 +35,17 @@ METHODS: dict[str, Method] = {
     "grad_cam": Method(grad_cam),
 }
 
-__all__ = ["METHODS", "Method", "Occlusion", "cam", "grad_cam", "occlusion", "occlusion_result", "saliency"]
+# Public functions that are no map methods: cores, and what is done with a map.
+TOOLS: tuple[str, ...] = ()
+
+__all__ = [
+    "METHODS",
+    "TOOLS",
+    "Method",
+    "Occlusion",
+    "cam",
+    "grad_cam",
+    "occlusion",
+    "occlusion_result",
+    "saliency",
+]
