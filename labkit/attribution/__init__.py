@@ -6,6 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from labkit.attribution.averaging import (
+    IntegratedGradients,
+    gradient_x_input,
+    integrated_gradients,
+    integrated_gradients_result,
+    smooth_grad,
+)
 from labkit.attribution.cam import cam, grad_cam
 from labkit.attribution.gradient import saliency
 from labkit.attribution.perturbation import Occlusion, occlusion, occlusion_result
@@ -30,6 +37,9 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "saliency": Method(saliency),
+    "gradient_x_input": Method(gradient_x_input),
+    "smooth_grad": Method(smooth_grad, {"samples": 4}),
+    "integrated_gradients": Method(integrated_gradients, {"steps": 32, "tolerance": 10.0}),
     "occlusion": Method(occlusion, {"window": 16, "stride": 8}, models="agnostic"),
     "cam": Method(cam),
     "grad_cam": Method(grad_cam),
@@ -41,11 +51,16 @@ TOOLS: tuple[str, ...] = ()
 __all__ = [
     "METHODS",
     "TOOLS",
+    "IntegratedGradients",
     "Method",
     "Occlusion",
     "cam",
     "grad_cam",
+    "gradient_x_input",
+    "integrated_gradients",
+    "integrated_gradients_result",
     "occlusion",
     "occlusion_result",
     "saliency",
+    "smooth_grad",
 ]

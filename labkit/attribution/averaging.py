@@ -1,0 +1,233 @@
+"""Gradients that are multiplied by the picture, averaged over noise, or summed along a path to it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from labkit._checks import check_images, check_positive
+from labkit.attribution.gradient import derivative, finite, own_copy
+from labkit.attribution.perturbation import Fill, filling
+from labkit.models import Target, Unit, borrow, scores
+
+
+def _slope(model: nn.Module, points: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    """The scores at some points and their gradients there; raises ValueError where no gradient arrives."""
+    inputs = points.detach().requires_grad_(True)
+    score = scores(model, inputs.clone(), target)
+    gradient = derivative(score, inputs)
+    if gradient is None:
+        raise ValueError(
+            "target must depend on the picture by steps that can be differentiated; no gradient reaches "
+            "the picture. Remove detach() or no_grad(), or use labkit.attribution.occlusion."
+        )
+    return score.detach(), gradient
+
+
+def _of(target: Target, number: int) -> Target:
+    """The target of one picture of a batch, as one that fits any number of its copies."""
+    return int(target[number]) if isinstance(target, Tensor) and target.ndim else target
+
+
+def gradient_x_input(
+    model: nn.Module, images: Float[Tensor, "N C H W"], target: Target
+) -> Float[Tensor, "N H W"]:
+    """What each pixel adds to the score if the model were linear: gradient times picture, summed over RGB.
+
+    Signed. Unit: score. Zero wherever the picture is black, whatever the model does there. The plain gradient
+    does not change if the picture is shifted and the first bias compensates; this map does (Kindermans
+    et al. 2017). Errors as in ``saliency``.
+
+    Labels: post hoc, specific to differentiable models, local.
+    Source: Shrikumar et al. 2016, "Not Just a Black Box", section 2; here "black" is the value 0 of the
+    picture, not of the normalized picture.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    >>> gradient_x_input(net, torch.zeros(1, 3, 2, 2), 0).sum()
+    tensor(0.)
+    """
+    check_images(images)
+    with borrow(model):
+        inputs = own_copy(model, images)
+        return finite((_slope(model, inputs, target)[1] * inputs).sum(1))
+
+
+def smooth_grad(
+    model: nn.Module,
+    images: Float[Tensor, "N C H W"],
+    target: Target,
+    *,
+    samples: int = 32,
+    noise: float = 0.15,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "N H W"]:
+    """Saliency of the average: the mean gradient over noisy copies, then the largest |.| over the channels.
+
+    ``noise`` is the standard deviation of the Gaussian noise as a share of the picture's range (its largest
+    minus its smallest value); 0 gives ``saliency``. Every picture of a batch meets the same noise, drawn
+    from ``generator`` (None: seed 0). Noisy copies are not clipped. Unit: score per unit of picture value.
+    Raises ValueError for no samples or negative noise, else as ``saliency``.
+
+    Labels: post hoc, specific to differentiable models, local.
+    Source: Smilkov et al. 2017, "SmoothGrad", section 3.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    >>> smooth_grad(net, torch.rand(1, 3, 2, 2), 0, samples=2).shape
+    torch.Size([1, 2, 2])
+    """
+    check_images(images)
+    check_positive("samples", samples)
+    if not 0 <= noise < float("inf"):
+        raise ValueError(
+            f"noise must be a share of the picture's range, 0 or more; got {noise!r}. "
+            "The paper takes 0.1 to 0.2."
+        )
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    with borrow(model):
+        inputs = own_copy(model, images)
+        spread = noise * (inputs.amax((1, 2, 3), keepdim=True) - inputs.amin((1, 2, 3), keepdim=True))
+        total = torch.zeros_like(inputs)
+        for _ in range(samples):
+            shape = (1, *inputs.shape[1:])
+            drawn = torch.randn(shape, generator=generator, device=generator.device, dtype=inputs.dtype)
+            total += _slope(model, inputs + spread * drawn.to(inputs.device), target)[1]
+        return finite((total / samples).abs().amax(1))
+
+
+class IntegratedGradients(NamedTuple):
+    """All that ``integrated_gradients`` measured.
+
+    ``map`` (N, H, W); ``values`` (N, C, H, W) before the sum over channels; ``difference`` (N,): score of the
+    picture minus that of the baseline; ``residual`` (N,): what the values' sum misses of it; ``steps`` (N,):
+    intervals used; ``met`` (N,): whether the residual is within the tolerance.
+    """
+
+    map: Float[Tensor, "N H W"]
+    values: Float[Tensor, "N C H W"]
+    difference: Float[Tensor, " N"]
+    residual: Float[Tensor, " N"]
+    steps: Int[Tensor, " N"]
+    met: Tensor
+
+
+def _grids(limit: int) -> Iterator[tuple[int, Tensor]]:
+    """Numbers of intervals, doubling up to ``limit``, each with the points on [0, 1] that it adds."""
+    count = min(8, limit)
+    yield count, torch.linspace(0, 1, count + 1, dtype=torch.float64)
+    while 2 * count <= limit:
+        count *= 2
+        yield count, torch.arange(1, count, 2, dtype=torch.float64) / count
+
+
+def _spread(model: nn.Module, image: Tensor, target: Target, difference: Tensor) -> Tensor:
+    """How far a picture's scores lie apart: the scale on which a residual is small."""
+    if callable(target) or isinstance(target, Unit):
+        return difference.abs()
+    outputs = model(image.clone()).detach()
+    return outputs.amax() - outputs.amin()
+
+
+def integrated_gradients_result(
+    model: nn.Module,
+    images: Float[Tensor, "N C H W"],
+    target: Target,
+    *,
+    baseline: Fill = "black",
+    steps: int = 256,
+    tolerance: float = 1e-3,
+    batch_size: int = 32,
+) -> IntegratedGradients:
+    """``integrated_gradients`` with its values, residual and steps (see ``IntegratedGradients``).
+
+    Never warns: look at ``met``. Errors as in ``integrated_gradients``.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    >>> done = integrated_gradients_result(net, torch.rand(1, 3, 2, 2), 0)
+    >>> done.steps.tolist(), bool(done.met.all())
+    ([8], True)
+    """
+    check_images(images)
+    for name, value in {"steps": steps, "batch_size": batch_size}.items():
+        check_positive(name, value)
+    check_positive("tolerance", tolerance, integer=False)
+    with borrow(model):
+        inputs = own_copy(model, images)
+        reference = filling(inputs, baseline)
+        if isinstance(target, Tensor) and target.ndim:
+            scores(model, inputs.clone(), target)  # a target that does not fit is refused for the whole batch
+        values, differences, residuals, used, met = [], [], [], [], []
+        for number, (image, start) in enumerate(zip(inputs, reference, strict=True)):
+            own, way = _of(target, number), image - start
+            total, ends, allowed = torch.zeros_like(image), {}, torch.zeros(())
+            for count, points in _grids(steps):
+                for chunk in points.to(inputs).split(batch_size):
+                    score, slope = _slope(model, start + chunk.view(-1, 1, 1, 1) * way, own)
+                    # the trapezoid rule: a point within counts whole, each end half
+                    weight = torch.where((chunk == 0) | (chunk == 1), 0.5, 1.0).to(chunk)
+                    total += torch.einsum("b,bchw->chw", weight, slope)
+                    ends |= {float(a): s for a, s in zip(chunk, score, strict=True) if a in (0, 1)}
+                sums = total / count * way
+                difference = ends[1.0] - ends[0.0]
+                if count <= 8:
+                    spread = _spread(model, image[None], own, difference)
+                    allowed = tolerance * torch.maximum(difference.abs(), 0.1 * spread)
+                residual = difference - sums.sum()
+                if abs(residual) <= allowed:
+                    break
+            values.append(sums)
+            differences.append(difference)
+            residuals.append(residual)
+            used.append(count)
+            met.append(abs(residual) <= allowed)
+        stacked = torch.stack(values)
+        return IntegratedGradients(
+            finite(stacked.sum(1)), stacked, torch.stack(differences), torch.stack(residuals),
+            torch.tensor(used), torch.stack(met),
+        )  # fmt: skip
+
+
+def integrated_gradients(
+    model: nn.Module,
+    images: Float[Tensor, "N C H W"],
+    target: Target,
+    *,
+    baseline: Fill = "black",
+    steps: int = 256,
+    tolerance: float = 1e-3,
+    batch_size: int = 32,
+) -> Float[Tensor, "N H W"]:
+    """What each pixel adds to the score on the straight way from a baseline to the picture.
+
+    The gradient is averaged along the way, multiplied by (picture - baseline) and summed over RGB, so that a
+    map sums to the difference of the two scores. ``baseline`` is any fill of ``occlusion``. The number of
+    steps starts at 8 and doubles until the sum misses the difference by at most ``tolerance`` times the
+    larger of the difference and a tenth of the logits' spread; where ``steps`` is used up before that, a
+    RuntimeWarning says by how much. Signed. Unit: score. Errors as in ``saliency`` and ``occlusion``.
+
+    Labels: post hoc, specific to differentiable models, local.
+    Source: Sundararajan, Taly and Yan 2017, "Axiomatic Attribution for Deep Networks", section 3. They take a
+    fixed number of steps and the left ends of the intervals; the trapezoid rule here keeps every point when
+    the steps double.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    >>> integrated_gradients(net, torch.rand(1, 3, 2, 2), 0).shape
+    torch.Size([1, 2, 2])
+    """
+    done = integrated_gradients_result(
+        model, images, target, baseline=baseline, steps=steps, tolerance=tolerance, batch_size=batch_size
+    )
+    if not done.met.all():
+        worst = int((done.residual.abs() / done.difference.abs().clamp(min=1e-12)).argmax())
+        warnings.warn(
+            f"the map of picture {worst} misses {float(done.residual[worst]):.3g} of a difference of "
+            f"{float(done.difference[worst]):.3g} after {steps} steps. "
+            "Pass more steps or a larger tolerance.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return done.map
