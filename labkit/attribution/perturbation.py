@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -14,6 +13,7 @@ from tqdm.auto import tqdm
 from labkit._checks import check_choice, check_fraction, check_images, check_positive
 from labkit.attribution.gradient import finite, own_copy
 from labkit.models import Target, borrow, scores
+from labkit.optimize import gaussian_blur
 
 FILLS = ("grey", "black", "white", "mean", "blur")
 Fill = str | float | Tensor
@@ -86,21 +86,10 @@ def filling(images: Float[Tensor, "N C H W"], fill: Fill) -> Float[Tensor, "N C 
         if fill == "mean":
             return images.mean((2, 3), keepdim=True).expand_as(images)
         if fill == "blur":
-            return _blur(images, max(1.0, images.shape[-1] / 22))
+            return gaussian_blur(images, max(1.0, images.shape[-1] / 22)).clamp(0, 1)
         fill = {"grey": 0.5, "black": 0.0, "white": 1.0}[fill]
     check_fraction("fill", fill)
     return torch.full_like(images, float(fill))
-
-
-def _blur(images: Tensor, sigma: float) -> Tensor:
-    """A Gaussian blur that reflects at the border, so that no frame darkens."""
-    reach = min(int(3 * sigma + 0.5), min(images.shape[2:]) - 1)
-    x = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
-    kernel = torch.exp(-(x**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, -1)
-    padded = F.pad(images, (reach,) * 4, mode="reflect")
-    across = F.conv2d(padded, kernel[:, :, None, :], groups=images.shape[1])
-    return F.conv2d(across, kernel[:, :, :, None], groups=images.shape[1]).clamp(0, 1)
 
 
 def covered(
