@@ -16,6 +16,8 @@ from labkit.attribution.averaging import (
 from labkit.attribution.cam import cam, grad_cam
 from labkit.attribution.gradient import saliency
 from labkit.attribution.perturbation import Occlusion, occlusion, occlusion_result
+from labkit.attribution.rise import Rise, rise, rise_result
+from labkit.attribution.segmentation import grabcut, threshold
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,13 @@ METHODS: dict[str, Method] = {
     "smooth_grad": Method(smooth_grad, {"samples": 4}),
     "integrated_gradients": Method(integrated_gradients, {"steps": 32, "tolerance": 10.0}),
     "occlusion": Method(occlusion, {"window": 16, "stride": 8}, models="agnostic"),
+    "rise": Method(rise, {"masks": 48, "cells": 4, "probability": False}, models="agnostic"),
     "cam": Method(cam),
     "grad_cam": Method(grad_cam),
 }
 
 # Public functions that are no map methods: cores, and what is done with a map.
-TOOLS: tuple[str, ...] = ()
+TOOLS: tuple[str, ...] = ("grabcut", "threshold")
 
 __all__ = [
     "METHODS",
@@ -54,13 +57,18 @@ __all__ = [
     "IntegratedGradients",
     "Method",
     "Occlusion",
+    "Rise",
     "cam",
+    "grabcut",
     "grad_cam",
     "gradient_x_input",
     "integrated_gradients",
     "integrated_gradients_result",
     "occlusion",
     "occlusion_result",
+    "rise",
+    "rise_result",
     "saliency",
     "smooth_grad",
+    "threshold",
 ]
