@@ -60,6 +60,15 @@ def test_the_first_cut_learns_colours_from_sure_pixels_only() -> None:
     assert (found[0] == ~ground).float().mean() > 0.97
 
 
+def test_further_cuts_learn_colours_that_no_sure_pixel_has() -> None:
+    """The object darkens away from its sure pixels: each cut reaches the next shade."""
+    picture, maps, truth = scene(64, noise=0.02)
+    shade = (1 - 0.6 * (-maps.log()).sqrt()).clamp(0, 1)
+    picture = picture * torch.where(truth, shade, 1.0)[:, None]
+    first, second, fifth = (overlap(grabcut(picture, maps, iterations=i), truth) for i in (1, 2, 5))
+    assert first < 0.8 < 0.95 < second <= fifth
+
+
 def test_keeps_the_largest_part() -> None:
     picture, maps, truth = scene(noise=0.0)
     picture[:, :, 2:5, 14:17] = picture[:, :, 16:17, 16:17]  # a speck of the same colour
