@@ -147,7 +147,8 @@ def _design(
             break
         for s in sizes:
             chosen.append(_of_size(players, s))
-            weights.append(torch.full((len(chosen[-1]),), float(mass.pop(s) / len(chosen[-1]))))
+            each = float(mass.pop(s) / len(chosen[-1]))
+            weights.append(torch.full((len(chosen[-1]),), each, dtype=torch.float64))
         left -= number
     pairs = left // 2 if mass else 0
     if pairs:
@@ -159,8 +160,8 @@ def _design(
         half = luck.argsort(1).argsort(1) < size[:, None]
         unique, counts = torch.cat([half, ~half]).to(torch.uint8).unique(dim=0, return_counts=True)
         chosen.append(unique.bool())
-        weights.append(counts * float(sum(mass.values())) / (2 * pairs))
-    return torch.cat(chosen), torch.cat([w.double() for w in weights]), not mass
+        weights.append(counts.double() * float(sum(mass.values())) / (2 * pairs))
+    return torch.cat(chosen), torch.cat(weights), not mass
 
 
 def kernel_shap_values_result(
@@ -221,8 +222,8 @@ def kernel_shap_values(
     ``value`` as in ``shapley_values``. ``samples`` bounds the coalitions asked (default 2 M + 512; at least
     2 M + 2, or 2^M if that is less); where all 2^M fit, the result is the exact one. Both ends hold exactly:
     the results sum to the value of all players minus that of none, whatever the sample. ``generator`` draws
-    it (None: seed 0). Unit: that of ``value``. Raises ValueError for too few samples, and where ``value`` returns
-    another shape, or NaN or infinity.
+    it (None: seed 0). Unit: that of ``value``. Raises ValueError for too few samples, and where ``value``
+    returns another shape, or NaN or infinity.
 
     Labels: post hoc, model-agnostic, local.
     Source: Lundberg and Lee 2017, "A Unified Approach to Interpreting Model Predictions", section 4.1;
