@@ -18,6 +18,20 @@ from labkit.attribution.gradient import saliency
 from labkit.attribution.perturbation import Occlusion, occlusion, occlusion_result
 from labkit.attribution.rise import Rise, rise, rise_result
 from labkit.attribution.segmentation import grabcut, threshold
+from labkit.attribution.shapley import (
+    KernelShapValues,
+    kernel_shap_values,
+    kernel_shap_values_result,
+    shapley_values,
+)
+from labkit.attribution.surrogate import (
+    Surrogate,
+    kernel_shap,
+    kernel_shap_result,
+    lime,
+    lime_result,
+    superpixels,
+)
 
 
 @dataclass(frozen=True)
@@ -44,31 +58,43 @@ METHODS: dict[str, Method] = {
     "integrated_gradients": Method(integrated_gradients, {"steps": 32, "tolerance": 10.0}),
     "occlusion": Method(occlusion, {"window": 16, "stride": 8}, models="agnostic"),
     "rise": Method(rise, {"masks": 48, "cells": 4, "probability": False}, models="agnostic"),
+    "lime": Method(lime, {"samples": 48}, models="agnostic"),
+    "kernel_shap": Method(kernel_shap, {"samples": 80}, models="agnostic"),
     "cam": Method(cam),
     "grad_cam": Method(grad_cam),
 }
 
 # Public functions that are no map methods: cores, and what is done with a map.
-TOOLS: tuple[str, ...] = ("grabcut", "threshold")
+TOOLS: tuple[str, ...] = ("grabcut", "kernel_shap_values", "shapley_values", "superpixels", "threshold")
 
 __all__ = [
     "METHODS",
     "TOOLS",
     "IntegratedGradients",
+    "KernelShapValues",
     "Method",
     "Occlusion",
     "Rise",
+    "Surrogate",
     "cam",
     "grabcut",
     "grad_cam",
     "gradient_x_input",
     "integrated_gradients",
     "integrated_gradients_result",
+    "kernel_shap",
+    "kernel_shap_result",
+    "kernel_shap_values",
+    "kernel_shap_values_result",
+    "lime",
+    "lime_result",
     "occlusion",
     "occlusion_result",
     "rise",
     "rise_result",
     "saliency",
+    "shapley_values",
     "smooth_grad",
+    "superpixels",
     "threshold",
 ]
