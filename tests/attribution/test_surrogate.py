@@ -108,6 +108,10 @@ def test_superpixels_follow_an_edge() -> None:
     images[..., 13:] = 1  # on no line of a regular grid
     segments = superpixels(images)[0]
     assert not set(segments[:, :13].unique().tolist()) & set(segments[:, 13:].unique().tolist())
+    for channels in (1, 5):  # colour distances are those of the same picture in grey
+        assert torch.equal(superpixels(images[:, :1].expand(-1, channels, -1, -1))[0], segments)
+    faint = (0.45 + 0.1 * images)[:, :1]
+    assert torch.equal(superpixels(faint), superpixels(faint.expand(-1, 3, -1, -1)))
 
 
 def test_superpixels_are_the_same_every_time_and_touch_no_random_state() -> None:
