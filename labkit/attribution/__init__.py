@@ -14,6 +14,7 @@ from labkit.attribution.averaging import (
     smooth_grad,
 )
 from labkit.attribution.cam import cam, grad_cam
+from labkit.attribution.deeplift import DeepShap, deep_shap, deep_shap_result
 from labkit.attribution.gradient import saliency
 from labkit.attribution.perturbation import Occlusion, occlusion, occlusion_result
 from labkit.attribution.rise import Rise, rise, rise_result
@@ -60,6 +61,7 @@ METHODS: dict[str, Method] = {
     "rise": Method(rise, {"masks": 48, "cells": 4, "probability": False}, models="agnostic"),
     "lime": Method(lime, {"samples": 48}, models="agnostic"),
     "kernel_shap": Method(kernel_shap, {"samples": 80}, models="agnostic"),
+    "deep_shap": Method(deep_shap, {"baselines": "grey"}),
     "cam": Method(cam),
     "grad_cam": Method(grad_cam),
 }
@@ -70,6 +72,7 @@ TOOLS: tuple[str, ...] = ("grabcut", "kernel_shap_values", "shapley_values", "su
 __all__ = [
     "METHODS",
     "TOOLS",
+    "DeepShap",
     "IntegratedGradients",
     "KernelShapValues",
     "Method",
@@ -77,6 +80,8 @@ __all__ = [
     "Rise",
     "Surrogate",
     "cam",
+    "deep_shap",
+    "deep_shap_result",
     "grabcut",
     "grad_cam",
     "gradient_x_input",
