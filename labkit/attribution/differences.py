@@ -210,7 +210,9 @@ class Differences(TorchFunctionMode):
         if name in ELEMENTWISE and n == 1 and _reached(args[0]):
             kwargs.pop("inplace", None)
             return elementwise(args[0], lambda t: func(t.clone(), *args[1:], **kwargs))
-        other = args[1] if len(args) > 1 else kwargs.get("other", kwargs.get("mat2"))
-        if name in ELEMENTWISE or (name == "matmul" and min(args[0].ndim, other.ndim) < 3):
+        if name in ELEMENTWISE:
             refuse(f"{name} of {n} tensors that depend on the picture")
+        other = args[1] if len(args) > 1 else kwargs["mat2" if name == "bmm" else "other"]
+        if name == "matmul" and min(args[0].ndim, other.ndim) < 3:
+            refuse("matmul of two tensors that depend on the picture, one of them without an axis of pictures")
         return product(getattr(torch, name), args[0], other)
