@@ -214,5 +214,7 @@ class Differences(TorchFunctionMode):
             refuse(f"{name} of {n} tensors that depend on the picture")
         other = args[1] if len(args) > 1 else kwargs["mat2" if name == "bmm" else "other"]
         if name == "matmul" and min(args[0].ndim, other.ndim) < 3:
-            refuse("matmul of two tensors that depend on the picture, one of them without an axis of pictures")
+            refuse(
+                "matmul of two tensors that depend on the picture, one of them without an axis of pictures"
+            )
         return product(getattr(torch, name), args[0], other)
