@@ -136,7 +136,6 @@ OTHER_LENGTHS = {  # the reason, and the length that is then allowed
         "one file a notebook, and this one asks five questions",
         (300, 460),
     ),
-    "labkit.widgets.occlusion": ("one explorer a file; its answers lie in answers.py already", (300, 325)),
 }
 
 

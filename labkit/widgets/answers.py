@@ -7,19 +7,18 @@ classes, at all patch positions of a grid) or a ``map`` (of the student's functi
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from labkit.widgets.base import Stopped
+from labkit.widgets.pictures import pixels, stoppable
 
-__all__ = ["Answers", "Setting", "pixels"]
+__all__ = ["Answers", "Setting", "level"]
 
 _MANY = 64  # up to so many classes, all of them go to the page
 _LIKELIEST = 24  # of more classes, so many, and those that were asked for
@@ -207,7 +206,7 @@ class Answers:
     def _map(self, at: Setting, stale: Callable[[], bool]) -> None:
         assert self.own is not None  # compute() asks for maps of a student's function only
         image = self.images[at.picture][None].to(self._device)
-        with _stoppable(self.model, stale), torch.no_grad():
+        with stoppable(self.model, stale), torch.no_grad():
             options: dict[str, Any] = {"window": at.window, "stride": at.stride, "fill": level(at.fill)}
             answer = self.own(self.model, image, at.target, **options)
         if stale():
@@ -223,24 +222,3 @@ class Answers:
     @property
     def _device(self) -> torch.device:
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
-
-
-def pixels(image: torch.Tensor) -> bytes:
-    """RGB bytes of a (3, H, W) picture in [0, 1], row by row."""
-    return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy().tobytes()
-
-
-@contextmanager
-def _stoppable(model: torch.nn.Module, stale: Callable[[], bool]) -> Iterator[None]:
-    """Let calls of the model on this thread raise Stopped once ``stale()``; other threads are left alone."""
-    mine = threading.get_ident()
-
-    def check(*_: Any) -> None:
-        if threading.get_ident() == mine and stale():
-            raise Stopped
-
-    handle = model.register_forward_pre_hook(check)
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -39,10 +39,12 @@ def source(*names: str) -> str:
         return text
     from matplotlib import colormaps
 
-    colors = (colormaps["RdBu_r"](np.linspace(0, 1, 255))[:, :3] * 255).round().astype(np.uint8)
-    table = base64.b64encode(colors.tobytes()).decode()
+    tables = []
+    for name, colours, steps in [("DIVERGING", "RdBu_r", 255), ("SEQUENTIAL", "viridis", 256)]:
+        rgb = (colormaps[colours](np.linspace(0, 1, steps))[:, :3] * 255).round().astype(np.uint8)
+        tables.append(f'const {name}_TABLE = "{base64.b64encode(rgb.tobytes()).decode()}";')
     shared = (files("labkit.widgets") / "shared.js").read_text("utf-8")
-    return f'const DIVERGING_TABLE = "{table}";\n{shared}\n{text}'
+    return "\n".join([*tables, shared, text])
 
 
 def explain_error(error: BaseException, function: Callable | None = None) -> str:
@@ -126,11 +128,15 @@ def _stop_workers() -> None:
 
 
 def _packed(value: Any) -> Any:
-    """JSON stand-in of a trait value: bytes as base64, arrays of numbers as float16."""
+    """JSON stand-in of a trait value: bytes as base64, arrays of numbers as float16 times a ``scale``."""
     if isinstance(value, dict):
         if value.get("dtype") == "f4":
-            half = np.frombuffer(value["data"], np.float32).astype(np.float16).tobytes()
-            value = value | {"dtype": "f2", "data": half}
+            values = np.frombuffer(value["data"], np.float32)
+            top = float(np.abs(values).max(initial=0))
+            legal = top == 0 or 0.01 <= top < 6e4  # else float16 would lose what is small, or overflow
+            scale = 1.0 if legal else 2.0 ** np.floor(np.log2(top))
+            half = (values / np.float32(scale)).astype(np.float16).tobytes()
+            value = value | {"dtype": "f2", "data": half, "scale": float(scale)}
         return {key: _packed(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_packed(item) for item in value]

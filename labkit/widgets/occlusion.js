@@ -37,7 +37,7 @@ class Answers {
     if (!answer || !answer.kind) return;
     this.version += 1;
     if (answer.kind === "photo") { this.photos.set(answer.picture, { ...answer, rgb: bytes(answer.data) }); return; }
-    const values = floats(answer.data, answer.dtype);
+    const values = floats(answer);
     const winner = answer.winner ? new Uint16Array(bytes(answer.winner).slice().buffer) : null;
     const same = (a) => ["kind", "picture", "window", "stride", "fill", "target"].every((k) => a[k] === answer[k]);
     this.list = this.list.filter((a) => !same(a)).concat({ ...answer, values, winner });
@@ -56,10 +56,6 @@ class Answers {
       .sort((a, b) => far(a) - far(b))[0];
   }
 }
-
-// JupyterLab opens a side channel to the kernel for widgets a moment after the first one is shown. What is sent
-// before waits behind the cells that run, and all later messages behind it: so be silent at first.
-const GREETING = 1000;
 
 class OcclusionView {
   constructor(model, el) {
@@ -144,7 +140,7 @@ class OcclusionView {
       this.values = full;
       this.topValue = this.top(full, wish);
       const seen = playing ? this.map(this.answer, wish, this.playing + 1) : full;
-      paintSigned(this.ui.map, seen, width, height, this.topValue, this.state.over_picture ? photo.grey ||= greys(photo.rgb) : null);
+      paintMap(this.ui.map, seen, width, height, this.topValue, true, this.state.over_picture ? photo.grey ||= greys(photo.rgb) : null);
       this.drawn = key;
     }
     if (photo && this.photoDrawn !== photo) {
@@ -209,9 +205,6 @@ class OcclusionView {
     this.timer = requestAnimationFrame(tick);
   }
 }
-
-const greys = (rgb) => Float32Array.from({ length: rgb.length / 3 }, (_, i) =>
-  (0.299 * rgb[3 * i] + 0.587 * rgb[3 * i + 1] + 0.114 * rgb[3 * i + 2]) / 255);
 
 export default {
   render({ model, el }) {

@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import traitlets as T
 
-from labkit._checks import check_choice, check_class, check_images
-from labkit.widgets.answers import Answers, Setting, level, pixels
-from labkit.widgets.base import Explorer, Stopped, source
+from labkit._checks import check_choice
+from labkit.widgets.answers import Answers, Setting, level
+from labkit.widgets.base import Stopped, source
+from labkit.widgets.pictures import PictureExplorer
 
 __all__ = ["OcclusionExplorer", "FILLS"]
 
@@ -27,7 +27,7 @@ _COARSE = 0.07  # seconds the first, coarse answer may take
 _LADDER = 60.0  # seconds the whole ladder of one fill may take to be computed in advance
 
 
-class OcclusionExplorer(Explorer):
+class OcclusionExplorer(PictureExplorer):
     """Explore occlusion (Zeiler and Fergus 2014, section 4.2) of ``model`` on ``images``.
 
     Args:
@@ -53,26 +53,18 @@ class OcclusionExplorer(Explorer):
     _esm = source("occlusion_view.js", "occlusion.js")
     _css = source("shared.css", "occlusion.css")
 
-    picture = T.Int(0).tag(sync=True)
-    target = T.Int(-1).tag(sync=True)
+    _PLACE = "patch"
+
     window = T.Int(0).tag(sync=True)
     stride = T.Int(0).tag(sync=True)
     fill = T.Union([T.Unicode(), T.Float()], default_value="grey").tag(sync=True)
     patch = T.List(T.Int()).tag(sync=True)
     hold_scale = T.Bool(False).tag(sync=True)
     over_picture = T.Bool(False).tag(sync=True)
-    path = T.Unicode("").tag(sync=True)
-    upload = T.Dict(help="a photograph sent by the page: name, width, height, data (RGB)").tag(sync=True)
-
     windows = T.List(T.Int()).tag(sync=True)
     strides = T.List(T.Int()).tag(sync=True)
     fills: T.List = T.List().tag(sync=True)
-    classes = T.List(T.Unicode()).tag(sync=True)
-    captions: T.List = T.List(help="name, truth and thumbnail of each picture").tag(sync=True)
-    size = T.List(T.Int(), help="height and width of the pictures").tag(sync=True)
     own_method = T.Bool(False).tag(sync=True)
-    photo = T.Dict(help="the latest picture sent: its pixels, logits and likeliest classes").tag(sync=True)
-    delivery = T.Dict(help="the latest answer sent: drops of all classes, or a map").tag(sync=True)
 
     def __init__(
         self,
@@ -87,35 +79,21 @@ class OcclusionExplorer(Explorer):
         **traits: Any,
     ) -> None:
         from labkit.attribution import occlusion
-        from labkit.models.hooks import check_model, lock_of
 
-        self.model, self.method = model, occlusion if method is None else method
-        self._ready = False
-        if isinstance(images, (str, Path)):
-            images = [images]
-        names = list(names) if names is not None else [_stem(item) for item in images]
-        batch = self._read(images)
-        height, width = batch.shape[-2:]
-        with lock_of(check_model(model)), torch.inference_mode():
-            count = model(batch[:1].to(next((p.device for p in model.parameters()), "cpu"))).shape[-1]
-        unit = max(1, min(height, width) // 32)
-        windows = sorted(windows or {unit * k for k in (2, 3, 4, 6, 8, 12, 16)})
-        strides = sorted(strides or {unit * k for k in (1, 2, 3, 4, 6, 8)})
-        picture = traits.pop("picture", 0)
-        start = {"window": _near(windows, 6 * unit), "stride": _near(strides, 2 * unit)}
-        is_own = self.method is not occlusion
-        fills = [f for f in FILLS if not (is_own and isinstance(level(f), str))]
-        super().__init__(
-            windows=windows, strides=strides, fills=fills, size=[height, width],
-            classes=list(getattr(model, "classes", None) or [f"class {i}" for i in range(count)]),
-            own_method=is_own, **(start | traits),
-        )  # fmt: skip
-        own = self.method if self.own_method else None
-        self._answers = Answers(model, own, (height, width), strides, self._send_answer, self._report)
-        truths = labels if labels is not None else [None] * len(batch)
-        for image, name, truth in zip(batch, names, truths, strict=True):
-            self._add(image, name, truth)
-        self.picture = picture
+        self.method = occlusion if method is None else method
+        own = self.method if self.method is not occlusion else None
+        fills = [f for f in FILLS if own is None or not isinstance(level(f), str)]
+        start = {name: traits.pop(name) for name in ("window", "stride") if name in traits}
+        shared: dict[str, Any] = {"labels": labels, "names": names, "own_method": own is not None}
+        super().__init__(model, images, **shared, fills=fills, **traits)
+        unit = max(1, min(self.size) // 32)
+        self.windows = sorted(windows or {unit * k for k in (2, 3, 4, 6, 8, 12, 16)})
+        self.strides = sorted(strides or {unit * k for k in (1, 2, 3, 4, 6, 8)})
+        self.window = start.get("window", _near(self.windows, 6 * unit))
+        self.stride = start.get("stride", _near(self.strides, 2 * unit))
+        size = (self.size[0], self.size[1])
+        self._answers = Answers(model, own, size, self.strides, self._send_answer, self._report)
+        self._answers.images = self.images
         self._ready = True
         self._request()
 
@@ -126,20 +104,11 @@ class OcclusionExplorer(Explorer):
 
     # -- what Python code asks
     @property
-    def image(self) -> torch.Tensor:
-        """The picture on view, (1, 3, H, W)."""
-        return self._answers.images[self.picture][None]
-
-    @property
     def settings(self) -> dict[str, Any]:
         """The arguments of the map on view: ``w.method(w.model, w.image, **w.settings)`` is that map."""
         at = self._setting()
         fill = level(at.fill) if self.own_method else at.fill
         return {"target": at.target, "window": at.window, "stride": at.stride, "fill": fill}
-
-    def load(self, path: str | Path) -> None:
-        """Add the photograph at ``path`` (cropped to the size of the other pictures) and show it."""
-        self._show(self._read([path])[0], _stem(path))
 
     def precompute(
         self, pictures: Sequence[int] | None = None, fills: Sequence[str | float] | None = None
@@ -163,59 +132,7 @@ class OcclusionExplorer(Explorer):
         now["target"] = self._answers.target(now["picture"], now["target"])
         return Setting(**now)
 
-    # -- pictures
-    def _read(self, images: Any) -> torch.Tensor:
-        if isinstance(images, torch.Tensor):
-            return check_images(images).detach().cpu().float()
-        from labkit.data import load_photo
-
-        side = self.size or [getattr(self.model, "input_size", None) or 224] * 2
-        tensors = [i if isinstance(i, torch.Tensor) else load_photo(i, size=side[0]) for i in images]
-        return check_images(torch.stack([t.detach().cpu().float() for t in tensors]))
-
-    def _add(self, image: torch.Tensor, name: str, truth: Any = None) -> None:
-        small = torch.nn.functional.interpolate(image[None], (56, 56), mode="bilinear", antialias=True)[0]
-        if truth is not None and not isinstance(truth, str):
-            check_class(int(truth), len(self.classes), "labels")
-            truth = self.classes[int(truth)]
-        self._answers.images.append(image)
-        self.captions = [*self.captions, {"name": name, "truth": truth or "", "thumb": pixels(small)}]
-
-    def _show(self, image: torch.Tensor, name: str) -> None:
-        self._add(image, name)
-        with self.hold_trait_notifications():
-            self.target, self.patch, self.picture = -1, [], len(self.captions) - 1
-
-    @T.observe("upload")
-    def _uploaded(self, change: Any) -> None:
-        sent = change["new"]
-        if sent:
-            rgb = np.frombuffer(sent["data"], np.uint8).reshape(sent["height"], sent["width"], 3)
-            self._show(torch.from_numpy(rgb / np.float32(255)).permute(2, 0, 1).contiguous(), sent["name"])
-
-    @T.observe("path")
-    def _path_given(self, change: Any) -> None:
-        if change["new"]:
-            try:
-                self.load(Path(change["new"]).expanduser())
-            except Exception as error:  # a mistyped path is answered in the widget
-                self._tell(error=f"{error}", status="error")
-
     # -- legal values
-    @T.validate("picture")
-    def _legal_picture(self, proposal: Any) -> int:
-        if self.captions and not 0 <= proposal["value"] < len(self.captions):
-            raise IndexError(
-                f"picture must be from 0 to {len(self.captions) - 1}; got {proposal['value']}. See .captions."
-            )
-        return proposal["value"]
-
-    @T.validate("target")
-    def _legal_target(self, proposal: Any) -> int:
-        if proposal["value"] != -1:
-            check_class(proposal["value"], len(self.classes))
-        return proposal["value"]
-
     @T.validate("window", "stride")
     def _legal_step(self, proposal: Any) -> int:
         name, value = proposal["trait"].name, proposal["value"]
@@ -318,7 +235,3 @@ class OcclusionExplorer(Explorer):
 
 def _near(stops: Sequence[int], value: int) -> int:
     return min(stops, key=lambda stop: abs(stop - value))
-
-
-def _stem(item: Any) -> str:
-    return Path(item).stem.replace("_", " ") if isinstance(item, (str, Path)) else ""

@@ -9,19 +9,6 @@ const averageColour = (rgb) => {
   return `rgb(${sum.map((s) => Math.round((3 * s) / rgb.length)).join(" ")})`;
 };
 
-// a photograph from the student's disk, cropped and scaled here so that only its pixels travel
-const readPhotograph = async (file, height, width) => {
-  const image = await createImageBitmap(file);
-  const scale = Math.min(image.width / width, image.height / height);
-  const canvas = h("canvas", { width, height }), context = canvas.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.drawImage(image, (image.width - width * scale) / 2, (image.height - height * scale) / 2,
-    width * scale, height * scale, 0, 0, width, height);
-  const rgba = context.getImageData(0, 0, width, height).data, rgb = new Uint8Array(3 * width * height);
-  for (let i = 0, o = 0; o < rgb.length; i += 4, o += 3) { rgb[o] = rgba[i]; rgb[o + 1] = rgba[i + 1]; rgb[o + 2] = rgba[i + 2]; }
-  return { name: file.name.replace(/\.[^.]+$/, "").replaceAll("_", " "), width, height, data: new DataView(rgb.buffer) };
-};
-
 const buildOcclusion = (view) => {
   const { model, el } = view, ui = (view.ui = {}), live = model.get("live");
   const [height, width] = model.get("size");
@@ -43,7 +30,7 @@ const buildOcclusion = (view) => {
   ui.map = h("canvas", { class: "lk-map", role: "img" });
   ui.pictureName = h("span"); ui.mapName = h("span");
   ui.place = h("div", { class: "lk-foot" });
-  ui.legend = signedLegend("drop of the score (logits)");
+  ui.legend = mapLegend("drop of the score (logits)");
   const [left, patchLeft, stage] = panel("Picture", ui.picture, ui.place, ui.pictureName);
   const [right, patchRight] = panel("Map", ui.map, ui.legend.node, ui.mapName);
   ui.patches = [patchLeft, patchRight];
@@ -91,16 +78,8 @@ const buildOcclusion = (view) => {
   const controls = h("section", { class: "lk-controls", "aria-label": "Settings" }, ui.size.node, ui.stride.node, ui.fill.node,
     h("div", { class: "lk-buttons" }, ui.play, ui.hold, ui.over, ui.projector));
 
-  // the pictures to choose from, and the student's own
-  ui.strip = h("div", { class: "lk-strip", role: "radiogroup", "aria-label": "Pictures" });
-  const file = h("input", { type: "file", accept: "image/*", class: "lk-hidden", tabindex: -1, "aria-hidden": "true", onchange: async () => {
-    try { if (file.files[0]) view.send({ upload: await readPhotograph(file.files[0], height, width) }); }
-    catch (error) { ui.error.textContent = `${file.files[0].name} cannot be read as a picture: ${error.message}`; ui.error.hidden = false; }
-    file.value = "";
-  } });
-  const path = h("input", { class: "lk-path", type: "text", placeholder: "or its path, then Enter", "aria-label": "Path of a photograph", spellcheck: "false",
-    onkeydown: (event) => { if (event.key === "Enter") { view.send({ path: "" }); view.send({ path: path.value.trim() }); } } });
-  const own = h("div", { class: "lk-own" }, h("button", { class: "lk-button", type: "button", onclick: () => file.click() }, "Your photograph \u2026"), path, file);
+  // the pictures to choose from
+  ui.strip = pictureStrip(model, guarded(el, (i) => view.show(i)), (i) => view.answers.photos.has(i));
   ui.chip = h("span", { class: "lk-chip" });
   ui.cancel = h("button", { class: "lk-button lk-cancel", type: "button", onclick: guarded(el, () => view.send({ cancel: true })) }, "Stop");
   ui.question = h("div", { class: "lk-question" });
@@ -108,7 +87,7 @@ const buildOcclusion = (view) => {
   ui.root = h("div", { class: "lk lk-occlusion", [SHIELD]: "true" },
     h("header", { class: "lk-head" }, ui.question, ui.chip, live ? ui.cancel : ""),
     h("div", { class: "lk-stagerow" }, left, right, scores, ui.error), controls,
-    h("footer", { class: "lk-pictures" }, ui.strip, live ? own : ""));
+    h("footer", { class: "lk-pictures" }, ui.strip.node, live ? ownPhotograph(model, ui.error) : ""));
   ui.root.addEventListener("keydown", guarded(el, (event) => occlusionKeys(view, event, stage)));
   el.append(ui.root);
 };
@@ -128,27 +107,12 @@ const occlusionKeys = (view, event, stage) => {
   event.preventDefault(); event.stopPropagation();
 };
 
-const refreshStrip = (view) => {
-  const { model, ui } = view, captions = model.get("captions");
-  while (ui.strip.childElementCount < captions.length) {
-    const i = ui.strip.childElementCount, { name, truth, thumb } = captions[i];
-    const canvas = h("canvas"), label = [name, truth].filter(Boolean).join(", ") || `picture ${i + 1}`;
-    paintRGB(canvas, bytes(thumb), 56, 56);
-    ui.strip.append(h("button", { class: "lk-thumb", type: "button", role: "radio", "aria-label": label, title: label,
-      onclick: guarded(view.el, () => view.show(i)) }, canvas));
-  }
-  [...ui.strip.children].forEach((node, i) => {
-    node.setAttribute("aria-checked", String(i === view.state.picture));
-    if (!model.get("live")) node.disabled = !view.answers.photos.has(i);
-  });
-};
-
 const drawOcclusion = (view, wish, photo) => {
   const { model, ui, state } = view, windows = model.get("windows"), strides = model.get("strides"), fills = model.get("fills");
   const status = model.get("status"), error = model.get("error"), theme = model.get("theme");
   ui.root.dataset.theme = theme;
   const caption = model.get("captions")[state.picture] || {};
-  refreshStrip(view);
+  ui.strip.refresh(state.picture);
 
   const known = (setting) => Boolean(view.answers.exact(view.kind, { ...wish, ...setting }));
   ui.size.set(windows.length, windows.indexOf(state.window), (i) => known({ window: windows[i], stride: Math.min(state.stride, windows[i]) }));
