@@ -3,6 +3,7 @@
 Importing this package needs ipywidgets and anywidget; the pages they show load nothing from a network.
 """
 
+from labkit.widgets.comparer import Comparer
 from labkit.widgets.occlusion import OcclusionExplorer
 
-__all__ = ["OcclusionExplorer"]
+__all__ = ["Comparer", "OcclusionExplorer"]

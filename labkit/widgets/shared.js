@@ -33,13 +33,14 @@ const number = (value, plus = false) => {
   if (Number(text) === 0) return text;
   return (value < 0 ? NEGATIVE_SIGN : plus ? "+" : "") + text;
 };
-// the same, and two digits of what is smaller than a hundredth: maps may be tiny
-const precise = (value, plus = false) => {
-  const size = Math.abs(value);
-  if (!Number.isFinite(value) || size === 0 || size >= 0.01) return number(value, plus);
-  const text = size >= 1e-4 ? size.toPrecision(2) : size.toExponential(1).replace("-", NEGATIVE_SIGN);
-  return (value < 0 ? NEGATIVE_SIGN : plus ? "+" : "") + text;
+// a value of a map in three digits of the map's own scale: maps may be tiny
+const precise = (value, plus = false, top = Math.abs(value)) => {
+  if (!Number.isFinite(value) || value === 0) return value === 0 ? "0" : "\u2013";
+  const digits = clamp(2 - Math.floor(Math.log10(top)), 0, 6), size = Math.abs(value);
+  const text = top < 1e-3 ? size.toExponential(1).replace("-", NEGATIVE_SIGN) : size.toFixed(digits);
+  return (Number(text) === 0 ? "" : value < 0 ? NEGATIVE_SIGN : plus ? "+" : "") + text;
 };
+const duration = (seconds) => (seconds < 0.9995 ? `${Math.max(1, Math.round(1000 * seconds))} ms` : `${seconds.toFixed(1)} s`);
 const percent = (p) => (p >= 0.9995 ? "100%" : p < 0.0005 ? "0%" : (100 * p).toFixed(p >= 0.0995 ? 0 : 1) + "%");
 
 const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
@@ -100,7 +101,7 @@ const mapLegend = (label) => {
   const node = h("div", { class: "lk-legend", role: "img" }, bar,
     h("div", { class: "lk-legend-numbers" }, low, middle, high), h("div", { class: "lk-legend-label" }, label));
   let sign = true;
-  return {
+  const legend = {
     node,
     set(top, signed = true, beyond = false) {
       sign = signed;
@@ -120,6 +121,8 @@ const mapLegend = (label) => {
       if (seen) mark.style.left = `${sign ? 50 + 50 * clamp(value / top, -1, 1) : 100 * clamp(value / top, 0, 1)}%`;
     },
   };
+  legend.set(1);
+  return legend;
 };
 
 // a slider over a list of stops; `known(i)` fills the tick of a stop whose answer is already there
@@ -173,6 +176,16 @@ const ownPhotograph = (model, box) => {
   const path = h("input", { class: "lk-path", type: "text", placeholder: "or its path, then Enter", "aria-label": "Path of a photograph", spellcheck: "false",
     onkeydown: (event) => { if (event.key === "Enter") { send("path", ""); send("path", path.value.trim()); } } });
   return h("div", { class: "lk-own" }, h("button", { class: "lk-button", type: "button", onclick: () => file.click() }, "Your photograph \u2026"), path, file);
+};
+
+// arrows in a group of radio buttons choose the next one
+const radioKeys = (event) => {
+  const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+  const nodes = [...event.currentTarget.querySelectorAll("[role=radio]:not(:disabled)")], at = nodes.indexOf(event.target);
+  if (!by || at < 0) return;
+  const next = nodes[(at + by + nodes.length) % nodes.length];
+  next.focus(); next.click();
+  event.preventDefault(); event.stopPropagation();
 };
 
 // the pictures to choose from; in a saved page, those that `known(i)` says are there
