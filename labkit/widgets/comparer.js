@@ -36,7 +36,10 @@ class Comparison {
     }
     const key = [answer.picture, answer.method, answer.target].join();
     this.answers.delete(key);
-    this.answers.set(key, answer.kind === "map" ? { ...answer, values: floats(answer) } : answer);
+    if (answer.kind === "map") {
+      const values = floats(answer), most = values.reduce((t, v) => Math.max(t, Math.abs(v)), 0);
+      this.answers.set(key, { ...answer, values, most });
+    } else this.answers.set(key, answer);
     if (this.answers.size > PAGE_KEEPS) this.answers.delete(this.answers.keys().next().value);
   }
 
@@ -55,7 +58,7 @@ class Comparison {
     if (!this.state.one_scale) return answer;
     const shown = this.state.chosen.map((name) => this.answer(name)).filter((a) => a && a.kind === "map");
     const top = shown.reduce((t, a) => Math.max(t, a.top), 0);
-    return { top, signed: shown.some((a) => a.signed), beyond: shown.some((a) => a.beyond) };
+    return { top, signed: shown.some((a) => a.signed), beyond: shown.some((a) => a.most > 1.001 * top) };
   }
 
   draw() {
@@ -162,7 +165,7 @@ const comparisonPanel = (view, title, name) => {
   panel.here = h("span"); panel.value = h("span", { class: "lk-here" });
   panel.inside = h("span", { title: "share of the map's positive part that lies inside the true region" });
   panel.area = h("span", { title: "the true region's share of the picture: what a flat map has inside" });
-  panel.hit = h("span", { title: "whether the map's largest value lies in the true region (pointing game)" });
+  panel.hit = h("span", { title: "whether the map's largest value lies in the true region or 15/224 of a side from it (pointing game)" });
   panel.scores = h("div", { class: "lk-measures" }, panel.inside, panel.area, panel.hit);
   panel.node = h("figure", { class: "lk-panel lk-compared", "data-method": name }, caption, stage, panel.legend.node,
     h("div", { class: "lk-read" }, panel.here, panel.value), view.model.get("measured") ? panel.scores : "");
