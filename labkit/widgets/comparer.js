@@ -168,7 +168,7 @@ const comparisonPanel = (view, title, name) => {
   panel.hit = h("span", { title: "whether the map's largest value lies in the true region or 15/224 of a side from it (pointing game)" });
   panel.scores = h("div", { class: "lk-measures" }, panel.inside, panel.area, panel.hit);
   panel.node = h("figure", { class: "lk-panel lk-compared", "data-method": name }, caption, stage, panel.legend.node,
-    h("div", { class: "lk-read" }, panel.here, panel.value), view.model.get("measured") ? panel.scores : "");
+    view.model.get("measured") ? panel.scores : "", h("div", { class: "lk-read" }, panel.here, panel.value));
   return panel;
 };
 
@@ -293,7 +293,7 @@ const drawComparedPanel = (view, panel, photo, edge, className) => {
   panel.legend.node.style.visibility = map ? "visible" : "hidden";
   setText(panel.aside, map ? duration(map.seconds) : "");
   const peak = map && state.truth && map.peak.length ? ring(map.peak[0] + 0.5, map.peak[1] + 0.5, Math.max(width, height) / 32) : "";
-  panel.marks.set(edge + peak);
+  panel.marks.set(map ? edge + peak : "");
   const measured = map && map.area !== null;
   setText(panel.inside, !map ? "" : !measured ? "no truth for this picture" : map.energy === null ? "none positive" : `${percent(map.energy)} inside`);
   setText(panel.area, measured ? `${percent(map.area)} area` : "");

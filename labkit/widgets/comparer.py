@@ -147,8 +147,13 @@ class Comparer(PictureExplorer):
             if key in self._kept:
                 self._offer(key)
         for done, key in enumerate(todo):
-            self._tell(status="computing", progress=done / len(todo))
-            self._answer(key, stale, lambda share, at=done: self._tell(progress=(at + share) / len(todo)))
+
+            def report(share: float, before: int = done) -> None:
+                self._tell(progress=(before + share) / len(todo))
+
+            self._tell(status="computing")
+            report(0.0)
+            self._answer(key, stale, report)
         self._tell(status="ready", progress=1.0)
         if self.watched:
             for picture in range(len(self.captions)):
