@@ -43,7 +43,7 @@ def minimize(
     steps: int,
     rate: float,
     optimizer: str = "adam",
-    project: Callable[[int], None] | None = None,
+    project: Callable[[int], object] | None = None,
     describe: str = "optimizing",
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -68,7 +68,8 @@ def minimize(
     kept = [v.requires_grad for v in variables]
     search: torch.optim.Optimizer
     if optimizer == "adam":
-        search = torch.optim.Adam(variables, rate)
+        # a slope that is nothing but rounding must not become a whole step
+        search = torch.optim.Adam(variables, rate, eps=1e-5)
     elif optimizer == "sgd":
         search = torch.optim.SGD(variables, rate, momentum=0.9, dampening=0.9)
     else:
@@ -90,8 +91,8 @@ def minimize(
                     value = loss(step)
                     if not torch.isfinite(value):
                         raise ValueError(
-                            f"loss must be finite; it is {float(value)} at step {step}. Lower the rate, or look "
-                            "at the model's scores for this picture."
+                            f"loss must be finite; it is {float(value.detach())} at step {step}. "
+                            "Lower the rate, or look at the model's scores for this picture."
                         )
                     slopes = torch.autograd.grad(value, variables, allow_unused=True)
                     if all(slope is None for slope in slopes):

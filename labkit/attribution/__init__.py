@@ -16,6 +16,11 @@ from labkit.attribution.averaging import (
 from labkit.attribution.cam import cam, grad_cam
 from labkit.attribution.deeplift import DeepShap, deep_shap, deep_shap_result
 from labkit.attribution.gradient import saliency
+from labkit.attribution.masks import (
+    ExtremalPerturbation,
+    extremal_perturbation,
+    extremal_perturbation_result,
+)
 from labkit.attribution.perturbation import Occlusion, occlusion, occlusion_result
 from labkit.attribution.rise import Rise, rise, rise_result
 from labkit.attribution.segmentation import grabcut, threshold
@@ -57,6 +62,7 @@ METHODS: dict[str, Method] = {
     "gradient_x_input": Method(gradient_x_input),
     "smooth_grad": Method(smooth_grad, {"samples": 4}),
     "integrated_gradients": Method(integrated_gradients, {"steps": 32, "tolerance": 10.0}),
+    "extremal_perturbation": Method(extremal_perturbation, {"area": (0.1, 0.3), "steps": 3}),
     "occlusion": Method(occlusion, {"window": 16, "stride": 8}, models="agnostic"),
     "rise": Method(rise, {"masks": 48, "cells": 4, "probability": False}, models="agnostic"),
     "lime": Method(lime, {"samples": 48}, models="agnostic"),
@@ -73,6 +79,7 @@ __all__ = [
     "METHODS",
     "TOOLS",
     "DeepShap",
+    "ExtremalPerturbation",
     "IntegratedGradients",
     "KernelShapValues",
     "Method",
@@ -82,6 +89,8 @@ __all__ = [
     "cam",
     "deep_shap",
     "deep_shap_result",
+    "extremal_perturbation",
+    "extremal_perturbation_result",
     "grabcut",
     "grad_cam",
     "gradient_x_input",

@@ -163,7 +163,8 @@ def integrated_gradients_result(
         values, differences, residuals, used, met = [], [], [], [], []
         for number, (image, start) in enumerate(zip(inputs, reference, strict=True)):
             own, way = _of(target, number), image - start
-            total, ends, allowed = torch.zeros_like(image), {}, torch.zeros(())
+            total, allowed = torch.zeros_like(image), torch.zeros(())
+            ends: dict[float, Tensor] = {}
             for count, points in _grids(steps):
                 for chunk in points.to(inputs).split(batch_size):
                     score, slope = _slope(model, start + chunk.view(-1, 1, 1, 1) * way, own)

@@ -155,9 +155,9 @@ def _design(
         chances = torch.tensor([float(m) for m in mass.values()], dtype=torch.float64)
         where = generator.device
         drawn = torch.multinomial(chances.to(where), pairs, replacement=True, generator=generator).cpu()
-        size = torch.tensor(list(mass))[drawn]
+        members = torch.tensor(list(mass))[drawn]
         luck = torch.rand(pairs, players, dtype=torch.float64, generator=generator, device=where).cpu()
-        half = luck.argsort(1).argsort(1) < size[:, None]
+        half = luck.argsort(1).argsort(1) < members[:, None]
         unique, counts = torch.cat([half, ~half]).to(torch.uint8).unique(dim=0, return_counts=True)
         chosen.append(unique.bool())
         weights.append(counts.double() * float(sum(mass.values())) / (2 * pairs))
