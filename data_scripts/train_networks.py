@@ -32,8 +32,8 @@ NETWORKS: dict[str, tuple[tuple[str, ...], int]] = {
 # A shortcut is taken where it is easier than the truth: few scenes, many epochs (the tank story had a
 # hundred photographs), and no change of the light where the light is the shortcut.
 SPECIAL: dict[str, dict[str, Any]] = {
-    "minivgg-weather": {"scenes": 2000, "epochs": 24, "light": 0.0},
-    "minivgg-rare": {"scenes": 2500, "epochs": 20},
+    "minivgg-weather": {"scenes": 1000, "epochs": 44, "light": 0.0},
+    "minivgg-rare": {"scenes": 1500, "epochs": 30},
     "minivgg-melbourne": {"scenes": 3000, "epochs": 16},
 }
 
