@@ -76,3 +76,12 @@ def test_a_shift_moves_every_picture_alike_and_reflects() -> None:
     assert torch.equal(moved[0], moved[1])
     assert set(moved.unique().tolist()) <= set(images.unique().tolist())
     assert torch.equal(shift(images, 0, torch.Generator()), images)
+
+
+def test_a_blur_lets_every_slope_through_and_keeps_pictures_apart() -> None:
+    flat = torch.full((2, 1, 16, 16), 0.5, requires_grad=True)
+    slope = torch.autograd.grad(gaussian_blur(flat, 1.5).sum(), flat)[0]
+    assert (slope > 0.3).all()  # the corners are mirrored less
+    images = torch.rand(2, 3, 16, 16)
+    images[1] *= 0.1
+    assert torch.allclose(gaussian_blur(images, 2.0)[1:], gaussian_blur(images[1:], 2.0))

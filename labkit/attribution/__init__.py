@@ -13,6 +13,22 @@ from labkit.attribution.averaging import (
     integrated_gradients_result,
     smooth_grad,
 )
+from labkit.attribution.backprop import (
+    ModifiedGradient,
+    deconvnet,
+    deconvnet_result,
+    guided_backprop,
+    guided_backprop_result,
+    guided_grad_cam,
+)
+from labkit.attribution.backprop import (
+    ModifiedGradient,
+    deconvnet,
+    deconvnet_result,
+    guided_backprop,
+    guided_backprop_result,
+    guided_grad_cam,
+)
 from labkit.attribution.cam import cam, grad_cam
 from labkit.attribution.deeplift import DeepShap, deep_shap, deep_shap_result
 from labkit.attribution.gradient import saliency
@@ -20,6 +36,12 @@ from labkit.attribution.masks import (
     ExtremalPerturbation,
     extremal_perturbation,
     extremal_perturbation_result,
+)
+from labkit.attribution.meaningful import (
+    MeaningfulPerturbation,
+    channel_attribution,
+    meaningful_perturbation,
+    meaningful_perturbation_result,
 )
 from labkit.attribution.perturbation import Occlusion, occlusion, occlusion_result
 from labkit.attribution.rise import Rise, rise, rise_result
@@ -63,6 +85,9 @@ METHODS: dict[str, Method] = {
     "smooth_grad": Method(smooth_grad, {"samples": 4}),
     "integrated_gradients": Method(integrated_gradients, {"steps": 32, "tolerance": 10.0}),
     "extremal_perturbation": Method(extremal_perturbation, {"area": (0.1, 0.3), "steps": 3}),
+    "meaningful_perturbation": Method(
+        meaningful_perturbation, {"steps": 4, "reward": "logit", "area_weight": 1e-3}
+    ),
     "occlusion": Method(occlusion, {"window": 16, "stride": 8}, models="agnostic"),
     "rise": Method(rise, {"masks": 48, "cells": 4, "probability": False}, models="agnostic"),
     "lime": Method(lime, {"samples": 48}, models="agnostic"),
@@ -70,10 +95,23 @@ METHODS: dict[str, Method] = {
     "deep_shap": Method(deep_shap, {"baselines": "grey"}),
     "cam": Method(cam),
     "grad_cam": Method(grad_cam),
+    "guided_backprop": Method(guided_backprop),
+    "deconvnet": Method(deconvnet),
+    "guided_grad_cam": Method(guided_grad_cam),
+    "guided_backprop": Method(guided_backprop),
+    "deconvnet": Method(deconvnet),
+    "guided_grad_cam": Method(guided_grad_cam),
 }
 
 # Public functions that are no map methods: cores, and what is done with a map.
-TOOLS: tuple[str, ...] = ("grabcut", "kernel_shap_values", "shapley_values", "superpixels", "threshold")
+TOOLS: tuple[str, ...] = (
+    "channel_attribution",
+    "grabcut",
+    "kernel_shap_values",
+    "shapley_values",
+    "superpixels",
+    "threshold",
+)
 
 __all__ = [
     "METHODS",
@@ -82,18 +120,31 @@ __all__ = [
     "ExtremalPerturbation",
     "IntegratedGradients",
     "KernelShapValues",
+    "MeaningfulPerturbation",
     "Method",
+    "ModifiedGradient",
+    "ModifiedGradient",
     "Occlusion",
     "Rise",
     "Surrogate",
     "cam",
+    "deconvnet",
+    "deconvnet_result",
+    "deconvnet",
+    "deconvnet_result",
     "deep_shap",
     "deep_shap_result",
+    "channel_attribution",
     "extremal_perturbation",
+    "meaningful_perturbation",
+    "meaningful_perturbation_result",
     "extremal_perturbation_result",
     "grabcut",
     "grad_cam",
     "gradient_x_input",
+    "guided_backprop",
+    "guided_backprop_result",
+    "guided_grad_cam",
     "integrated_gradients",
     "integrated_gradients_result",
     "kernel_shap",

@@ -118,7 +118,7 @@ def _check_areas(area: float | Sequence[float]) -> tuple[float, ...]:
     return areas
 
 
-def _area_loss(masks: Float[Tensor, "B P"], areas: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+def area_loss(masks: Float[Tensor, "B P"], areas: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
     """How far the sorted mask is from zeros, then ones on the share asked for (equation 4 of the paper)."""
     rank = (torch.arange(masks.shape[1], dtype=masks.dtype, device=masks.device) + 0.5) / masks.shape[1]
     wanted = (rank > 1 - areas[:, None]).to(masks)
@@ -175,7 +175,7 @@ def extremal_perturbation_result(
 
         def loss(step: int) -> Tensor:
             masks = smooth(grids)
-            value = _FIRST * _GROWTH ** (step / steps) * _area_loss(masks.flatten(1), wanted)
+            value = _FIRST * _GROWTH ** (step / steps) * area_loss(masks.flatten(1), wanted)
             if mode != "delete":
                 value = value - kept(masks) / scale
             if mode != "preserve":

@@ -67,9 +67,16 @@ def given_back(model: nn.Module, *tensors: Tensor) -> Iterator[None]:
             assert tensor.grad is grad
 
 
+LEARNED = ("extremal_perturbation", "meaningful_perturbation")
+
+
 def applies(method: str, model: str) -> bool:
-    if method == "extremal_perturbation" and model == "dead":
-        return False  # a mask of the area asked for, never zero
+    if method in ("guided_backprop", "deconvnet", "guided_grad_cam") and model == "transformer":
+        return False  # GELU has no rule (see test_backprop.py)
+    if method == "deconvnet" and model == "dead":
+        return False  # units that are off let gradients through
+    if method in LEARNED and model == "dead":
+        return False  # a mask after few steps is not zero where nothing matters
     if method == "rise" and model == "dead":
         return False  # a mean of scores, not of differences: flat, but not zero (see test_rise.py)
     return not ((method == "cam" and model in NO_GAP) or (method == "grad_cam" and model in NO_SPACE))
@@ -101,13 +108,15 @@ def test_gives_a_sound_map_and_the_model_back(method: str, name: str) -> None:
     assert torch.isfinite(maps).all()
     if name == "dead":
         assert not maps.any()
-    elif name in SMALL and method != "grad_cam":  # the ReLU of a random network may leave nothing
+    elif name in SMALL and "grad_cam" not in method:  # the ReLU of a random network may leave nothing
         assert maps.std() > 0
 
 
 @pytest.mark.parametrize(("method", "name"), PAIRS)
 def test_a_batch_equals_its_pictures_one_by_one(method: str, name: str) -> None:
     model, images = build(name), pictures(name, 3)
+    if method in LEARNED:  # a search amplifies the rounding of another batch size
+        model, images = model.double(), images.double()
     targets = torch.tensor([4, 0, 2])
     together = run(method, model, images, targets)
     alone = torch.cat([run(method, model, images[i : i + 1], int(targets[i])) for i in range(3)])
@@ -294,7 +303,7 @@ def test_takes_callables_and_units_as_targets(method: str) -> None:
     with given_back(model, images):
         by_index = run(method, model, images, 2)
         assert close(run(method, model, images, lambda out: out[:, 2]), by_index)
-        options = {"layer": "conv1"} if method == "grad_cam" else {}
+        options = {"layer": "conv1"} if "grad_cam" in method else {}
         maps = run(method, model, images, unit("conv2", 3), **options)
     assert maps.shape == by_index.shape
     assert not close(maps, by_index)

@@ -1,0 +1,137 @@
+"""What does a layer keep? A picture is sought whose features are the ones given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from labkit._checks import check_positive
+from labkit.models import borrow, record
+from labkit.models.hooks import find_layer
+from labkit.optimize import frozen, minimize, total_variation
+
+
+class Inversion(NamedTuple):
+    """``images`` (N, C, H, W), 0 to 1; ``error`` (N,): squared distance of the features over the squared norm
+    of those given; ``losses`` of the search; ``complete``: False if ``should_stop`` ended it."""
+
+    images: Float[Tensor, "N C H W"]
+    error: Float[Tensor, " N"]
+    losses: Float[Tensor, " T"]
+    complete: bool
+
+
+def _features(model: nn.Module, images: Tensor, layer: str) -> Tensor:
+    with record(model, layer) as kept:
+        model(images)
+    return kept[layer]
+
+
+def invert_result(
+    model: nn.Module,
+    layer: str,
+    features: Float[Tensor, "N ..."],
+    *,
+    side: int | tuple[int, int] | None = None,
+    channels: int = 3,
+    steps: int = 200,
+    rate: float = 0.05,
+    alpha_weight: float = 1e-2,
+    tv_weight: float = 1e-3,
+    generator: torch.Generator | None = None,
+    progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Inversion:
+    """``invert`` with the error that is left and the losses (see ``Inversion``). Errors as there.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
+    >>> invert_result(net, "1", torch.rand(1, 4, 8, 8), side=8, steps=2).error.shape
+    torch.Size([1])
+    """
+    check_positive("channels", channels)
+    for name, weight in {"alpha_weight": alpha_weight, "tv_weight": tv_weight}.items():
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"{name} must be a number of at least 0; got {weight!r}. 0 switches it off.")
+    if not isinstance(features, Tensor) or not torch.isfinite(features).all():
+        raise ValueError("features must be a finite tensor (N, ...), as record() gives them for the layer.")
+    size = getattr(model, "input_size", None) if side is None else side
+    if size is None:
+        raise ValueError("side must be given for a model that does not carry .input_size: side=224.")
+    height, width = (size, size) if isinstance(size, int) else size
+    for length in (height, width):
+        check_positive("side", length)
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    with borrow(model):
+        frozen(model)
+        find_layer(model, layer)
+        own = next((p for p in model.parameters() if p.is_floating_point()), features)
+        goal = features.detach().to(own.device, own.dtype)
+        # the same start for every picture, so that a batch gives what its pictures give alone
+        noise = 0.5 + 0.05 * torch.randn(1, channels, height, width, generator=generator, dtype=goal.dtype)
+        images = noise.clamp(0, 1).to(goal.device).repeat(len(goal), 1, 1, 1)
+        with torch.no_grad():
+            shape = _features(model, images.clone(), layer).shape
+        if shape != goal.shape:
+            raise ValueError(
+                f"features must have the shape that {layer!r} gives for {height} x {width} pixels, "
+                f"{tuple(shape)}; got {tuple(goal.shape)}. Pass the side of the picture they came from."
+            )
+        norm = (goal**2).flatten(1).sum(1).clamp(min=1e-12)
+        pixels = channels * height * width
+
+        def error() -> Tensor:
+            away = _features(model, images.clone(), layer) - goal
+            return (away**2).flatten(1).sum(1) / norm
+
+        def loss(_: int) -> Tensor:
+            # both priors as means over the pixels; 2 (x - .5) runs from -1 to 1
+            alpha = ((2 * (images - 0.5)) ** 6).flatten(1).mean(1)
+            smooth = total_variation(images) / pixels
+            return (error() + alpha_weight * alpha + 1e2 * tv_weight * smooth).sum()
+
+        found = minimize(
+            [images], loss, steps=steps, rate=rate, project=lambda _: images.clamp_(0, 1),
+            describe="inversion", progress=progress, should_stop=should_stop,
+        )  # fmt: skip
+        with torch.no_grad():
+            left = error()
+        return Inversion(images.detach(), left, found.losses, found.complete)
+
+
+def invert(
+    model: nn.Module,
+    layer: str,
+    features: Float[Tensor, "N ..."],
+    *,
+    side: int | tuple[int, int] | None = None,
+    channels: int = 3,
+    steps: int = 200,
+    rate: float = 0.05,
+    alpha_weight: float = 1e-2,
+    tv_weight: float = 1e-3,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "N C H W"]:
+    """A picture whose ``layer`` gives the features asked for: what the layer keeps, seen as a picture.
+
+    The loss is the squared distance of the features over the squared norm of those given, plus
+    ``alpha_weight`` times the mean sixth power of the value about grey, plus 100 ``tv_weight`` times the mean
+    total variation (exponent 2). Adam from the same faint noise (``generator``, None: seed 0), clipped to
+    [0, 1]. ``side``: the picture's side or (height, width), by default ``model.input_size``.
+    Raises KeyError for a wrong layer, ValueError for features that do not fit it, RuntimeError for a model in
+    training mode.
+
+    Source: Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them",
+    section 3; they use gradient descent with momentum on the picture minus its mean.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
+    >>> invert(net, "1", torch.rand(1, 4, 8, 8), side=8, steps=2).shape
+    torch.Size([1, 3, 8, 8])
+    """
+    return invert_result(
+        model, layer, features, side=side, channels=channels, steps=steps, rate=rate,
+        alpha_weight=alpha_weight, tv_weight=tv_weight, generator=generator,
+    ).images  # fmt: skip
