@@ -21,14 +21,6 @@ from labkit.attribution.backprop import (
     guided_backprop_result,
     guided_grad_cam,
 )
-from labkit.attribution.backprop import (
-    ModifiedGradient,
-    deconvnet,
-    deconvnet_result,
-    guided_backprop,
-    guided_backprop_result,
-    guided_grad_cam,
-)
 from labkit.attribution.cam import cam, grad_cam
 from labkit.attribution.deeplift import DeepShap, deep_shap, deep_shap_result
 from labkit.attribution.gradient import saliency
@@ -98,9 +90,6 @@ METHODS: dict[str, Method] = {
     "guided_backprop": Method(guided_backprop),
     "deconvnet": Method(deconvnet),
     "guided_grad_cam": Method(guided_grad_cam),
-    "guided_backprop": Method(guided_backprop),
-    "deconvnet": Method(deconvnet),
-    "guided_grad_cam": Method(guided_grad_cam),
 }
 
 # Public functions that are no map methods: cores, and what is done with a map.
@@ -123,21 +112,16 @@ __all__ = [
     "MeaningfulPerturbation",
     "Method",
     "ModifiedGradient",
-    "ModifiedGradient",
     "Occlusion",
     "Rise",
     "Surrogate",
     "cam",
-    "deconvnet",
-    "deconvnet_result",
+    "channel_attribution",
     "deconvnet",
     "deconvnet_result",
     "deep_shap",
     "deep_shap_result",
-    "channel_attribution",
     "extremal_perturbation",
-    "meaningful_perturbation",
-    "meaningful_perturbation_result",
     "extremal_perturbation_result",
     "grabcut",
     "grad_cam",
@@ -153,6 +137,8 @@ __all__ = [
     "kernel_shap_values_result",
     "lime",
     "lime_result",
+    "meaningful_perturbation",
+    "meaningful_perturbation_result",
     "occlusion",
     "occlusion_result",
     "rise",

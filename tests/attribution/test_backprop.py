@@ -1,4 +1,4 @@
-"""Guided backpropagation and the deconvnet: by hand, by formula, Captum, every way to write a ReLU, refusals."""
+"""Guided backpropagation and the deconvnet: by hand, by formula, Captum, all ways to write a ReLU, refusals."""
 
 from __future__ import annotations
 
