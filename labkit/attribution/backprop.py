@@ -75,7 +75,7 @@ class _Gates(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        raw = getattr(func, "__name__", "")
+        raw = getattr(func, "__name__", "").partition(".")[0]  # torch.ops name their overload after a dot
         name = raw.strip("_")
         x = args[0] if args else kwargs.get("input")
         if not isinstance(x, Tensor) or not x.requires_grad or not torch.is_grad_enabled():
@@ -107,7 +107,7 @@ def _check_graph(outputs: Any) -> None:
         name = re.sub(r"Backward\d*$", "", node.name())
         parents = [parent for parent, _ in node.next_functions if parent is not None]
         if name == "Relu":
-            _refuse("a ReLU out of reach, in a scripted part or called through torch.ops")
+            _refuse("a ReLU out of reach in a scripted part")
         if name in BENDS or "Attention" in name or "Rnn" in name or "Graph" in name:
             _refuse(name)
         if name in PRODUCTS and (len(parents) > 1 or name == "Prod"):
@@ -196,7 +196,8 @@ def deconvnet(model: nn.Module, images: Float[Tensor, "N C H W"], target: Target
 
     A ReLU (ReLU6) passes what is positive, whether the unit was active or not: apart from the switches of
     max pooling, the result does not depend on the picture. The map is the largest absolute value over the
-    colours; ``deconvnet_result`` has the signed one. Unit and errors as in ``guided_backprop``.
+    colours; ``deconvnet_result`` has the signed one. Unit: none that means anything. Errors as in
+    ``guided_backprop``.
 
     Labels: post hoc, specific to ReLU networks, local.
     Source: Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 2.1. They
@@ -227,4 +228,5 @@ def guided_grad_cam(
     """
     where = grad_cam(model, images, target, layer=layer)
     gradient = guided_backprop_result(model, images, target).gradient
-    return finite((gradient * where[:, None]).abs().amax(1))
+    with torch.inference_mode(False):
+        return finite((gradient * where[:, None]).abs().amax(1))
