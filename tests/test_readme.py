@@ -1,4 +1,4 @@
-"""The README's tables say what is there: each network's numbers are those of its card, each method is named."""
+"""The README's tables say what is there: networks with their cards' numbers, every method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from labkit.models import load_model
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 NETWORKS = {
     name: cells
-    for name, *cells in re.findall(r"^\| `(minivgg[\w-]*)` \|[^|]*\|([^|]*)\|([^|]*)\|$", README, re.MULTILINE)
+    for name, *cells in re.findall(
+        r"^\| `(minivgg[\w-]*)` \|[^|]*\|([^|]*)\|([^|]*)\|$", README, re.MULTILINE
+    )
 }
 WEIGHTS = Path(__file__).resolve().parent.parent / "labkit" / "models" / "weights"
 

@@ -3,7 +3,8 @@
     python tests/claims/ledger.py 21_which_pixels_matter --note "what was changed since the last time"
 
 A claim is a set of measured numbers (``what`` -> value, interval, threshold, holds, first value ever). It
-stands beside the commit, the seconds its notebook took, and a hash of the code that the numbers rest on.
+stands beside the commit, the seconds its notebook took, and a hash of the code that the numbers rest on:
+the notebook's own and every file of the library that it uses, directly or through another.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 LEDGER = Path(__file__).with_name("measured.json")
 CLAIMS = {"21_which_pixels_matter": ("A1", "A5", "A7")}
-RESTS_ON = ("data", "models", "attribution", "evaluation", "lab.py")
+# What draws, shows, asks and marks changes no measured number.
+OUTSIDE = tuple(f"labkit.{part}" for part in ("plots", "widgets", "grading", "exercises", "doctor", "cli"))
 
 
 def code_cells(notebook: str) -> list[str]:
@@ -44,16 +46,57 @@ def _bare(source: str) -> str:
     return ast.dump(tree)
 
 
+def _file(dotted: str) -> Path | None:
+    """The file of a module or package of labkit; None for what is neither, such as a function."""
+    place = ROOT.joinpath(*dotted.split("."))
+    return next((p for p in (place / "__init__.py", place.with_suffix(".py")) if p.is_file()), None)
+
+
+def _imported(source: str) -> set[str]:
+    """The modules of labkit that a source takes names from: a package's name leads to where it is defined."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("labkit.")}
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("labkit"):
+            continue
+        for alias in node.names:
+            whole = f"{node.module}.{alias.name}"
+            found.add(whole if _file(whole) else _home(str(node.module), alias.name))
+    return found
+
+
+def _home(module: str, name: str) -> str:
+    """The module that a name of a package comes from; the package itself where it is defined there."""
+    path = _file(module)
+    if path is None or path.name != "__init__.py":
+        return module
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and any((a.asname or a.name) == name for a in node.names):
+            return str(node.module)
+    return module
+
+
+def rests_on(sources: list[str]) -> list[Path]:
+    """The files of the library that these sources use, directly or through one another."""
+    waiting, seen = set().union(*(_imported(source) for source in sources)), set()
+    while waiting:
+        module = waiting.pop()
+        path = _file(module)
+        if path is None or path in seen or module.startswith(OUTSIDE):
+            continue
+        seen.add(path)
+        waiting |= _imported(path.read_text("utf-8"))
+    return sorted(seen)
+
+
 def code_hash(notebook: str) -> str:
-    """A hash of the notebook's code, the library below it and the bundled networks that it names."""
+    """A hash of the notebook's code, of what it uses of the library and of the networks that it names."""
     digest = hashlib.sha256()
     cells = code_cells(notebook)
-    for cell in cells:
-        digest.update(_bare(cell).encode())
-    for part in RESTS_ON:
-        place = ROOT / "labkit" / part
-        for path in [place] if place.is_file() else sorted(place.glob("*.py")):
-            digest.update(_bare(path.read_text("utf-8")).encode())
+    files = rests_on(cells)
+    for source in [*cells, *(path.read_text("utf-8") for path in files)]:
+        digest.update(_bare(source).encode())
     for path in sorted((ROOT / "labkit" / "models" / "weights").glob("*.safetensors")):
         if any(f'"{path.stem}"' in cell for cell in cells):
             digest.update(path.read_bytes())

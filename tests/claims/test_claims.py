@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from .ledger import CLAIMS, code_cells, code_hash, read, run, write
+from .ledger import CLAIMS, ROOT, code_cells, code_hash, read, rests_on, run, write
 
 LEDGER = read()
 # Claim -> why it does not hold; strict: one that holds must leave.
@@ -77,6 +77,21 @@ def test_the_code_hash_sees_a_change_and_not_a_comment(monkeypatch):
     assert code_hash(notebook) == before
     monkeypatch.setattr("claims.ledger.code_cells", lambda name: [*cells, "scenes = 1"])
     assert code_hash(notebook) != before
+
+
+def test_the_hash_rests_on_what_the_notebook_uses_and_on_nothing_else():
+    names = {path.relative_to(ROOT).as_posix() for path in rests_on(code_cells("21_which_pixels_matter"))}
+    used = (
+        "lab.py",
+        "attribution/perturbation.py",
+        "attribution/cam.py",
+        "models/hooks.py",
+        "data/render.py",
+    )
+    assert {f"labkit/{name}" for name in (*used, "evaluation/localization.py")} <= names
+    assert not names & {"labkit/attribution/rise.py", "labkit/plots.py", "labkit/grading/check.py"}
+    every = rests_on(["from labkit.attribution import METHODS"])
+    assert ROOT / "labkit/attribution/rise.py" in every  # the table leads to all methods
 
 
 def test_the_first_value_and_the_reasons_stay(tmp_path, monkeypatch):
