@@ -84,7 +84,6 @@ def test_the_hash_rests_on_what_the_notebook_uses_and_on_nothing_else():
     used = (
         "lab.py",
         "attribution/perturbation.py",
-        "attribution/cam.py",
         "models/hooks.py",
         "data/render.py",
     )
