@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from labkit import __version__, cli, doctor
+from labkit.demos import DEMOS
 
 COMMANDS = ("lab", "check", "submit", "release", "grade", "demo", "doctor", "fetch")
 
@@ -106,13 +107,13 @@ def test_lab_lists_then_copies(tmp_path: Path) -> None:
 
 def test_demos_are_listed_with_their_sentence() -> None:
     listed = labkit("demo", "--list").output
-    for name in cli.DEMOS:
+    for name in DEMOS:
         assert name in listed
     assert all(len(line.split()) > 4 for line in listed.strip().splitlines())
 
 
 def test_a_demo_is_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.DEMOS, "small", lambda: "<!doctype html><p>äöü</p>")
+    monkeypatch.setitem(DEMOS, "small", lambda: "<!doctype html><p>äöü</p>")
     page = tmp_path / "deep" / "small.html"
     result = labkit("demo", "small", "--out", str(page), "--no-browser")
     assert result.exit_code == 0

@@ -25,10 +25,14 @@ LAYERS: list[tuple[str, ...]] = [
     ("plots",),
     ("widgets",),
     ("grading", "exercises"),
-    ("lab", "workspace", "doctor", "cli"),
+    ("lab", "workspace", "doctor", "cli", "demos", "scoreboard", "scoreboard_page"),
 ]
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
-TOGETHER = [{"grading", "exercises"}, {"lab", "workspace", "doctor", "cli"}, {"__init__", "_checks"}]
+TOGETHER = [{"grading", "exercises"}, set(LAYERS[-1]), {"__init__", "_checks"}]
+    {"grading", "exercises"},
+    {"lab", "workspace", "doctor", "cli", "demos", "scoreboard", "scoreboard_page"},
+    {"__init__", "_checks"},
+]
 
 
 def unit_of(parts: tuple[str, ...]) -> str:
