@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -195,35 +195,6 @@ def _existing(notebook: Path) -> Path:
     raise FileNotFoundError(f"There is no notebook {notebook}.{cure}")
 
 
-def _demo_occlusion() -> str:
-    """Cover a part of the picture and watch the score of the class; the map follows the sliders."""
-    import torch
-
-    from labkit.data import CLASSES, MiniBroden
-    from labkit.models import load_model
-    from labkit.widgets import OcclusionExplorer
-
-    model, world = load_model("minivgg"), MiniBroden(200, split="test")
-    chosen: dict[int, int] = {}  # a scene for each of the first three classes that come
-    for index in range(len(world)):
-        kind = CLASSES.index(world.scene(index).objects[0].kind)
-        chosen.setdefault(kind, index)
-        if len(chosen) == 3:
-            break
-    images = torch.stack([world[index]["image"] for index in chosen.values()])
-    names = [f"scene {index}" for index in chosen.values()]
-    stops: dict[str, Any] = {
-        "windows": (16, 24, 32, 48),
-        "strides": (8, 16, 24, 32),
-    }  # finer ones would take minutes
-    explorer = OcclusionExplorer(model, images, labels=list(chosen), names=names, **stops)
-    explorer.precompute(pictures=range(len(images)))
-    return explorer.to_html(title="What does the score lose where a patch covers the picture?")
-
-
-DEMOS: dict[str, Callable[[], str]] = {"occlusion": _demo_occlusion}
-
-
 @app.command()
 def demo(
     name: Annotated[str, typer.Argument(help="Which demo (see --list).")] = "occlusion",
@@ -234,6 +205,8 @@ def demo(
     only_list: Annotated[bool, typer.Option("--list", help="List the demos, and stop.")] = False,
 ) -> None:
     """Write a lecture demo as one page that needs no kernel and no network, and open it."""
+    from labkit.demos import DEMOS
+
     if only_list:
         for known, make in DEMOS.items():
             typer.echo(f"{known:<12} {(make.__doc__ or '').strip()}")
@@ -252,6 +225,28 @@ def demo(
 
             if not webbrowser.open(page.as_uri()):
                 typer.echo(f"No browser was found here; open {page.as_uri()} in one.", err=True)
+
+
+@app.command()
+def scoreboard(
+    out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("scoreboard.html"),
+    scenes: Annotated[int, typer.Option(min=1, help="Scenes a world; 100 take an hour and a half.")] = 100,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method (may be repeated).")] = None,
+    world: Annotated[list[str] | None, typer.Option(help="Only clean, tag or snow (repeatable).")] = None,
+) -> None:
+    """Hold every method to the planted truth: one table, as a page for a slide.
+
+    Rows are kept beside the page as they come (NAME.jsonl), so that a run that was stopped goes on.
+    """
+    with _mistakes():
+        from labkit.scoreboard import scoreboard as rows_of
+        from labkit.scoreboard_page import scoreboard_html
+
+        page = out.expanduser().absolute()
+        page.parent.mkdir(parents=True, exist_ok=True)
+        rows = rows_of(scenes, methods=method, only=world, kept=page.with_suffix(".jsonl"))
+        page.write_text(scoreboard_html(rows), encoding="utf-8")
+        typer.echo(f"wrote {page} ({len(rows)} rows)")
 
 
 MARKS = {"ok": ("\u2713", "green"), "missing": ("\u2717", "yellow"), "broken": ("\u2717", "red")}

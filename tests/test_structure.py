@@ -29,10 +29,6 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 TOGETHER = [{"grading", "exercises"}, set(LAYERS[-1]), {"__init__", "_checks"}]
-    {"grading", "exercises"},
-    {"lab", "workspace", "doctor", "cli", "demos", "scoreboard", "scoreboard_page"},
-    {"__init__", "_checks"},
-]
 
 
 def unit_of(parts: tuple[str, ...]) -> str:
