@@ -4,6 +4,7 @@ Importing this package needs ipywidgets and anywidget; the pages they show load 
 """
 
 from labkit.widgets.comparer import Comparer
+from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 
-__all__ = ["Comparer", "OcclusionExplorer"]
+__all__ = ["Comparer", "MaskExplorer", "OcclusionExplorer"]

@@ -108,31 +108,7 @@ class Comparison {
   }
 }
 
-// the border of a mask as lines between pixels
-const outline = (mask, width, height) => {
-  const lines = [], inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && mask[y * width + x];
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      if (!inside(x, y)) continue;
-      if (!inside(x - 1, y)) lines.push(`M${x} ${y}v1`);
-      if (!inside(x + 1, y)) lines.push(`M${x + 1} ${y}v1`);
-      if (!inside(x, y - 1)) lines.push(`M${x} ${y}h1`);
-      if (!inside(x, y + 1)) lines.push(`M${x} ${y + 1}h1`);
-    }
-  }
-  return lines.join("");
-};
-
 const ring = (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
-
-// lines over a panel, light on dark so that they read on every colour
-const lineLayer = (width, height) => {
-  const node = h("div", { class: "lk-marks", "aria-hidden": "true" });
-  node.innerHTML = `<svg viewBox="0 0 ${width} ${height}"><path class="lk-edge-under"/><path class="lk-edge-over"/></svg>`;
-  const paths = node.querySelectorAll("path");
-  let shown = "";
-  return { node, set(d) { if (d !== shown) paths.forEach((path) => path.setAttribute("d", d)); shown = d; } };
-};
 
 // one panel: the picture's, or a method's
 const comparisonPanel = (view, title, name) => {

@@ -6,7 +6,6 @@ its default options. What was computed is kept, sent to the page once, and goes 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,15 @@ from torch import Tensor
 
 from labkit._checks import nearest
 from labkit.widgets.base import Stopped, source
+from labkit.widgets.keeping import KeepingExplorer
 from labkit.widgets.maps import Mapper, listed
-from labkit.widgets.pictures import PictureExplorer, pixels
 
 __all__ = ["Comparer"]
 
 START = ("saliency", "gradient_x_input", "smooth_grad", "integrated_gradients", "grad_cam", "occlusion")
-_KEEP = 96_000_000  # bytes of answers kept in the kernel
 
 
-class Comparer(PictureExplorer):
+class Comparer(KeepingExplorer):
     """Compare attribution methods on one picture at a time: maps, the value at a pixel, seconds, the truth.
 
     Args:
@@ -53,7 +51,7 @@ class Comparer(PictureExplorer):
     Comparer(model=Sequential, pictures=2, methods=['saliency'])
     """
 
-    _esm = source("comparer.js")
+    _esm = source("parts.js", "comparer.js")
     _css = source("shared.css", "comparer.css")
     _PLACE = "pixel"
 
@@ -63,7 +61,6 @@ class Comparer(PictureExplorer):
     over_picture = T.Bool(False).tag(sync=True)
     truth = T.Bool(False).tag(sync=True)
     methods: T.List = T.List(help="name, title and note of each method").tag(sync=True)
-    measured = T.Bool(False, help="whether masks were given").tag(sync=True)
 
     def __init__(
         self,
@@ -78,20 +75,11 @@ class Comparer(PictureExplorer):
     ) -> None:
         self._functions, entries = listed(methods)
         self._mapper = Mapper(model, self._functions, isinstance(methods, Mapping))
-        self._kept: OrderedDict[tuple, dict[str, Any]] = OrderedDict()
-        self._sent: set[tuple] = set()
         chosen = [n for n in self._functions if methods is not None or n in START]
         super().__init__(
-            model, images, labels=labels, names=names, methods=entries, measured=masks is not None,
+            model, images, masks=masks, labels=labels, names=names, methods=entries,
             **({"chosen": chosen, "truth": masks is not None} | traits),
         )  # fmt: skip
-        want = (len(self.images), *self.size)
-        if masks is not None and tuple(masks.shape) != want:
-            raise ValueError(
-                f"masks must have one mask a picture, shape {want}; got {tuple(masks.shape)}. "
-                "Take the masks of the very pictures that are passed as images."
-            )
-        self._masks = None if masks is None else masks.detach().cpu().bool()
         self._ready = True
         self._request()
 
@@ -134,7 +122,7 @@ class Comparer(PictureExplorer):
     def _key(self, name: str, picture: int | None = None, target: int | None = None) -> tuple:
         picture = self.picture if picture is None else picture
         target = self.target if target is None else target
-        return ("map", picture, name, target if target >= 0 else self._photo(picture)["top"][0])
+        return ("map", picture, name, self._named(picture, target))
 
     def _work(self, stale: Callable[[], bool]) -> None:
         self._tell(error="")
@@ -166,26 +154,6 @@ class Comparer(PictureExplorer):
         """Before a method was timed: those that need a single pass come first."""
         return 1e9 + any(m["name"] == name and "agnostic" in m["note"] for m in self.methods)
 
-    def _photo(self, picture: int) -> dict[str, Any]:
-        """Pixels, mask, logits and the five likeliest classes of a picture; one forward pass, once."""
-        key = ("photo", picture)
-        if key not in self._kept:
-            logits = self._logits(self.images[picture])
-            order = logits.argsort(descending=True).tolist()
-            photo = {"kind": "photo", "picture": picture, "data": pixels(self.images[picture])}
-            mask = self._mask(picture)
-            photo["mask"] = b"" if mask is None else mask.byte().numpy().tobytes()
-            self._keep(
-                key, photo | {"p": [round(p, 6) for p in logits.softmax(0).tolist()], "top": order[:5]}
-            )
-        self._offer(key)
-        return self._kept[key]
-
-    def _mask(self, picture: int) -> Tensor | None:
-        if self._masks is None or picture >= len(self._masks):  # the student's own photographs have none
-            return None
-        return self._masks[picture]
-
     def _answer(
         self, key: tuple, stale: Callable[[], bool], report: Callable[[float], None] = lambda _: None
     ) -> None:
@@ -199,27 +167,6 @@ class Comparer(PictureExplorer):
             answer = self._mapper.answer(name, image, target, self._mask(picture), stale, report)
             self._keep(key, answer | where)
         self._offer(key)
-
-    # -- what is kept and sent
-    def _keep(self, key: tuple, answer: dict[str, Any]) -> None:
-        with self._mutex:
-            self._kept[key] = answer
-            self._sent.discard(key)
-            while sum(len(a.get("data", b"")) for a in self._kept.values()) > _KEEP and len(self._kept) > 2:
-                self._kept.popitem(last=False)
-
-    def _offer(self, key: tuple) -> None:
-        """Mark an answer as used, and send it unless the page has it."""
-        with self._mutex:
-            self._kept.move_to_end(key)
-            if key not in self._sent:
-                self._sent.add(key)
-                self._tell(**{"photo" if key[0] == "photo" else "delivery": self._kept[key]})
-
-    def _saved(self) -> list[dict[str, Any]]:
-        answers = [answer for key, answer in reversed(self._kept.items()) if key[0] == "map"]
-        shown = dict.fromkeys([self.picture, *(answer["picture"] for answer in answers)])
-        return [self._photo(picture) for picture in shown] + answers
 
     # -- legal values
     def _legal_names(self, names: Sequence[str]) -> list[str]:

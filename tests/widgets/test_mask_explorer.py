@@ -1,0 +1,103 @@
+"""The mask explorer's traits, with `set_state` in the browser's place, against the library's own function."""
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.attribution import extremal_perturbation_result
+from labkit.attribution.masks import perturbed
+from labkit.optimize import blur_pyramid
+from labkit.widgets import MaskExplorer
+
+AREAS = (0.1, 0.3, 0.6)
+
+
+@pytest.fixture
+def truth():
+    masks = torch.zeros(3, 32, 32, dtype=torch.bool)
+    masks[0, 8:20, 10:22] = True
+    return masks  # the others have none
+
+
+@pytest.fixture
+def explorer(tiny, pictures, truth):
+    widget = MaskExplorer(tiny, pictures, areas=AREAS, steps=6, labels=[1, "a wolf", 0], masks=truth)
+    widget.wait_idle()
+    yield widget
+    widget.cancel = True
+    widget.wait_idle()
+
+
+@pytest.mark.parametrize("mode", ["preserve", "delete"])
+@pytest.mark.parametrize("target", [-1, 2])
+def test_masks_and_scores_are_the_library_s(explorer, pictures, mode, target):
+    explorer.set_state({"picture": 1, "target": target, "mode": mode})
+    explorer.wait_idle()
+    asked = int(explorer.model(pictures[1:2]).argmax()) if target < 0 else target
+    found = extremal_perturbation_result(
+        explorer.model, pictures[1:2], asked, area=list(AREAS), mode=mode, steps=6
+    )
+    assert torch.allclose(explorer.masks, found.masks[0], atol=0.5 / 255 + 1e-6)
+    answer = explorer.answer
+    assert answer["achieved"] == pytest.approx(found.achieved[0].tolist())
+    left = found.masks[0] if mode == "preserve" else 1 - found.masks[0]
+    levels = blur_pyramid(pictures[1:2], 32 * 20 / 224).repeat_interleave(3, 1)
+    shown = perturbed(levels, left)
+    chances = explorer.model(shown).softmax(1).detach()
+    assert answer["p"] == pytest.approx(chances[:, asked].tolist(), abs=1e-5)
+    assert answer["best"] == chances.argmax(1).tolist()
+    sent = np.frombuffer(answer["shown"], np.uint8).reshape(3, 32, 32, 3)
+    assert np.abs(sent - shown.detach().permute(0, 2, 3, 1).numpy() * 255).max() <= 0.51
+
+
+def test_the_overlap_with_the_truth(explorer, truth):
+    inside = explorer.masks > 0.5
+    expected = [float((m & truth[0]).sum() / (m | truth[0]).sum()) for m in inside]
+    assert explorer.answer["iou"] == pytest.approx(expected, abs=0.02)
+    explorer.set_state({"picture": 1})
+    explorer.wait_idle()
+    assert explorer.answer["iou"] == []
+
+
+def test_it_starts_near_a_seventh_and_keeps_what_it_found(explorer):
+    assert explorer.stop == 0
+    calls = explorer.model.calls
+    explorer.set_state({"mode": "delete"})
+    explorer.wait_idle()
+    assert explorer.model.calls > calls
+    calls = explorer.model.calls
+    explorer.set_state({"mode": "preserve"})
+    explorer.set_state({"stop": 2})
+    explorer.wait_idle()
+    assert explorer.model.calls == calls
+
+
+def test_an_exported_page_carries_what_was_precomputed(explorer):
+    explorer.precompute(pictures=[0, 2])
+    kinds = [(a["kind"], a["picture"], a.get("mode")) for a in explorer._saved()]
+    assert {k for k in kinds if k[0] == "mask"} == {
+        ("mask", p, m) for p in (0, 2) for m in ("preserve", "delete")
+    }
+    assert {k[1] for k in kinds if k[0] == "photo"} == {0, 2}
+
+
+def test_cancel_stops_the_search(tiny, pictures):
+    widget = MaskExplorer(tiny, pictures, areas=AREAS, steps=10**6)
+    widget.cancel = True
+    widget.wait_idle(30)
+    assert (widget.status, widget.answer) == ("stopped", None)
+
+
+@pytest.mark.parametrize("areas", [(), (0.0, 0.5), (0.5, 0.2), (0.5, 1.0)])
+def test_bad_areas_get_a_sentence(tiny, pictures, areas):
+    with pytest.raises(ValueError, match=r"areas must be rising shares of the picture.*For example"):
+        MaskExplorer(tiny, pictures, areas=areas)
+
+
+def test_bad_stops_modes_and_masks_get_a_sentence(explorer, tiny, pictures):
+    with pytest.raises(IndexError, match=r"stop must be from 0 to 2; got 3. See \.areas"):
+        explorer.stop = 3
+    with pytest.raises(Exception, match="preserve"):
+        explorer.mode = "remove"
+    with pytest.raises(ValueError, match=r"masks must have one mask a picture"):
+        MaskExplorer(tiny, pictures, masks=torch.zeros(3, 8, 8, dtype=torch.bool))
