@@ -61,6 +61,7 @@ def fit(
     labels: Int[np.ndarray, " N"],
     recipe: Recipe | None = None,
     *,
+    bar: bool = True,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> list[float]:
     """Train a classifier and leave it in eval mode; returns the mean loss of each epoch.
@@ -90,7 +91,7 @@ def fit(
     criterion = nn.CrossEntropyLoss(label_smoothing=recipe.smoothing)
     model.train().to(memory_format=torch.channels_last)
     history = []
-    with tqdm(total=total, desc="training", unit="step") as bar:
+    with tqdm(total=total, desc="training", unit="step", disable=not bar) as shown:
         for epoch in range(recipe.epochs):
             order, losses = torch.randperm(len(images), generator=generator), []
             for step in range(steps):
@@ -105,9 +106,9 @@ def fit(
                 optimizer.step()
                 schedule.step()
                 losses.append(float(loss.detach()))
-                bar.update()
+                shown.update()
             history.append(float(np.mean(losses)))
-            bar.set_postfix(loss=f"{history[-1]:.3f}")
+            shown.set_postfix(loss=f"{history[-1]:.3f}")
             if on_epoch:
                 on_epoch(epoch, history[-1])
     model.eval().to(memory_format=torch.contiguous_format)

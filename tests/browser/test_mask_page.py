@@ -94,5 +94,5 @@ def test_another_picture_and_what_the_page_does_not_hold(page, explorer):
 def test_the_truth_is_outlined_on_demand(page):
     edge = page.locator("[data-panel=mask] .lk-edge-over")
     assert edge.get_attribute("d")
-    page.click("text=Truth")
+    page.click("button:text-is('Truth')")
     assert not edge.get_attribute("d")
