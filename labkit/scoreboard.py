@@ -26,6 +26,7 @@ from labkit.evaluation import (
     area_share,
     bootstrap,
     box_localization,
+    boxes_of,
     centre_map,
     deletion,
     edge_map,
@@ -140,15 +141,6 @@ def worlds(scenes: int = 100) -> list[World]:
     return made
 
 
-def _boxes(masks: Bool[Tensor, "N H W"]) -> Int[Tensor, "N 4"]:
-    """The tight box x0, y0, x1, y1 around each mask (the end is exclusive)."""
-    rows, columns = masks.any(2), masks.any(1)
-    height, width = masks.shape[1:]
-    first = [columns.int().argmax(1), rows.int().argmax(1)]
-    last = [width - columns.flip(1).int().argmax(1), height - rows.flip(1).int().argmax(1)]
-    return torch.stack([*first, *last], 1)
-
-
 def measure(world: World, name: str, *, batch: int = 10, show: bool = True) -> Row:
     """One row: the maps of one method (or baseline) in one world, timed, and held to the cause."""
     options = dict(OPTIONS.get(name, {}))
@@ -179,7 +171,7 @@ def measure(world: World, name: str, *, batch: int = 10, show: bool = True) -> R
         "energy": bootstrap(energy.numpy()),
         "box": None
         if world.name == "snow"  # the ground's box is the picture
-        else share(box_localization(found, _boxes(world.causes)).hits.numpy()),
+        else share(box_localization(found, boxes_of(world.causes)).hits.numpy()),
     }
     for metric, function_ in (("deletion", deletion), ("insertion", insertion)):
         auc = function_(world.model, world.images, found, world.targets).auc

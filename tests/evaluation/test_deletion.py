@@ -77,10 +77,9 @@ def test_a_batch_equals_its_pictures_whatever_the_batch_size(model: nn.Module) -
     maps = torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(2))
     target = torch.tensor([1, 0, 1])
     whole = deletion(model, images, maps, target, steps=3, batch_size=5).curve
-    alone = torch.cat(
-        [deletion(model, images[i : i + 1], maps[i : i + 1], int(target[i]), steps=3).curve for i in range(3)]
-    )
-    assert torch.allclose(whole, alone, atol=1e-6)
+    for i in range(3):
+        alone = deletion(model, images[i : i + 1], maps[i : i + 1], int(target[i]), steps=3).curve
+        assert torch.allclose(whole[i : i + 1], alone, atol=1e-6)
 
 
 def test_the_model_and_the_pictures_stay(model: nn.Module) -> None:
@@ -97,7 +96,7 @@ def test_the_model_and_the_pictures_stay(model: nn.Module) -> None:
     [
         (
             {"maps": torch.zeros(1, 3, 2)},
-            r"maps must have one map a picture, shape \(1, 2, 2\); got \(1, 3, 2\)",
+            r"maps must have one map a picture, .*; got \(1, 3, 2\)",
         ),
         ({"maps": torch.full((1, 2, 2), float("nan"))}, "maps must be finite"),
         ({"steps": 5}, "steps must be at most the 4 pixels of a picture; got 5"),
