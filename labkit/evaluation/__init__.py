@@ -1,6 +1,6 @@
 """Was the explanation right? Measures against planted truth, with intervals."""
 
-from labkit.evaluation.baselines import centre_map, edge_map, random_map
+from labkit.evaluation.baselines import centre_map, control_maps, edge_map, random_map
 from labkit.evaluation.boxes import Localization, box_iou, box_localization, boxes_of, iou
 from labkit.evaluation.deletion import Course, deletion, insertion
 from labkit.evaluation.groups import (
@@ -12,7 +12,7 @@ from labkit.evaluation.groups import (
     falsification,
 )
 from labkit.evaluation.localization import area_share, energy_inside, peaks, pointing_game, pointing_hits
-from labkit.evaluation.retraining import Roar, control_maps, remove, roar
+from labkit.evaluation.retraining import Roar, remove, roar
 from labkit.evaluation.sanity import (
     Cascade,
     cascading_randomization,

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from labkit._checks import check_images
+from labkit.optimize import gaussian_blur
 
-__all__ = ["centre_map", "edge_map", "random_map"]
+__all__ = ["centre_map", "control_maps", "edge_map", "random_map"]
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 
@@ -68,3 +69,19 @@ def random_map(
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     shape = (len(images), *images.shape[2:])
     return torch.rand(shape, generator=generator, dtype=images.dtype).to(images.device)
+
+
+def control_maps(
+    images: Float[Tensor, "N C H W"], generator: torch.Generator | None = None
+) -> dict[str, Float[Tensor, "N H W"]]:
+    """Maps that know nothing of a network: random, random but smooth, and the picture's edges.
+
+    Smooth noise takes away whole regions, as most methods do; pixel noise leaves every region recognizable.
+    A method must beat both. Source: Hooker et al. 2019, section 4.1 (random, Sobel); the blurred one is ours.
+
+    >>> sorted(control_maps(torch.rand(1, 3, 8, 8)))
+    ['blurred random', 'random', 'sobel']
+    """
+    noise = random_map(images, generator)
+    smooth = gaussian_blur(noise[:, None], max(1.0, min(images.shape[2:]) / 10))[:, 0]
+    return {"random": noise, "blurred random": smooth, "sobel": edge_map(images)}

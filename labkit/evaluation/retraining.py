@@ -12,12 +12,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from labkit._checks import check_fraction, check_images
-from labkit.evaluation.baselines import edge_map, random_map
 from labkit.evaluation.deletion import order_of
 from labkit.models.training import Recipe, fit
-from labkit.optimize import gaussian_blur
 
-__all__ = ["Roar", "control_maps", "remove", "roar"]
+__all__ = ["Roar", "remove", "roar"]
 
 
 class Roar(NamedTuple):
@@ -27,22 +25,6 @@ class Roar(NamedTuple):
     accuracy: dict[str, Float[Tensor, "F S"]]
     fractions: tuple[float, ...]
     whole: Float[Tensor, " S"]
-
-
-def control_maps(
-    images: Float[Tensor, "N C H W"], generator: torch.Generator | None = None
-) -> dict[str, Float[Tensor, "N H W"]]:
-    """Maps that know nothing of a network: random, random but smooth, and the picture's edges.
-
-    Smooth noise takes away whole regions, as most methods do; pixel noise leaves every region recognizable.
-    A method must beat both. Source: Hooker et al. 2019, section 4.1 (random, Sobel); the blurred one is ours.
-
-    >>> sorted(control_maps(torch.rand(1, 3, 8, 8)))
-    ['blurred random', 'random', 'sobel']
-    """
-    noise = random_map(images, generator)
-    smooth = gaussian_blur(noise[:, None], max(1.0, min(images.shape[2:]) / 10))[:, 0]
-    return {"random": noise, "blurred random": smooth, "sobel": edge_map(images)}
 
 
 def remove(
@@ -92,6 +74,7 @@ def roar(
 
     Source: Hooker et al. 2019, "A Benchmark for Interpretability Methods in Deep Neural Networks", section 3.
 
+    >>> from labkit.evaluation import control_maps
     >>> pictures, labels = torch.rand(8, 3, 8, 8), torch.tensor([0, 1] * 4)
     >>> net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
     >>> done = roar(pictures, labels, pictures, labels, control_maps(pictures), control_maps(pictures), net,
