@@ -76,7 +76,7 @@ class KeepingExplorer(PictureExplorer):
         with self._mutex:
             self._kept[key] = answer
             self._sent.discard(key)
-            while sum(len(a.get("data", b"")) for a in self._kept.values()) > _KEEP and len(self._kept) > 2:
+            while sum(map(_weight, self._kept.values())) > _KEEP and len(self._kept) > 2:
                 self._kept.popitem(last=False)
 
     def _offer(self, key: tuple) -> None:
@@ -91,3 +91,10 @@ class KeepingExplorer(PictureExplorer):
         answers = [answer for key, answer in reversed(self._kept.items()) if key[0] != "photo"]
         shown = dict.fromkeys([self.picture, *(answer["picture"] for answer in answers)])
         return [self._photo(picture) for picture in shown] + answers
+
+
+def _weight(value: Any) -> int:
+    """The bytes that an answer holds, however deep."""
+    if isinstance(value, dict):
+        return sum(map(_weight, value.values()))
+    return len(value) if isinstance(value, bytes) else 0

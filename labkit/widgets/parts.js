@@ -117,11 +117,11 @@ const curve = (label, choose) => {
   });
   return {
     node,
-    // lines: { name, color, values (null: not known), strong }; `ticks` are labels of some stops
-    draw({ shares, labels, lines, span, level = null, chosen, text }) {
+    // lines: { name, color, values (null: not known), strong }; `labels` stand under the stops
+    draw({ shares, labels, lines, span, ticks = [span[0], (span[0] + span[1]) / 2, span[1]], level = null, chosen, text }) {
       places = shares; at = chosen;
       const parts = [], [from, to] = span;
-      for (const value of [from, (from + to) / 2, to]) {
+      for (const value of ticks) {
         parts.push(`<line class="grid" x1="${left}" x2="${W - right}" y1="${y(value, span)}" y2="${y(value, span)}"/>`);
         parts.push(`<text x="${left - 5}" y="${y(value, span) + 4}" text-anchor="end">${String(value).replace("-", NEGATIVE_SIGN)}</text>`);
       }
@@ -133,7 +133,7 @@ const curve = (label, choose) => {
         parts.push(`<path class="${line.strong ? "strong" : "weak"}" style="stroke:${line.color}" d="M${known.map(([s, v]) => `${x(s).toFixed(1)} ${y(clamp(v, from, to), span).toFixed(1)}`).join("L")}"/>`);
         for (const [s, v] of known) parts.push(`<circle style="fill:${line.color}" cx="${x(s).toFixed(1)}" cy="${y(clamp(v, from, to), span).toFixed(1)}" r="${s === shares[chosen] ? 4.5 : line.strong ? 2.5 : 1.8}"/>`);
       }
-      labels.forEach((word, i) => { if (word) parts.push(`<text x="${x(shares[i])}" y="${H - 9}" text-anchor="middle">${word}</text>`); });
+      labels.forEach((word, i) => { if (word) parts.push(`<text x="${x(shares[i])}" y="${H - 9}" text-anchor="${i && i === labels.length - 1 ? "end" : "middle"}">${word}</text>`); });
       node.innerHTML = `<svg viewBox="0 0 ${W} ${H}" aria-hidden="true">${parts.join("")}</svg>`;
       node.setAttribute("aria-valuemin", 0); node.setAttribute("aria-valuemax", shares.length - 1);
       node.setAttribute("aria-valuenow", chosen); node.setAttribute("aria-valuetext", text);

@@ -1,0 +1,76 @@
+"""The exported page of the sanity explorer in a browser: the slider of forgetting, the maps drawn, the curve."""
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.widgets import SanityExplorer
+
+pytestmark = pytest.mark.browser
+
+PIXELS = """(kind) => { const c = document.querySelector(`[data-kind='${kind}']`);
+  return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data) }"""
+VALUES = (
+    """([depth, name]) => Array.from(document.querySelector('#root').explorer.at(depth).maps[name].values)"""
+)
+NAMES = ["saliency", "gradient_x_input"]
+
+
+@pytest.fixture(scope="module")
+def explorer(tiny):
+    pictures = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    tiny.classes = ["fire engine", "horse", "tree", "wolf"]
+    widget = SanityExplorer(tiny, pictures, methods=NAMES, names=["one", "two", "three"])
+    widget.precompute(pictures=[0, 1])
+    return widget
+
+
+@pytest.fixture
+def page(open_page, explorer, tmp_path_factory):
+    return open_page(explorer.save_html(tmp_path_factory.mktemp("page") / "sanity.html").as_uri())
+
+
+def forget(page, depth):
+    page.locator("input[aria-label^='Random layers']").fill(str(depth))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_slider_shows_the_map_of_the_forgetful_network(page, explorer, depth, name):
+    forget(page, depth)
+    explorer.depth = depth
+    explorer.wait_idle()
+    values = np.array(page.evaluate(VALUES, [depth, name])).reshape(32, 32)
+    expected = explorer.maps[name].numpy()
+    assert np.abs(values - expected).max() <= 1e-3 * np.abs(expected).max()
+    drawn = np.array(page.evaluate(PIXELS, f"{name}-now"))
+    before = np.array(page.evaluate(PIXELS, f"{name}-before"))
+    assert (drawn != before).any()
+    rank = explorer.likeness[name]["rank"][depth - 1]
+    text = page.locator(f"[data-method='{name}'] [data-panel$='-now'] figcaption span").text_content()
+    assert text == f"rank {rank:.2f}".replace("-", "\u2212")
+
+
+def test_without_forgetting_both_maps_are_one(page):
+    for name in NAMES:
+        assert page.evaluate(PIXELS, f"{name}-now") == page.evaluate(PIXELS, f"{name}-before")
+    assert "Drag the slider" in page.locator(".lk-says").text_content()
+
+
+def test_the_curve_and_the_slider_are_one(page):
+    box = page.locator(".lk-curve").bounding_box()
+    page.mouse.click(box["x"] + box["width"] - 6, box["y"] + 30)
+    assert page.locator("input[aria-label^='Random layers']").input_value() == "2"
+    page.locator(".lk-curve").press("ArrowLeft")
+    assert page.locator("input[aria-label^='Random layers']").input_value() == "1"
+    assert "head" in page.locator(".lk-slider-value").text_content()
+
+
+def test_signs_may_count(page, explorer):
+    forget(page, 1)
+    page.click("text=Compare sizes")
+    signed = explorer.likeness["gradient_x_input"]["signed"][0]
+    text = page.locator(
+        "[data-method='gradient_x_input'] [data-panel$='-now'] figcaption span"
+    ).text_content()
+    assert text == f"rank {signed:.2f}".replace("-", "\u2212")
