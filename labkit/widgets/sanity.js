@@ -49,7 +49,7 @@ class Sanity extends AnswerView {
     const caption = this.model.get("captions")[state.picture] || {}, name = this.className(this.target);
     setText(ui.picture.aside, [caption.name, caption.truth && caption.truth !== caption.name ? caption.truth : ""].filter(Boolean).join(" \u00B7 "));
     setText(ui.picture.foot, !answer ? "" : answer.best === this.target ? `${name} ${percent(answer.p)}` : `named ${this.className(answer.best)} ${percent(answer.best_p)}`);
-    const kind = state.absolute ? "rank" : "signed", live = this.model.get("live");
+    const kind = state.absolute ? "rank" : "rank_signed", live = this.model.get("live");
     const likeness = (row, depth) => (depth === 0 ? 1 : this.at(depth)?.maps[row.name]?.[kind] ?? null);
     const shares = Array.from({ length: layers.length + 1 }, (_, i) => i / layers.length);
     ui.curve.draw({

@@ -101,14 +101,14 @@ class SanityExplorer(KeepingExplorer):
 
     @property
     def likeness(self) -> dict[str, dict[str, list[float | None]]]:
-        """By method: "rank" (of sizes), "signed" rank and "ssim" at each depth from 1 on; None where it is
-        not known yet, or a map is constant."""
+        """By method: "rank" (of sizes), "rank_signed" and "ssim" at each depth from 1 on; None where it
+        is not known yet, or a map is constant."""
         depths = range(1, len(self.layers) + 1)
         answers = [self._kept.get(self._key(depth=depth)) for depth in depths]
         return {
             name: {
                 kind: [a["maps"].get(name, {}).get(kind) if a else None for a in answers]
-                for kind in ("rank", "signed", "ssim")
+                for kind in ("rank", "rank_signed", "ssim")
             }
             for name in self._functions
         }
@@ -201,7 +201,7 @@ class SanityExplorer(KeepingExplorer):
         first = torch.tensor(np.frombuffer(before, np.float32)).view(1, *self.size)
         measured = {
             "rank": float(rank_correlation(first, found, absolute=True)),
-            "signed": float(rank_correlation(first, found)),
+            "rank_signed": float(rank_correlation(first, found)),
             "ssim": float(ssim(first.abs(), found.abs())),
         }
         return {kind: value if math.isfinite(value) else None for kind, value in measured.items()}

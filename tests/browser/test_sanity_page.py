@@ -1,4 +1,4 @@
-"""The exported page of the sanity explorer in a browser: the slider of forgetting, the maps drawn, the curve."""
+"""The exported page of the sanity explorer in a browser: slider, maps drawn, curve."""
 
 import numpy as np
 import pytest
@@ -52,24 +52,25 @@ def test_the_slider_shows_the_map_of_the_forgetful_network(page, explorer, depth
 
 
 def test_without_forgetting_both_maps_are_one(page):
+    forget(page, 0)
     for name in NAMES:
         assert page.evaluate(PIXELS, f"{name}-now") == page.evaluate(PIXELS, f"{name}-before")
     assert "Drag the slider" in page.locator(".lk-says").text_content()
 
 
-def test_the_curve_and_the_slider_are_one(page):
+def test_the_curve_and_the_slider_are_one(page, explorer):
     box = page.locator(".lk-curve").bounding_box()
     page.mouse.click(box["x"] + box["width"] - 6, box["y"] + 30)
     assert page.locator("input[aria-label^='Random layers']").input_value() == "2"
     page.locator(".lk-curve").press("ArrowLeft")
     assert page.locator("input[aria-label^='Random layers']").input_value() == "1"
-    assert "head" in page.locator(".lk-slider-value").text_content()
+    assert f"down to {explorer.layers[0]}" in page.locator(".lk-slider-value").text_content()
 
 
 def test_signs_may_count(page, explorer):
     forget(page, 1)
     page.click("text=Compare sizes")
-    signed = explorer.likeness["gradient_x_input"]["signed"][0]
+    signed = explorer.likeness["gradient_x_input"]["rank_signed"][0]
     text = page.locator(
         "[data-method='gradient_x_input'] [data-panel$='-now'] figcaption span"
     ).text_content()

@@ -37,9 +37,14 @@ def test_maps_and_likeness_are_the_library_s_cascade(explorer, pictures, target)
         explorer.set_state({"depth": depth})
         explorer.wait_idle()
         for name in NAMES:
+            assert explorer._kept[explorer._key()]["maps"][name]["signed"] is False  # neither is below 0
             assert torch.allclose(explorer.maps[name], cascade.maps[name][depth, 1], atol=1e-6)
     for name in NAMES:
-        for kind, measure in (("rank", cascade.rank_abs), ("signed", cascade.rank), ("ssim", cascade.ssim)):
+        for kind, measure in (
+            ("rank", cascade.rank_abs),
+            ("rank_signed", cascade.rank),
+            ("ssim", cascade.ssim),
+        ):
             expected = [None if v.isnan() else float(v) for v in measure[name][:, 1]]
             assert explorer.likeness[name][kind] == pytest.approx(expected, abs=1e-5)
 
