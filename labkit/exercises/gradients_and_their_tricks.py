@@ -1,0 +1,330 @@
+"""The exercises of the notebook 22: the rule at a ReLU, SmoothGrad, integrated gradients, an input shift."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from labkit.grading.exercise import Case, Exercise, Misconception, Recipe
+
+NOTEBOOK = "22_gradients_and_their_tricks"
+NETS = "labkit.exercises.recipes:"
+
+
+def _pictures(seed: int, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _numbers(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _slope(model: nn.Module, x: Tensor, target: int, score=lambda out: out) -> Tensor:
+    x = x.detach().clone().requires_grad_(True)
+    return torch.autograd.grad(score(model(x))[:, target].sum(), x)[0]
+
+
+# ---- the rule at a ReLU
+
+
+def relu_backward(x: Tensor, gradient: Tensor, rule: str) -> Tensor:
+    active, positive = (x > 0).to(gradient), gradient.clamp(min=0)
+    return {"gradient": gradient * active, "deconvnet": positive, "guided": positive * active}[rule]
+
+
+def _rules(plain, deconvnet, guided):
+    """A function that does these three things."""
+
+    def wrong(x: Tensor, gradient: Tensor, rule: str) -> Tensor:
+        return {"gradient": plain, "deconvnet": deconvnet, "guided": guided}[rule](x, gradient)
+
+    return wrong
+
+
+def _g(x, g):
+    return relu_backward(x, g, "gradient")
+
+
+def _d(x, g):
+    return relu_backward(x, g, "deconvnet")
+
+
+def _b(x, g):
+    return relu_backward(x, g, "guided")
+
+
+def _relu_case(name: str, seed: int, rule: str) -> Case:
+    return Case(name, (_numbers(seed, 2, 3, 5, 4), _numbers(seed + 1, 2, 3, 5, 4), rule))
+
+
+RELU_BACKWARD = Exercise(
+    id="attribution.relu_backward",
+    title="Three rules for one ReLU",
+    points=3,
+    minutes=8,
+    difficulty=1,
+    signature="relu_backward(x, gradient, rule)",
+    reference=relu_backward,
+    public=lambda: [
+        _relu_case(rule, 10 + 2 * i, rule) for i, rule in enumerate(("gradient", "deconvnet", "guided"))
+    ],
+    hidden=lambda seed: [
+        _relu_case(f"{rule}, other numbers", seed % 10007 + 50 * i, rule)
+        for i, rule in enumerate(("gradient", "deconvnet", "guided"))
+    ],
+    misconceptions=(
+        Misconception(
+            "gradient_not_masked",
+            _rules(lambda x, g: g, _d, _b),
+            "The plain gradient stops where the ReLU was off: multiply it by (x > 0).",
+        ),
+        Misconception(
+            "deconvnet_masked",
+            _rules(_g, _b, _b),
+            "The deconvnet does not look at x at all: it only drops what is negative in the gradient.",
+        ),
+        Misconception(
+            "guided_ignores_x",
+            _rules(_g, _d, _d),
+            "Guided backpropagation needs both: a positive gradient and a unit that was active (x > 0).",
+        ),
+        Misconception(
+            "guided_keeps_negative",
+            _rules(_g, _d, _g),
+            "Guided backpropagation also drops negative gradients; yours is the plain gradient.",
+        ),
+        Misconception(
+            "absolute",
+            _rules(_g, lambda x, g: g.abs(), lambda x, g: g.abs() * (x > 0)),
+            "A negative gradient is dropped, that is set to 0; abs would turn it into a positive one.",
+        ),
+        Misconception(
+            "of_the_input",
+            _rules(lambda x, g: x.clamp(min=0), lambda x, g: x.clamp(min=0), lambda x, g: x.clamp(min=0)),
+            "You return the ReLU's output. What is asked for is what it passes back of the gradient.",
+        ),
+    ),
+    blocks=("labkit.attribution.guided_backprop", "labkit.attribution.deconvnet"),
+)
+
+
+# ---- SmoothGrad
+
+
+def smooth_grad(model: nn.Module, images: Tensor, target: int, noise: Tensor) -> Tensor:
+    return torch.stack([_slope(model, images + one, target) for one in noise]).mean(0)
+
+
+def _sg_absolute(model, images, target, noise):
+    return torch.stack([_slope(model, images + one, target).abs() for one in noise]).mean(0)
+
+
+def _sg_sum(model, images, target, noise):
+    return smooth_grad(model, images, target, noise) * len(noise)
+
+
+def _sg_mean_first(model, images, target, noise):
+    return _slope(model, images + noise.mean(0), target)
+
+
+def _sg_clamped(model, images, target, noise):
+    return torch.stack([_slope(model, (images + one).clamp(0, 1), target) for one in noise]).mean(0)
+
+
+def _sg_probability(model, images, target, noise):
+    return torch.stack([_slope(model, images + one, target, lambda o: o.softmax(1)) for one in noise]).mean(0)
+
+
+def _sg_on_gradient(model, images, target, noise):
+    return torch.stack([_slope(model, images, target) + one for one in noise]).mean(0)
+
+
+def _sg_case(name: str, seed: int, probe: str | None = None) -> Case:
+    noise = 0.4 * _numbers(seed + 2, 5, 2, 3, 8, 6)
+    return Case(
+        name,
+        (Recipe(NETS + "deeper", {"seed": seed}), _pictures(seed + 1, 2, 3, 8, 6), 1, noise),
+        probe=probe,
+    )
+
+
+SMOOTH_GRAD = Exercise(
+    id="attribution.smooth_grad",
+    title="SmoothGrad: ask the neighbours",
+    points=3,
+    minutes=8,
+    difficulty=1,
+    signature="smooth_grad(model, images, target, noise)",
+    reference=smooth_grad,
+    public=lambda: [
+        _sg_case("five draws of noise", 20),
+        _sg_case("the network is left as it was", 24, "model"),
+    ],
+    hidden=lambda seed: [
+        _sg_case("another network", seed % 10007 + 100),
+        _sg_case("and one more", seed % 9973 + 200),
+    ],
+    misconceptions=(
+        Misconception(
+            "absolute", _sg_absolute, "Average the signed gradients; sizes are taken only at the end."
+        ),
+        Misconception("sum", _sg_sum, "Divide by the number of draws: what is asked for is the mean."),
+        Misconception(
+            "mean_first",
+            _sg_mean_first,
+            "You average the noise first. Take a gradient for every draw, then the mean.",
+        ),
+        Misconception(
+            "clamped",
+            _sg_clamped,
+            "Leave the noisy pictures as they are: clamping flattens the noise at the ends.",
+        ),
+        Misconception("probability", _sg_probability, "Take the gradient of the score before the softmax."),
+        Misconception(
+            "on_gradient", _sg_on_gradient, "The noise goes onto the picture, before the gradient is taken."
+        ),
+    ),
+    blocks=("labkit.attribution.smooth_grad",),
+)
+
+
+# ---- integrated gradients
+
+
+def integrated_gradients(
+    model: nn.Module, images: Tensor, baseline: Tensor, target: int, steps: int
+) -> Tensor:
+    total = torch.zeros_like(images)
+    for k in range(steps):
+        total += _slope(model, baseline + (k + 0.5) / steps * (images - baseline), target)
+    return (images - baseline) * total / steps
+
+
+def _ig(places, *, factor=True, start=True, mean=True, turned=False, score=lambda out: out):
+    """Integrated gradients with one thing done another way."""
+
+    def wrong(model, images, baseline, target, steps):
+        way = images - baseline
+        total = torch.zeros_like(images)
+        for share in places(steps):
+            point = (baseline if start else 0) + share * (way if start else images)
+            total += _slope(model, point, target, score)
+        total = total / len(places(steps)) if mean else total
+        return total * (-way if turned else way if factor else 1)
+
+    return wrong
+
+
+def _middles(steps: int) -> list[float]:
+    return [(k + 0.5) / steps for k in range(steps)]
+
+
+def _ig_case(name: str, seed: int, steps: int) -> Case:
+    model = Recipe(NETS + "deeper", {"seed": seed})
+    return Case(
+        name, (model, _pictures(seed + 1, 2, 3, 8, 6), 0.4 * _pictures(seed + 2, 2, 3, 8, 6), 2, steps)
+    )
+
+
+INTEGRATED_GRADIENTS = Exercise(
+    id="attribution.integrated_gradients",
+    title="Integrated gradients: the whole way",
+    points=4,
+    minutes=12,
+    difficulty=2,
+    signature="integrated_gradients(model, images, baseline, target, steps)",
+    reference=integrated_gradients,
+    public=lambda: [_ig_case("four steps from a dark picture", 30, 4), _ig_case("seven steps", 34, 7)],
+    hidden=lambda seed: [
+        _ig_case("another network", seed % 10007 + 300, 5),
+        _ig_case("a single step", seed % 9973 + 400, 1),
+    ],
+    misconceptions=(
+        Misconception(
+            "no_factor",
+            _ig(_middles, factor=False),
+            "The factor (images - baseline) is missing: a slope is no share.",
+        ),
+        Misconception(
+            "from_black", _ig(_middles, start=False), "Your way begins at black. It begins at the baseline."
+        ),
+        Misconception(
+            "sum", _ig(_middles, mean=False), "Divide by the number of steps: an integral is a mean here."
+        ),
+        Misconception(
+            "turned", _ig(_middles, turned=True), "The factor is images - baseline, not baseline - images."
+        ),
+        Misconception(
+            "ends",
+            _ig(lambda steps: [(k + 1) / steps for k in range(steps)]),
+            "You ask at the end of each step. Ask in its middle, (k + 1/2) / steps: that is far more exact.",
+        ),
+        Misconception(
+            "begins",
+            _ig(lambda steps: [k / steps for k in range(steps)]),
+            "You ask at the beginning of each step. Ask in its middle, at (k + 1/2) / steps.",
+        ),
+        Misconception(
+            "probability",
+            _ig(_middles, score=lambda out: out.softmax(1)),
+            "Integrate the score's gradient: the score before the softmax, not the probability.",
+        ),
+    ),
+    blocks=("labkit.attribution.integrated_gradients",),
+)
+
+
+# ---- a shift of the input
+
+
+def compensate(weight: Tensor, bias: Tensor, shift: Tensor) -> Tensor:
+    return bias - (weight * shift[None, :, None, None]).sum((1, 2, 3))
+
+
+def _shift_case(name: str, seed: int) -> Case:
+    return Case(name, (_numbers(seed, 4, 3, 3, 5), _numbers(seed + 1, 4), _numbers(seed + 2, 3)))
+
+
+COMPENSATE = Exercise(
+    id="attribution.compensate",
+    title="A shift that changes nothing",
+    points=2,
+    minutes=8,
+    difficulty=2,
+    signature="compensate(weight, bias, shift)",
+    reference=compensate,
+    public=lambda: [_shift_case("four channels", 40), _shift_case("another shift", 44)],
+    hidden=lambda seed: [
+        _shift_case("other weights", seed % 10007 + 500),
+        _shift_case("more", seed % 9973 + 600),
+    ],
+    misconceptions=(
+        Misconception(
+            "added",
+            lambda weight, bias, shift: 2 * bias - compensate(weight, bias, shift),
+            "The sign is turned: what the shift adds to the layer, the bias must take away.",
+        ),
+        Misconception(
+            "one_place",
+            lambda weight, bias, shift: bias - (weight * shift[None, :, None, None]).sum(1).mean((1, 2)),
+            "The shift enters at every place under the kernel: add up over its rows and columns too.",
+        ),
+        Misconception(
+            "one_colour",
+            lambda weight, bias, shift: bias - weight.sum((1, 2, 3)) * shift.mean(),
+            "Each colour has a shift of its own: multiply by shift before you add the colours up.",
+        ),
+        Misconception(
+            "only_shift",
+            lambda weight, bias, shift: compensate(weight, torch.zeros_like(bias), shift),
+            "The old bias is lost. Start from it.",
+        ),
+        Misconception(
+            "absolute",
+            lambda weight, bias, shift: bias - (weight * shift[None, :, None, None]).abs().sum((1, 2, 3)),
+            "Keep the signs: a negative weight takes away what a shift adds.",
+        ),
+    ),
+)
+
+EXERCISES = (RELU_BACKWARD, SMOOTH_GRAD, INTEGRATED_GRADIENTS, COMPENSATE)
