@@ -16,6 +16,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from labkit.evaluation.statistics import Interval
+
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 INK = "#767f8b"  # a grey that reads on light and on dark ground
 
@@ -167,5 +169,51 @@ def show_intervals(
     for name in ("top", "right", "left"):
         axes.spines[name].set_visible(False)
     axes.spines["bottom"].set_color(INK)
+    axes.patch.set_alpha(0)
+    return figure
+
+
+CURVES = ("#4c8bd6", "#d07030", "#3f9b5f", "#a05fc0", "#c0475a", "#7a7f87", "#1f9ea3", "#b08d2a")
+
+
+def show_curves(
+    x: Sequence[float],
+    lines: Mapping[str, Sequence[float] | Sequence[Interval]],
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    ticks: Sequence[str] | None = None,
+    baseline: float | None = None,
+) -> Figure:
+    """Curves over ``x`` with their names beside them; where points are intervals, with a band.
+
+    ``ticks`` are words for the places of ``x``; ``baseline`` is a dashed line to compare with. Raises
+    ValueError for a line that has not one point for each of ``x``.
+    """
+    figure = _figure(5.6, 3.1)
+    axes = figure.add_subplot()
+    for number, (name, points) in enumerate(lines.items()):
+        if len(points) != len(x):
+            raise ValueError(
+                f"the line {name!r} must have {len(x)} points, one for each x; got {len(points)}."
+            )
+        rows = np.array([p if isinstance(p, tuple) else (p, p, p) for p in points], float)
+        colour = CURVES[number % len(CURVES)]
+        axes.plot(x, rows[:, 0], color=colour, lw=2, marker="o", ms=3.5, label=name)
+        axes.fill_between(x, rows[:, 1], rows[:, 2], color=colour, alpha=0.16, lw=0)
+    if baseline is not None:
+        axes.axhline(baseline, color=INK, lw=1, ls="--")
+    if ticks is not None:
+        axes.set_xticks(list(x), list(ticks))
+    axes.set_xlabel(xlabel, fontsize=9, color=INK)
+    axes.set_ylabel(ylabel, fontsize=9, color=INK)
+    axes.tick_params(labelsize=8, colors=INK)
+    for name in ("top", "right"):
+        axes.spines[name].set_visible(False)
+    for name in ("left", "bottom"):
+        axes.spines[name].set_color(INK)
+    legend = axes.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    for text in legend.get_texts():
+        text.set_color(INK)
     axes.patch.set_alpha(0)
     return figure

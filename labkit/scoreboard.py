@@ -184,7 +184,7 @@ def measure(world: World, name: str, *, batch: int = 10, show: bool = True) -> R
         else share(_boxed(found, boxes_of(world.causes)).numpy()),
     }
     for metric, function_ in (("deletion", deletion), ("insertion", insertion)):
-        auc = function_(world.model, world.images, found, world.targets).auc
+        auc = function_(world.model, world.images, found, world.targets, steps=16).auc
         values[metric] = bootstrap(auc.numpy())
     return Row(world.name, name, values, seconds / len(found), len(found), options)
 

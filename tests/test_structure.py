@@ -133,6 +133,10 @@ OTHER_LENGTHS = {  # the reason, and the length that is then allowed
     "labkit.data.objects": ("the table of classes, read by everyone", (60, 75)),
     "labkit.models.minivgg": ("one architecture", (45, 75)),
     "labkit.exercises.recipes": ("the few networks that a worker may build", (45, 75)),
+    "labkit.exercises.gradients_and_their_tricks": ("one file a notebook", (300, 460)),
+    "labkit.exercises.surrogates_and_shapley": ("one file a notebook", (250, 460)),
+    "labkit.exercises.learned_masks": ("one file a notebook", (250, 460)),
+    "labkit.exercises.can_you_trust_a_heatmap": ("one file a notebook", (250, 460)),
     "labkit.exercises.which_pixels_matter": (
         "one file a notebook, and this one asks five questions",
         (300, 460),
