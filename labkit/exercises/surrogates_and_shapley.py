@@ -1,0 +1,319 @@
+"""The exercises of the notebook 24: LIME's kernel and fit, Shapley values, KernelSHAP's weights."""
+
+from __future__ import annotations
+
+from math import comb, factorial
+
+import torch
+from torch import Tensor
+
+from labkit.grading.exercise import Case, Exercise, Misconception
+
+NOTEBOOK = "24_surrogates_and_shapley"
+
+
+def _numbers(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _masks(seed: int, samples: int, parts: int) -> Tensor:
+    """Zeros and ones, the first row all ones, no row empty."""
+    drawn = torch.rand(samples, parts, generator=torch.Generator().manual_seed(seed)) < 0.55
+    drawn[0], drawn[:, 0] = True, drawn[:, 0] | ~drawn.any(1)
+    return drawn.double()
+
+
+# ---- LIME's kernel
+
+
+def lime_weights(masks: Tensor, width: float) -> Tensor:
+    cosine = masks.sum(1) / (masks.norm(dim=1) * masks.shape[1] ** 0.5)
+    return torch.exp(-((1 - cosine) ** 2) / width**2).sqrt()
+
+
+def _cosine(masks: Tensor) -> Tensor:
+    return (masks.mean(1)) ** 0.5
+
+
+KERNEL = Exercise(
+    id="attribution.lime_weights",
+    title="Who is near?",
+    points=2,
+    minutes=6,
+    difficulty=1,
+    signature="lime_weights(masks, width)",
+    reference=lime_weights,
+    public=lambda: [
+        Case("nine samples of six parts", (_masks(10, 9, 6), 0.25)),
+        Case("a wide kernel", (_masks(11, 7, 5), 0.7)),
+    ],
+    hidden=lambda seed: [
+        Case("other samples", (_masks(seed % 10007, 12, 8), 0.25)),
+        Case("another width", (_masks(seed % 9973, 10, 4), 0.4)),
+    ],
+    misconceptions=(
+        Misconception(
+            "no_root",
+            lambda masks, width: lime_weights(masks, width) ** 2,
+            "The square root around the exponential is missing.",
+        ),
+        Misconception(
+            "similarity",
+            lambda masks, width: torch.exp(-(_cosine(masks) ** 2) / width**2).sqrt(),
+            "You take the likeness for a distance: d is 1 minus the cosine.",
+        ),
+        Misconception(
+            "euclidean",
+            lambda masks, width: torch.exp(-((1 - masks) ** 2).sum(1) / width**2).sqrt(),
+            "That is the Euclidean distance, which grows with the number of parts. Use 1 minus the cosine.",
+        ),
+        Misconception(
+            "share",
+            lambda masks, width: torch.exp(-((1 - masks.mean(1)) ** 2) / width**2).sqrt(),
+            "You take the share of covered parts. The cosine divides by the lengths of both vectors.",
+        ),
+        Misconception(
+            "not_squared",
+            lambda masks, width: torch.exp(-(1 - _cosine(masks)) / width**2).sqrt(),
+            "The distance is squared before it is divided by the squared width.",
+        ),
+        Misconception(
+            "width_once",
+            lambda masks, width: torch.exp(-((1 - _cosine(masks)) ** 2) / width).sqrt(),
+            "The width is squared as well.",
+        ),
+    ),
+    blocks=("labkit.attribution.lime",),
+)
+
+
+# ---- the weighted fit
+
+
+def fit_surrogate(masks: Tensor, scores: Tensor, weights: Tensor, alpha: float) -> Tensor:
+    return _fit(masks, scores, weights, alpha)
+
+
+def _fit(masks, scores, weights, alpha, *, centred=True, penalty=1.0):
+    total = weights.sum()
+    middle = (weights[:, None] * masks).sum(0) / total if centred else torch.zeros_like(masks[0])
+    level = (weights * scores).sum() / total if centred else 0.0
+    x, y = masks - middle, scores - level
+    matrix = x.T @ (weights[:, None] * x) + penalty * alpha * torch.eye(masks.shape[1], dtype=masks.dtype)
+    return torch.linalg.lstsq(matrix, x.T @ (weights * y)).solution
+
+
+def _with_column(masks, scores, weights, alpha):
+    """A column of ones that is penalized like all others."""
+    x = torch.cat([masks, torch.ones_like(masks[:, :1])], 1)
+    return _fit(x, scores, weights, alpha, centred=False)[:-1]
+
+
+def _fit_case(name: str, seed: int, alpha: float) -> Case:
+    masks = _masks(seed, 40, 6)
+    scores = (
+        2 + masks @ _numbers(seed + 1, 6) + 0.3 * masks[:, 0] * masks[:, 1] + 0.1 * _numbers(seed + 2, 40)
+    )
+    return Case(name, (masks, scores, lime_weights(masks, 0.25), alpha))
+
+
+FIT = Exercise(
+    id="attribution.fit_surrogate",
+    title="A line for a network",
+    points=4,
+    minutes=14,
+    difficulty=3,
+    signature="fit_surrogate(masks, scores, weights, alpha)",
+    reference=fit_surrogate,
+    public=lambda: [_fit_case("forty covered pictures", 20, 1.0), _fit_case("a strong penalty", 24, 5.0)],
+    hidden=lambda seed: [
+        _fit_case("other pictures", seed % 10007 + 30, 1.0),
+        _fit_case("more", seed % 9973 + 90, 0.5),
+    ],
+    misconceptions=(
+        Misconception(
+            "unweighted",
+            lambda masks, scores, weights, alpha: _fit(masks, scores, torch.ones_like(weights), alpha),
+            "The weights are not used: a picture with nearly all parts must count more than one with few.",
+        ),
+        Misconception(
+            "no_intercept",
+            lambda masks, scores, weights, alpha: _fit(masks, scores, weights, alpha, centred=False),
+            "There is no intercept: a fully covered picture would have to score 0. Take the "
+            "weighted means off first.",
+        ),
+        Misconception(
+            "penalized_intercept",
+            _with_column,
+            "The penalty must not touch the intercept: take the weighted means off instead "
+            "of adding a column.",
+        ),
+        Misconception(
+            "no_penalty",
+            lambda masks, scores, weights, alpha: _fit(masks, scores, weights, alpha, penalty=0.0),
+            "The penalty alpha is not used.",
+        ),
+        Misconception(
+            "weights_twice",
+            lambda masks, scores, weights, alpha: _fit(masks, scores, weights**2, alpha),
+            "The weights enter twice. Multiply each squared error by its weight once.",
+        ),
+        Misconception(
+            "plain_means",
+            lambda masks, scores, weights, alpha: _fit_plain_means(masks, scores, weights, alpha),
+            "The means that you take off must be weighted ones, or the line does not pass "
+            "through the middle.",
+        ),
+    ),
+    blocks=("labkit.attribution.lime", "sklearn.linear_model"),
+)
+
+
+def _fit_plain_means(masks, scores, weights, alpha):
+    x, y = masks - masks.mean(0), scores - scores.mean()
+    matrix = x.T @ (weights[:, None] * x) + alpha * torch.eye(masks.shape[1], dtype=masks.dtype)
+    return torch.linalg.solve(matrix, x.T @ (weights * y))
+
+
+# ---- Shapley values
+
+
+def shapley_values(value: Tensor, players: int) -> Tensor:
+    return _shapley(value, players, lambda s: factorial(s) * factorial(players - s - 1) / factorial(players))
+
+
+def _shapley(value: Tensor, players: int, weight) -> Tensor:
+    found = torch.zeros(players, dtype=value.dtype)
+    for coalition in range(2**players):
+        size = coalition.bit_count()
+        for player in range(players):
+            if not coalition >> player & 1:
+                found[player] += weight(size) * (value[coalition | 1 << player] - value[coalition])
+    return found
+
+
+def _sv_alone(value, players):
+    return torch.stack([value[1 << p] - value[0] for p in range(players)])
+
+
+def _sv_last(value, players):
+    return torch.stack([value[-1] - value[-1 - (1 << p)] for p in range(players)])
+
+
+def _sv_means(value, players):
+    """The mean worth of coalitions with the player, not what it adds."""
+    rows = torch.arange(2**players)
+    return torch.stack([value[(rows >> p) % 2 == 1].mean() for p in range(players)])
+
+
+def _sv_case(name: str, seed: int, players: int) -> Case:
+    return Case(name, (_numbers(seed, 2**players), players))
+
+
+SHAPLEY = Exercise(
+    id="attribution.shapley_values",
+    title="A fair share",
+    points=4,
+    minutes=14,
+    difficulty=3,
+    signature="shapley_values(value, players)",
+    reference=shapley_values,
+    public=lambda: [_sv_case("three players", 40, 3), _sv_case("four players", 41, 4)],
+    hidden=lambda seed: [
+        _sv_case("another game", seed % 10007 + 500, 5),
+        _sv_case("two players", seed % 9973 + 600, 2),
+    ],
+    misconceptions=(
+        Misconception(
+            "alone",
+            _sv_alone,
+            "That is what each player is worth alone. Average what it adds to every coalition without it.",
+        ),
+        Misconception(
+            "last",
+            _sv_last,
+            "That is what is lost when each player leaves the whole group. It may also join "
+            "smaller coalitions.",
+        ),
+        Misconception(
+            "equal_weights",
+            lambda value, players: _shapley(value, players, lambda s: 1 / 2 ** (players - 1)),
+            "All coalitions count alike here (that is Banzhaf's value). Weigh by the orders "
+            "that lead to each.",
+        ),
+        Misconception(
+            "unnormalized",
+            lambda value, players: shapley_values(value, players) * factorial(players),
+            "Divide by the number of orders, players factorial: the shares must add up.",
+        ),
+        Misconception(
+            "size_with",
+            lambda value, players: _shapley(
+                value, players, lambda s: factorial(s + 1) * factorial(players - s - 1) / factorial(players)
+            ),
+            "The first factorial is that of the coalition before the player joins, without it.",
+        ),
+        Misconception(
+            "means", _sv_means, "You average the worth of coalitions. Average what the player adds to them."
+        ),
+        Misconception(
+            "sign",
+            lambda value, players: -shapley_values(value, players),
+            "The sign is turned: with the player minus without it.",
+        ),
+    ),
+    blocks=("labkit.attribution.shapley_values", "labkit.attribution.kernel_shap_values"),
+)
+
+
+# ---- KernelSHAP's weights
+
+
+def kernel_shap_weight(players: int, size: int) -> float:
+    return (players - 1) / (comb(players, size) * size * (players - size))
+
+
+WEIGHT = Exercise(
+    id="attribution.kernel_shap_weight",
+    title="The kernel that makes it Shapley's",
+    points=2,
+    minutes=6,
+    difficulty=1,
+    signature="kernel_shap_weight(players, size)",
+    reference=kernel_shap_weight,
+    public=lambda: [Case(f"{s} of {m}", (m, s)) for m, s in ((5, 1), (5, 2), (8, 6))],
+    hidden=lambda seed: [
+        Case("another size", (9 + seed % 5, 2 + seed % 3)),
+        Case("one alone", (6 + seed % 7, 1)),
+    ],
+    misconceptions=(
+        Misconception(
+            "no_binomial",
+            lambda players, size: (players - 1) / (size * (players - size)),
+            "Divide by the number of coalitions of this size as well, the binomial coefficient.",
+        ),
+        Misconception(
+            "shapley",
+            lambda players, size: factorial(size) * factorial(players - size - 1) / factorial(players),
+            "That is Shapley's weight of a step. The regression needs another one: see the formula.",
+        ),
+        Misconception(
+            "no_sides",
+            lambda players, size: (players - 1) / comb(players, size),
+            "The product size * (players - size) below the line is missing: small and large "
+            "coalitions count most.",
+        ),
+        Misconception(
+            "players",
+            lambda players, size: players / (comb(players, size) * size * (players - size)),
+            "Above the line stands players - 1.",
+        ),
+        Misconception(
+            "upside_down",
+            lambda players, size: (comb(players, size) * size * (players - size)) / (players - 1),
+            "The fraction is upside down: coalitions of middle size must count least.",
+        ),
+    ),
+)
+
+EXERCISES = (KERNEL, FIT, SHAPLEY, WEIGHT)
