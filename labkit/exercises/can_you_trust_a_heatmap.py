@@ -1,0 +1,355 @@
+"""The exercises of the notebook 25: rank correlation, deletion curve, pointing game, worst group."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from labkit.grading.exercise import Case, Exercise, Misconception, Recipe
+
+NOTEBOOK = "25_can_you_trust_a_heatmap"
+NETS = "labkit.exercises.recipes:"
+
+
+def _pictures(seed: int, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _numbers(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# ---- rank correlation
+
+
+def _ranks(maps: Tensor) -> Tensor:
+    return maps.flatten(1).argsort(1).argsort(1).double()
+
+
+def _pearson(x: Tensor, y: Tensor) -> Tensor:
+    x, y = (v - v.mean(1, keepdim=True) for v in (x, y))
+    return (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+    return _pearson(_ranks(first), _ranks(second))
+
+
+def _rank_case(name: str, seed: int) -> Case:
+    first = _numbers(seed, 3, 6, 5)
+    return Case(name, (first, (0.7 * first + _numbers(seed + 1, 3, 6, 5)).exp()))
+
+
+RANK = Exercise(
+    id="evaluation.rank_correlation",
+    title="How alike are two maps?",
+    points=3,
+    minutes=8,
+    difficulty=2,
+    signature="rank_correlation(first, second)",
+    reference=rank_correlation,
+    public=lambda: [_rank_case("three pairs of maps", 10), _rank_case("other maps", 14)],
+    hidden=lambda seed: [
+        _rank_case("more maps", seed % 10007 + 50),
+        _rank_case("and more", seed % 9973 + 90),
+    ],
+    misconceptions=(
+        Misconception(
+            "values",
+            lambda a, b: _pearson(a.flatten(1), b.flatten(1)),
+            "You correlate the values. Replace each value by its rank first, or the unit of the map decides.",
+        ),
+        Misconception(
+            "order",
+            lambda a, b: _pearson(a.flatten(1).argsort(1).double(), b.flatten(1).argsort(1).double()),
+            "One argsort gives the order of the pixels. The ranks are the argsort of the argsort.",
+        ),
+        Misconception(
+            "sizes",
+            lambda a, b: rank_correlation(a.abs(), b.abs()),
+            "You compare the sizes. Here the signs count: leave out the abs.",
+        ),
+        Misconception(
+            "whole_batch",
+            lambda a, b: rank_correlation(a.flatten()[None], b.flatten()[None]).expand(len(a)),
+            "You rank the whole batch at once. Each picture has its own ranks and its own number.",
+        ),
+        Misconception(
+            "not_centred",
+            lambda a, b: (_ranks(a) * _ranks(b)).sum(1) / (_ranks(a).norm(dim=1) * _ranks(b).norm(dim=1)),
+            "Take the mean rank off first, or even unrelated maps look alike.",
+        ),
+        Misconception(
+            "distance",
+            lambda a, b: (_ranks(a) - _ranks(b)).abs().mean(1) / a[0].numel(),
+            "That is a distance of ranks. A correlation is 1 for maps in the same order.",
+        ),
+    ),
+    blocks=("labkit.evaluation.rank_correlation", "scipy.stats"),
+)
+
+
+# ---- the deletion curve
+
+
+def deletion_curve(
+    model: nn.Module, image: Tensor, values: Tensor, target: int, steps: int, fill: float
+) -> Tensor:
+    return _curve(model, image, values, target, steps, fill)
+
+
+@torch.no_grad()
+def _curve(
+    model, image, values, target, steps, fill, *,
+    descending=True, begin=0, score=lambda out: out.softmax(1), back=False, alone=False, flip=False,
+):  # fmt: skip
+    order = values.flatten().argsort(descending=descending)
+    found = []
+    for step in range(begin, steps + 1):
+        shown = torch.full_like(image, fill) if back else image.clone()
+        first = round((step - 1) / steps * order.numel()) if alone and step else 0
+        chosen = order[first : round(step / steps * order.numel())]
+        shown.flatten(2)[:, :, chosen] = image.flatten(2)[:, :, chosen] if back else fill
+        found.append(score(model(shown))[0, target])
+    found = torch.stack(found)
+    return found.flip(0) if flip else found
+
+
+def _wrong_curve(**options):
+    return lambda *args: _curve(*args, **options)
+
+
+def _curve_case(name: str, seed: int, steps: int, fill: float) -> Case:
+    model = Recipe(NETS + "deeper", {"seed": seed})
+    return Case(name, (model, _pictures(seed + 1, 1, 3, 8, 6), _numbers(seed + 2, 8, 6), 1, steps, fill))
+
+
+DELETION = Exercise(
+    id="evaluation.deletion_curve",
+    title="Take away what matters",
+    points=4,
+    minutes=12,
+    difficulty=2,
+    signature="deletion_curve(model, image, values, target, steps, fill)",
+    reference=deletion_curve,
+    public=lambda: [
+        _curve_case("six steps to grey", 20, 6, 0.5),
+        _curve_case("four steps to black", 24, 4, 0.0),
+    ],
+    hidden=lambda seed: [
+        _curve_case("another network", seed % 10007 + 300, 8, 0.5),
+        _curve_case("another fill", seed % 9973 + 400, 3, 0.8),
+    ],
+    misconceptions=(
+        Misconception(
+            "least_first",
+            _wrong_curve(descending=False),
+            "You begin with the least important pixels. The highest values of the map go first.",
+        ),
+        Misconception(
+            "insertion",
+            _wrong_curve(back=True),
+            "That is insertion: pixels come back into a filled picture. Here they are taken away.",
+        ),
+        Misconception(
+            "score",
+            _wrong_curve(score=lambda out: out),
+            "This curve is in probabilities: take the softmax.",
+        ),
+        Misconception(
+            "no_start",
+            _wrong_curve(begin=1),
+            "The curve begins with the untouched picture: steps + 1 points.",
+        ),
+        Misconception(
+            "one_share_at_a_time",
+            _wrong_curve(alone=True),
+            "What is gone stays gone: at each step all pixels so far are covered.",
+        ),
+        Misconception(
+            "backwards", _wrong_curve(flip=True), "The curve runs from the whole picture to the empty one."
+        ),
+    ),
+    blocks=("labkit.evaluation.deletion",),
+)
+
+
+# ---- the pointing game
+
+
+def pointing_hits(maps: Tensor, masks: Tensor, tolerance: float) -> Tensor:
+    return _pointing(maps, masks, tolerance)
+
+
+def _pointing(maps, masks, tolerance, *, place=None, distance="euclid", flat=False):
+    hits = []
+    for values, mask in zip(maps, masks, strict=True):
+        index = int(values.argmax()) if place is None else place(values)
+        row, column = divmod(index, values.shape[1])
+        rows, columns = mask.nonzero().unbind(1)
+        down, across = (rows - row).abs(), (columns - column).abs()
+        far = {
+            "euclid": (down**2 + across**2) ** 0.5,
+            "rows": down.double(),
+            "box": down.maximum(across).double(),
+        }
+        near = bool((far[distance] <= tolerance).any())
+        hits.append(near and (flat or bool(values.max() > values.min())))
+    return torch.tensor(hits)
+
+
+def _centre_of_mass(values: Tensor) -> int:
+    positive = values.clamp(min=0)
+    rows, columns = torch.meshgrid(
+        *(torch.arange(s, dtype=values.dtype) for s in values.shape), indexing="ij"
+    )
+    total = positive.sum().clamp(min=1e-9)
+    return round(float((positive * rows).sum() / total)) * values.shape[1] + round(
+        float((positive * columns).sum() / total)
+    )
+
+
+def _pointing_case(name: str, seed: int) -> Case:
+    generator = torch.Generator().manual_seed(seed)
+    maps = _numbers(seed, 14, 12, 12)
+    masks = torch.zeros(14, 12, 12, dtype=torch.bool)
+    for number, mask in enumerate(masks):
+        row, column = divmod(int(maps[number].argmax()), 12)
+        far = number % 7  # an offset from the peak: on it, near it, at the corner of the tolerance, far away
+        offset = ((0, 0), (0, 2), (2, 2), (3, 0), (0, 5), (5, 0), (2, 1))[far]
+        turn = int(torch.randint(0, 2, (1,), generator=generator))
+        down, across = offset[turn], offset[1 - turn]
+        mask[row + (down if row < 6 else -down), column + (across if column < 6 else -across)] = True
+    maps[-1] = 1.0
+    masks[-1, :4, :4] = True
+    negative = maps[:3]
+    maps[:3] = negative - 3 * (negative == negative.amin((1, 2), keepdim=True))
+    return Case(name, (maps, masks, 2.5))
+
+
+POINTING = Exercise(
+    id="evaluation.pointing_hits",
+    title="The pointing game",
+    points=3,
+    minutes=8,
+    difficulty=1,
+    signature="pointing_hits(maps, masks, tolerance)",
+    reference=pointing_hits,
+    public=lambda: [_pointing_case("fourteen maps, one of them flat", 30)],
+    hidden=lambda seed: [
+        _pointing_case("other maps", seed % 10007 + 500),
+        _pointing_case("more", seed % 9973 + 700),
+    ],
+    misconceptions=(
+        Misconception(
+            "no_tolerance",
+            lambda maps, masks, tolerance: _pointing(maps, masks, 0),
+            "The peak need not lie on the mask itself: within the tolerance is near enough.",
+        ),
+        Misconception(
+            "flat_counts",
+            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, flat=True),
+            "A flat map points nowhere: it is a miss, wherever argmax happens to put its peak.",
+        ),
+        Misconception(
+            "box",
+            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, distance="box"),
+            "You take the larger of the two steps. The distance is the straight one, by Pythagoras.",
+        ),
+        Misconception(
+            "rows_only",
+            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, distance="rows"),
+            "You compare rows only. The columns count as well.",
+        ),
+        Misconception(
+            "largest_size",
+            lambda maps, masks, tolerance: _pointing(
+                maps, masks, tolerance, place=lambda v: int(v.abs().argmax())
+            ),
+            "The peak is the largest value, not the largest size: a strongly negative place speaks against.",
+        ),
+        Misconception(
+            "centre_of_mass",
+            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, place=_centre_of_mass),
+            "You point at the centre of mass. The game asks for the single highest place.",
+        ),
+    ),
+    blocks=("labkit.evaluation.pointing_hits", "labkit.evaluation.pointing_game"),
+)
+
+
+# ---- the worst group
+
+
+def worst_gap(predictions: Tensor, labels: Tensor, groups: Tensor) -> float:
+    right = (predictions == labels).double()
+    return float(right.mean() - min(right[groups == g].mean() for g in groups.unique()))
+
+
+def _shares(predictions: Tensor, labels: Tensor, groups: Tensor) -> list[float]:
+    right = (predictions == labels).double()
+    return [float(right[groups == g].mean()) for g in groups.unique()]
+
+
+def _mean(predictions: Tensor, labels: Tensor) -> float:
+    return float((predictions == labels).double().mean())
+
+
+def _groups_case(name: str, seed: int) -> Case:
+    generator = torch.Generator().manual_seed(seed)
+    groups = torch.tensor([0] * 21 + [1] * 5 + [2] * 10 + [3] * 4)
+    labels = torch.randint(0, 5, (40,), generator=generator)
+    wrong = torch.rand(40, generator=generator) < torch.tensor([0.1, 0.6, 0.3, 0.2])[groups]
+    wrong[21], wrong[0] = True, False
+    return Case(name, (torch.where(wrong, (labels + 1) % 5, labels), labels, groups))
+
+
+WORST = Exercise(
+    id="evaluation.worst_gap",
+    title="What a mean hides",
+    points=2,
+    minutes=6,
+    difficulty=1,
+    signature="worst_gap(predictions, labels, groups)",
+    reference=worst_gap,
+    public=lambda: [_groups_case("forty pictures in four groups", 40), _groups_case("other answers", 44)],
+    hidden=lambda seed: [
+        _groups_case("more", seed % 10007 + 900),
+        _groups_case("and more", seed % 9973 + 950),
+    ],
+    misconceptions=(
+        Misconception(
+            "from_best",
+            lambda p, y, g: max(_shares(p, y, g)) - min(_shares(p, y, g)),
+            "You compare with the best group. Asked for is how far the worst lies below the mean.",
+        ),
+        Misconception(
+            "mean_of_groups",
+            lambda p, y, g: sum(_shares(p, y, g)) / len(_shares(p, y, g)) - min(_shares(p, y, g)),
+            "The mean is over all pictures, not over the groups: that is the number one usually reports.",
+        ),
+        Misconception(
+            "worst_itself",
+            lambda p, y, g: min(_shares(p, y, g)),
+            "That is the worst group's accuracy. Asked for is its distance from the mean.",
+        ),
+        Misconception(
+            "sign",
+            lambda p, y, g: min(_shares(p, y, g)) - _mean(p, y),
+            "The sign is turned: mean minus worst, so that a gap is positive.",
+        ),
+        Misconception(
+            "smallest_group",
+            lambda p, y, g: _mean(p, y) - _shares(p, y, g)[int(g.bincount().argmin())],
+            "The smallest group need not be the worst one. Look for the lowest accuracy.",
+        ),
+        Misconception(
+            "of_all",
+            lambda p, y, g: max(float(((p != y) & (g == k)).double().mean()) for k in g.unique()),
+            "Divide by the number of pictures in the group, not by that of all pictures.",
+        ),
+    ),
+    blocks=("labkit.evaluation.accuracy_by_group",),
+)
+
+EXERCISES = (RANK, DELETION, POINTING, WORST)
