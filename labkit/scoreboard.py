@@ -6,10 +6,12 @@ are no methods at all (the picture's centre, its edges, chance): what does not b
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,18 @@ from labkit.evaluation import (
 from labkit.lab import gather
 from labkit.models import load_model
 
-__all__ = ["ABOUT", "BASELINES", "METRICS", "OPTIONS", "Row", "World", "measure", "scoreboard", "worlds"]
+__all__ = [
+    "ABOUT",
+    "BASELINES",
+    "METRICS",
+    "OPTIONS",
+    "Row",
+    "World",
+    "kept_rows",
+    "measure",
+    "scoreboard",
+    "worlds",
+]
 
 ABOUT: dict[str, str] = {
     "clean": "Clean world: the cause is the object (minivgg)",
@@ -102,6 +115,27 @@ class Row:
     seconds: float
     scenes: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+
+
+def kept_rows() -> Path:
+    """Where rows are kept unless another place is named: a file in the cache folder."""
+    from labkit.data.downloads import cache_folder
+
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "scoreboard.jsonl"
+
+
+@cache
+def _code() -> str:
+    """A hash of what the rows rest on, so that rows of another state of the library are measured again."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for part in ("attribution", "evaluation", "data", "models", "optimize.py", "scoreboard.py"):
+        for path in [root / part] if part.endswith(".py") else sorted((root / part).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _named(model: nn.Module, wanted: int, faults: Iterable[str], kind: str | None) -> Any:
@@ -186,7 +220,7 @@ def measure(world: World, name: str, *, batch: int = 10, show: bool = True) -> R
     for metric, function_ in (("deletion", deletion), ("insertion", insertion)):
         auc = function_(world.model, world.images, found, world.targets, steps=16).auc
         values[metric] = bootstrap(auc.numpy())
-    return Row(world.name, name, values, seconds / len(found), len(found), options)
+    return Row(world.name, name, values, seconds / len(found), len(found), options, _code())
 
 
 def scoreboard(
@@ -230,6 +264,8 @@ def _read(kept: Path | None) -> list[Row]:
     for line in kept.read_text("utf-8").splitlines():
         raw = json.loads(line)
         raw["values"] = {k: None if v is None else Interval(*v) for k, v in raw["values"].items()}
-        if raw["options"] == json.loads(json.dumps(OPTIONS.get(raw["method"], {}))):
+        if raw["code"] == _code() and raw["options"] == json.loads(
+            json.dumps(OPTIONS.get(raw["method"], {}))
+        ):
             rows.append(Row(**raw))
     return rows

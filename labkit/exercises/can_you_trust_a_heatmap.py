@@ -101,11 +101,12 @@ def deletion_curve(
 @torch.no_grad()
 def _curve(
     model, image, values, target, steps, fill, *,
-    descending=True, begin=0, score=lambda out: out.softmax(1), back=False, alone=False, flip=False,
+    descending=True, late=False, score=lambda out: out.softmax(1), back=False, alone=False, flip=False,
 ):  # fmt: skip
     order = values.flatten().argsort(descending=descending)
     found = []
-    for step in range(begin, steps + 1):
+    for number in range(steps + 1):
+        step = number + (1 - number / steps) / 2 if late else number
         shown = torch.full_like(image, fill) if back else image.clone()
         first = round((step - 1) / steps * order.numel()) if alone and step else 0
         chosen = order[first : round(step / steps * order.numel())]
@@ -158,8 +159,8 @@ DELETION = Exercise(
         ),
         Misconception(
             "no_start",
-            _wrong_curve(begin=1),
-            "The curve begins with the untouched picture: steps + 1 points.",
+            _wrong_curve(late=True),
+            "The curve begins with the untouched picture: at point k, k / steps of the pixels are gone.",
         ),
         Misconception(
             "one_share_at_a_time",

@@ -23,7 +23,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LEDGER = Path(__file__).with_name("measured.json")
-CLAIMS = {"21_which_pixels_matter": ("A1", "A5", "A7")}
+CLAIMS = {
+    "21_which_pixels_matter": ("A1", "A5", "A7"),
+    "22_gradients_and_their_tricks": ("A3", "A15"),
+    "24_surrogates_and_shapley": ("A6", "A8"),
+}
 # What draws, shows, asks and marks changes no measured number.
 OUTSIDE = tuple(f"labkit.{part}" for part in ("plots", "widgets", "grading", "exercises", "doctor", "cli"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import operator
 import os
 import re
 
@@ -24,7 +25,11 @@ EXPECTED_TO_FAIL = {
 THRESHOLDS = {
     "A1": {">= 2 (lower bound)", "< 0.25"},
     "A5": {"<= 1e-5"},
+    "A3": {">= 0.3"},
+    "A6": {"<= 1e-3", "<= 1e-6"},
     "A7": {">= 0.8", ">= 0.6", "< 0.1"},
+    "A8": {">= 0.5", "< 0.1", "> 0 (lower bound)", "< 0 (upper bound)"},
+    "A15": {"> 0 (lower bound)"},
 }
 
 
@@ -51,11 +56,13 @@ def test_no_threshold_has_moved(id):
 
 
 def test_what_holds_follows_from_the_numbers():
-    compare = {">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b}
+    compare = {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}
     for id, entry in LEDGER.items():
         for what, record in entry["measures"].items():
             sign, number = record["threshold"].split()[:2]
-            value = record["interval"][0] if "lower bound" in record["threshold"] else record["value"]
+            value = record["value"]
+            if "bound" in record["threshold"]:
+                value = record["interval"]["upper" in record["threshold"]]
             assert record["holds"] == compare[sign](value, float(number)), (id, what)
 
 
