@@ -28,13 +28,13 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _bare(axes, title: str = "", color: str = INK) -> None:
+def _bare(axes, title: str = "", color: str = INK, size: int = 10) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
     if title:
-        axes.set_title(title, fontsize=10, color=color)
+        axes.set_title(title, fontsize=size, color=color)
 
 
 def _picture(image: Float[Tensor, "3 H W"]) -> np.ndarray:
@@ -102,7 +102,7 @@ def show_maps(
     grid[0, columns].set_axis_off()
     for column in range(columns):
         grid[0, column].imshow(_picture(images[column]))
-        _bare(grid[0, column], titles[column] if column < len(titles) else "")
+        _bare(grid[0, column], titles[column] if column < len(titles) else "", size=12)
     whole = scale_of(list(maps.values())) if shared else None
     for row, (name, value) in enumerate(maps.items(), 1):
         low, high, colours = whole or scale_of(value)
@@ -110,10 +110,10 @@ def show_maps(
             values = value[column].detach().cpu().float().numpy()
             drawn = grid[row, column].imshow(values, vmin=low, vmax=high, cmap=colours)
             _bare(grid[row, column])
-        grid[row, 0].set_ylabel(name, fontsize=10, color=INK)
+        grid[row, 0].set_ylabel(name, fontsize=12, color=INK)
         shown = list(maps.values()) if shared else [value]
         bar = figure.colorbar(drawn, cax=grid[row, columns], extend=_arrows(shown, low, high))
-        bar.ax.tick_params(labelsize=8, colors=INK)
+        bar.ax.tick_params(labelsize=10, colors=INK)
         bar.outline.set_visible(False)
     return figure
 
@@ -195,7 +195,7 @@ def show_curves(
     for number, (name, points) in enumerate(lines.items()):
         if len(points) != len(x):
             raise ValueError(
-                f"the line {name!r} must have {len(x)} points, one for each x; got {len(points)}."
+                f"the line {name!r} must have one point for each of {len(x)} x; got {len(points)}."
             )
         rows = np.array([p if isinstance(p, tuple) else (p, p, p) for p in points], float)
         colour = CURVES[number % len(CURVES)]

@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from labkit.data import CLASSES, replace
+from labkit.grading import check as checking
 from labkit.lab import claim, gather, start
+
+
+@pytest.fixture(autouse=True)
+def nothing_red(monkeypatch):
+    """Other tests of this process may have left a check red."""
+    monkeypatch.setattr(checking, "RED", set())
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +118,12 @@ def test_quick_mode_judges_no_claim(monkeypatch, capsys):
     monkeypatch.setenv("LABKIT_QUICK", "1")
     claim("A0", 1, (0, 2), threshold=">= 2", holds=False, what="width")
     assert "A0 not judged (quick mode): width = 1" in capsys.readouterr().out
+
+
+def test_a_claim_measured_with_a_wrong_function_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(checking, "RED", {"evaluation.energy_inside"})
+    claim("A0", 3, (3 - 1e-12, 4), threshold=">= 2", holds=True, what="length")
+    assert "a check is not passed: evaluation.energy_inside" in capsys.readouterr().out
+    monkeypatch.setattr(checking, "RED", set())
+    claim("A0", 3, (-1e-17, 4), threshold=">= 2", holds=True, what="length")
+    assert capsys.readouterr().out == "A0 holds: length = 3 [0, 4], wanted >= 2\n"

@@ -14,7 +14,16 @@ from matplotlib.image import AxesImage
 from PIL import Image
 from torch import Tensor
 
-from labkit.plots import overlay, scale_of, show_intervals, show_maps, show_pictures, show_scores
+from labkit.evaluation import Interval
+from labkit.plots import (
+    overlay,
+    scale_of,
+    show_curves,
+    show_intervals,
+    show_maps,
+    show_pictures,
+    show_scores,
+)
 
 
 def pictures(n: int = 3, channels: int = 3) -> Tensor:
@@ -190,3 +199,20 @@ def test_figures_are_drawn_in_threads_without_pyplot_and_leave_the_maps_alone() 
 
     managers = sys.modules.get("matplotlib._pylab_helpers")
     assert managers is None or not managers.Gcf.figs
+
+
+def test_curves_show_their_values_bands_and_names() -> None:
+    points = [Interval(0.5, 0.4, 0.7), Interval(0.6, 0.5, 0.8)]
+    figure = show_curves(
+        [1, 2], {"one": points, "two": [0.1, 0.2]}, xlabel="step", ticks=["a", "b"], baseline=0.3
+    )
+    axes = figure.axes[0]
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert lines["one"].get_ydata().tolist() == [0.5, 0.6]
+    assert lines["two"].get_ydata().tolist() == [0.1, 0.2]
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert {0.4, 0.8} <= set(band.round(6).tolist())
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["a", "b"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
+    with pytest.raises(ValueError, match=r"the line 'two' must have one point for each of 2 x; got 1"):
+        show_curves([1, 2], {"one": points, "two": [0.1]})

@@ -146,7 +146,7 @@ INPUT_GRADIENT = Exercise(
             (Recipe(NETS + "linear", {"seed": 4}), _pictures(5, 1, 3, 4, 4), 1),
         ),
         _gradient_case("two pictures at once", 6, 2, 2),
-        _gradient_case("the network is left as it was", 8, 2, 0, "model"),
+        _gradient_case("other pictures; the network must stay as it was", 8, 2, 0, "model"),
     ],
     hidden=lambda seed: [
         _gradient_case("another network", seed % 10007 + 60, 3, seed % 3),

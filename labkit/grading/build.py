@@ -189,11 +189,25 @@ def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | N
     return Outcome("ok", output, left=left_behind((args, kwargs), before, probe))
 
 
+def _cure_for_a_name(error: NameError) -> str:
+    """The name that was meant, if one like it was at hand where the error arose."""
+    import difflib
+
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    there = [*frame.tb_frame.f_locals, *frame.tb_frame.f_globals] if frame is not None else []
+    close = difflib.get_close_matches(str(error.name), [n for n in there if not n.startswith("_")], 1, 0.75)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"hand it to the function as an argument, or define {error.name} in a cell of its own"
+
+
 def describe_error(error: BaseException) -> str:
     """One or two lines: what was raised, and the student's line that raised it."""
     text = f"{type(error).__name__}: {error}".strip().rstrip(":")
     if isinstance(error, NameError) and getattr(error, "name", None):
-        text += f" (hand it to the function as an argument, or define {error.name} in a cell of its own)"
+        text += f" ({_cure_for_a_name(error)})"
     text = text if len(text) <= 400 else text[:397] + "..."
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if (

@@ -18,7 +18,10 @@ __all__ = ["release_bundle"]
 def release_bundle(
     out: str | Path = "dist", *, notebooks: str | Path = "notebooks", root: str | Path | None = None
 ) -> Path:
-    """Write one zip with what students get: the wheel and the notebooks; no solutions, no tests.
+    """Write one zip with what students get: wheel and notebooks, without ``solutions/`` and ``tests/``.
+
+    The wheel holds the library and the references that ``check`` compares with; marks rest on hidden cases
+    that are drawn from the course's secret.
 
     Parameters
     ----------

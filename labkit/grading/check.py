@@ -6,8 +6,10 @@ differs first and, where the mistake is a known one, the hint that helps; never 
 
 from __future__ import annotations
 
+import _thread
 import html
 import sys
+import threading
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from labkit.grading.judge import ExerciseResult, Judge
 
 __all__ = ["check", "check_notebook", "CheckText", "NotebookReport"]
 
+RED: set[str] = set()  # exercises whose last check in this kernel did not pass; `claim` says so
 TICK, CROSS = "\u2713", "\u2717"
 LATER = "hidden checks run at grading"
 
@@ -74,10 +77,41 @@ def _run(exercise: Any, function: Callable[..., Any]) -> ExerciseResult:
     judge = _judge(exercise)
     outcomes: list[Outcome] = []
     judge.expected  # noqa: B018  computed before labkit's own version is blocked
-    with blocked(exercise.blocks):
-        for _, case in judge.cases:
-            outcomes.append(perform(function, realize(case.args), realize(dict(case.kwargs)), case.probe))
+    clock = _Clock(exercise.seconds)
+    try:
+        with clock, blocked(exercise.blocks):
+            for _, case in judge.cases:
+                outcomes.append(perform(function, realize(case.args), realize(dict(case.kwargs)), case.probe))
+    except KeyboardInterrupt:
+        if not clock.rang:  # the student's own
+            raise
+        late = Outcome("timeout", message=f"not done after {exercise.seconds:g} s: does a loop never end?")
+        outcomes = (outcomes + [late] * len(judge.cases))[: len(judge.cases)]
     return judge.result(outcomes)
+
+
+class _Clock:
+    """Interrupts the main thread, as Stop does, if what is inside takes longer than ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        self.rang, self._over, self._lock = False, False, threading.Lock()
+        self._timer = threading.Timer(seconds, self._ring)
+        self._timer.daemon = True
+
+    def _ring(self) -> None:
+        with self._lock:
+            if not self._over:
+                self.rang = True
+                _thread.interrupt_main()
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._over = True
+        self._timer.cancel()
 
 
 def check(exercise: str | Any, function: Callable[..., Any]) -> float:
@@ -103,6 +137,7 @@ def check(exercise: str | Any, function: Callable[..., Any]) -> float:
             f"Write check({found.id!r}, {found.name}), without calling it."
         )
     result = _run(found, function)
+    (RED.discard if result.passed == len(result.cases) else RED.add)(found.id)
     _show(CheckText(result))
     return float(result.points)
 
@@ -177,7 +212,20 @@ def check_notebook(path: str | Path, exercises: Sequence[Any] | None = None) -> 
         result = judge.result(done.outcomes)
         result.notes += done.notes
         results.append(result)
-    return NotebookReport(Path(path).name, results, stale_state(book, [e.name for e in asked]))
+    notes = [*stale_state(book, [e.name for e in asked]), *_unwritten(path)]
+    return NotebookReport(Path(path).name, results, notes)
+
+
+def _unwritten(path: str | Path) -> list[str]:
+    """A sentence if answers in words still hold their placeholder."""
+    import json
+
+    from labkit.grading.notebook import WORDS_HERE
+
+    cells = json.loads(Path(path).read_text("utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    count = sum(WORDS_HERE in text for text in texts)
+    return [f"{count} answer(s) in words still say {WORDS_HERE!r}"] if count else []
 
 
 def _exercises_of(filename: str, book: Any) -> list[Any]:

@@ -30,7 +30,7 @@ from labkit.grading.work import Done, Work
 
 __all__ = ["grade_class", "ClassReport", "STATUSES"]
 
-STATUSES = ("graded", "partial", "missing", "unreadable", "timeout", "crashed")
+STATUSES = ("graded", "partial", "untouched", "missing", "unreadable", "timeout", "crashed")
 
 
 @dataclass
@@ -278,5 +278,8 @@ def _status(submission: Submission, results: Sequence[ExerciseResult], kinds: se
     for kind in ("timeout", "crashed"):
         if kind in kinds:
             return kind
-    unanswered = any(result.word == "missing" for result in results)
+    missing = [result.word == "missing" for result in results]
+    if missing and all(missing) and not submission.problems:
+        return "untouched"
+    unanswered = any(missing)
     return "partial" if unanswered or submission.problems else "graded"

@@ -126,7 +126,7 @@ class Judge:
         return best
 
     def _alike(self, case: Case, outcome: Outcome, mistake: Outcome) -> bool:
-        if bool(outcome.left) != bool(mistake.left):
+        if mistake.left and not outcome.left:
             return False
         try:
             return close(case, (), outcome.output, mistake.output).passed

@@ -24,6 +24,8 @@ from typing import Any
 
 __all__ = ["Notebook", "Step", "parse_notebook", "read_notebook", "stale_state", "body_of"]
 
+WORDS_HERE = "Your answer here."  # stands where a student is to answer in words
+
 LARGEST = 32 * 1024 * 1024
 MAGIC = re.compile(r"^\s*[%!?]|^\s*[\w.]+\?{1,2}\s*$|^\s*\w+\s*=\s*[%!]")
 NOT_ENTERED = {"start", "check", "claim"}

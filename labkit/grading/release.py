@@ -19,7 +19,7 @@ from typing import Any
 
 import labkit
 from labkit.grading.exercise import Exercise
-from labkit.grading.notebook import _bound, _used
+from labkit.grading.notebook import WORDS_HERE, _bound, _used
 
 __all__ = ["ReleaseError", "release", "release_bundle", "student_copy", "is_edited"]
 
@@ -50,9 +50,7 @@ def _strip(text: str, where: str, markdown: bool) -> str:
             if inside:
                 raise ReleaseError(f"{where}: {BEGIN} stands within a solution. Close the one before.")
             inside, indent = True, line[: len(line) - len(line.lstrip())]
-            stub = (
-                ["*Your answer here.*"] if markdown else ["# YOUR CODE HERE", "raise NotImplementedError()"]
-            )
+            stub = [f"*{WORDS_HERE}*"] if markdown else ["# YOUR CODE HERE", "raise NotImplementedError()"]
             lines += [indent + said for said in stub]
         elif mark == END:
             if not inside:

@@ -41,7 +41,7 @@ def test_a_stub_is_not_written_yet_and_scores_zero(capsys):
 @pytest.mark.parametrize(
     ("wrong", "word", "words"),
     [
-        (lambda x, factor: (x * factor + 1).float(), "dtype", "holds float32, float64 is asked for"),
+        (lambda x, factor: (x * factor + 1).round().int(), "dtype", "holds int32, float64 is asked for"),
         (
             lambda x, factor: (x * factor + 1).T,
             "shape",
@@ -137,3 +137,87 @@ def test_answers_known_by_heart_are_told_apart_from_computed_ones():
     result = judge.result([perform(lookup, realize(c.args), {}, c.probe) for _, c in judge.cases])
     assert result.misconception == "public cases only"
     assert "instead of computing them" in result.hint
+
+
+def test_float32_is_as_right_as_float64():
+    """A student who builds the result with torch.zeros(n, h, w) has float32, and the cases are float64."""
+    assert _run(SCALE, lambda x, factor: (x * factor + 1).float()).points == SCALE.points
+
+
+def test_a_loop_that_never_ends_is_told_so_and_the_kernel_goes_on():
+    import dataclasses
+
+    def endless(x, factor):
+        while True:
+            pass
+
+    text = said(dataclasses.replace(SCALE, seconds=0.3), endless)
+    assert "✗ timeout" in text
+    assert "not done after 0.3 s: does a loop never end?" in text
+    assert _run(SCALE, SCALE.reference).points == SCALE.points
+
+
+def test_the_stop_button_still_stops():
+    def stopped(x, factor):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(SCALE, stopped)
+
+
+def test_a_misspelt_name_is_met_with_the_one_that_was_meant():
+    def scale_add(image, factor):
+        return imge * factor  # noqa: F821
+
+    text = said(SCALE, scale_add)
+    assert "did you mean image?" in text
+
+    def other(x, factor):
+        return quite_another * factor  # noqa: F821
+
+    assert "hand it to the function as an argument, or define quite_another" in said(SCALE, other)
+
+
+def test_a_mistake_is_recognised_beside_a_side_effect():
+    """Two slips at once: the hint is that of the value, and what was left behind is said as well."""
+    import dataclasses
+
+    from labkit.exercises import find
+
+    saliency = dataclasses.replace(find("attribution.saliency"), blocks=())
+    wrong = next(m for m in saliency.misconceptions if m.name == "mean")
+
+    def careless(model, images, target):
+        model(images).sum().backward()
+        return wrong.function(model, images, target)
+
+    result = _run(saliency, careless)
+    assert result.hint == wrong.hint
+    told = [case.verdict.difference for case in result.cases]
+    assert any("; and " in text for text in told)
+
+
+def test_what_is_red_is_remembered_until_it_is_green(capsys):
+    from labkit.grading.check import RED
+
+    check(SCALE, lambda x, factor: x)
+    assert SCALE.id in RED
+    check(SCALE, SCALE.reference)
+    assert SCALE.id not in RED
+
+
+def test_words_that_were_not_written_are_pointed_out(tmp_path):
+    import json
+
+    from demo import RIGHT_GRADIENT, RIGHT_SCALE, notebook
+
+    from labkit.grading.check import check_notebook
+
+    path = notebook(tmp_path / "demo.ipynb", RIGHT_SCALE, RIGHT_GRADIENT)
+    assert "in words" not in str(check_notebook(path, EXERCISES))
+    book = json.loads(path.read_text())
+    book["cells"].append(
+        {"cell_type": "markdown", "id": "w", "metadata": {}, "source": ["*Your answer here.*"]}
+    )
+    path.write_text(json.dumps(book))
+    assert "1 answer(s) in words still say 'Your answer here.'" in str(check_notebook(path, EXERCISES))

@@ -60,7 +60,7 @@ def graded(tmp_path_factory):
     ("student", "status", "scale", "gradient"),
     [
         ("solution", "graded", 4, 6),
-        ("untouched", "partial", 0, 0),
+        ("untouched", "untouched", 0, 0),
         ("adds_first", "graded", 0, 6),
         ("mean", "graded", 4, 0),
         ("hardcoded", "graded", 1, 6),
