@@ -1,0 +1,300 @@
+"""The exercises of the notebook 23: RISE's estimate and masks, the loss of a learned mask, a fixed area."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from labkit.grading.exercise import Case, Exercise, Misconception
+
+NOTEBOOK = "23_learned_masks"
+
+
+def _numbers(seed: int, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# ---- RISE: the estimate
+
+
+def rise_map(scores: Tensor, masks: Tensor, p: float) -> Tensor:
+    return (scores[:, None, None] * masks).sum(0) / (len(masks) * p)
+
+
+def _rise_case(name: str, seed: int, p: float) -> Case:
+    return Case(name, (_numbers(seed, 12), _numbers(seed + 1, 12, 6, 5), p))
+
+
+RISE = Exercise(
+    id="attribution.rise_map",
+    title="A mean over random masks",
+    points=2,
+    minutes=6,
+    difficulty=1,
+    signature="rise_map(scores, masks, p)",
+    reference=rise_map,
+    public=lambda: [
+        _rise_case("twelve masks, half open", 10, 0.5),
+        _rise_case("masks that are mostly shut", 12, 0.2),
+    ],
+    hidden=lambda seed: [
+        _rise_case("other masks", seed % 10007 + 50, 0.3),
+        _rise_case("more", seed % 9973 + 90, 0.7),
+    ],
+    misconceptions=(
+        Misconception(
+            "no_p",
+            lambda s, m, p: rise_map(s, m, p) * p,
+            "Divide by p as well: a pixel is open in that share of the masks only.",
+        ),
+        Misconception(
+            "sum", lambda s, m, p: rise_map(s, m, p) * len(m), "Divide by the number of masks: it is a mean."
+        ),
+        Misconception(
+            "shut",
+            lambda s, m, p: rise_map(s, 1 - m, p),
+            "A score belongs to the pixels that could be seen: weigh with the mask, not with "
+            "1 minus the mask.",
+        ),
+        Misconception(
+            "unweighted",
+            lambda s, m, p: m.sum(0) / (len(m) * p),
+            "The scores are not used: each mask counts by the score that it left.",
+        ),
+        Misconception(
+            "by_coverage",
+            lambda s, m, p: (s[:, None, None] * m).sum(0) / m.sum(0),
+            "You divide by what each pixel was shown. That is a good variant; here the "
+            "expected share p is asked for.",
+        ),
+        Misconception(
+            "best_mask",
+            lambda s, m, p: m[s.argmax()],
+            "You keep the best mask alone. The map is a weighted mean of all of them.",
+        ),
+    ),
+    blocks=("labkit.attribution.rise",),
+)
+
+
+# ---- RISE: one mask
+
+
+def random_mask(grid: Tensor, cell: int, down: int, right: int, side: int) -> Tensor:
+    return _mask(grid, cell, down, right, side)
+
+
+def _mask(grid, cell, down, right, side, *, mode="bilinear", corners=False, stretch=False):
+    size = side if stretch else cell * len(grid)
+    options = {} if mode == "nearest" else {"align_corners": corners}
+    large = F.interpolate(grid[None, None], size=(size, size), mode=mode, **options)[0, 0]
+    return large if stretch else large[down : down + side, right : right + side]
+
+
+def _mask_case(name: str, seed: int, cells: int, cell: int, down: int, right: int) -> Case:
+    grid = (_numbers(seed, cells + 1, cells + 1) < 0.5).double()
+    return Case(name, (grid, cell, down, right, cells * cell))
+
+
+MASK = Exercise(
+    id="attribution.random_mask",
+    title="One soft mask",
+    points=3,
+    minutes=10,
+    difficulty=2,
+    signature="random_mask(grid, cell, down, right, side)",
+    reference=random_mask,
+    public=lambda: [
+        _mask_case("four cells of five pixels", 20, 4, 5, 1, 3),
+        _mask_case("another shift", 21, 3, 4, 3, 0),
+    ],
+    hidden=lambda seed: [
+        _mask_case("another grid", seed % 10007, 5, 4, 2, 1),
+        _mask_case("larger cells", seed % 9973, 3, 6, 0, 4),
+    ],
+    misconceptions=(
+        Misconception(
+            "nearest",
+            lambda *args: _mask(*args, mode="nearest"),
+            "Enlarge bilinearly: hard edges would be the first thing the network sees.",
+        ),
+        Misconception(
+            "corners",
+            lambda *args: _mask(*args, corners=True),
+            "Leave align_corners=False, or the cells become larger than asked.",
+        ),
+        Misconception(
+            "stretched",
+            lambda *args: _mask(*args, stretch=True),
+            "You squeeze the grid into the picture. Enlarge each cell to its full size "
+            "first, then cut out a window.",
+        ),
+        Misconception(
+            "no_shift",
+            lambda grid, cell, down, right, side: _mask(grid, cell, 0, 0, side),
+            "The shift is not used: without it the cells lie at the same places in all masks.",
+        ),
+        Misconception(
+            "turned",
+            lambda grid, cell, down, right, side: _mask(grid, cell, right, down, side),
+            "Down belongs to the rows and right to the columns; yours are exchanged.",
+        ),
+    ),
+)
+
+
+# ---- the loss of a learned mask
+
+
+def mask_loss(score: Tensor, mask: Tensor, area: float, smooth: float, beta: float) -> Tensor:
+    return _loss(score, mask, area, smooth, beta)
+
+
+def _loss(
+    score,
+    mask,
+    area,
+    smooth,
+    beta,
+    *,
+    reduce=torch.sum,
+    kept=False,
+    sign=1.0,
+    power=True,
+    tv=True,
+    root=False,
+):
+    down = F.pad(mask[1:] - mask[:-1], (0, 0, 0, 1))
+    right = F.pad(mask[:, 1:] - mask[:, :-1], (0, 1))
+    steps = down**2 + right**2
+    steps = steps ** (beta / 2) if power else steps
+    steps = (down.abs() + right.abs()) ** beta if root else steps
+    gone = mask if kept else 1 - mask
+    return sign * score + area * reduce(gone.abs()) + (smooth * reduce(steps) if tv else 0.0)
+
+
+def _loss_case(name: str, seed: int, beta: float) -> Case:
+    return Case(name, (_numbers(seed, 1)[0], _numbers(seed + 1, 7, 6), 0.02, 0.3, beta))
+
+
+LOSS = Exercise(
+    id="attribution.mask_loss",
+    title="What a good mask costs",
+    points=4,
+    minutes=14,
+    difficulty=2,
+    signature="mask_loss(score, mask, area, smooth, beta)",
+    reference=mask_loss,
+    public=lambda: [_loss_case("beta 3", 30, 3.0), _loss_case("beta 2", 33, 2.0)],
+    hidden=lambda seed: [
+        _loss_case("another mask", seed % 10007 + 70, 3.0),
+        _loss_case("more", seed % 9973 + 80, 2.5),
+    ],
+    misconceptions=(
+        Misconception(
+            "mean",
+            lambda *args: _loss(*args, reduce=torch.mean),
+            "These are sums over the mask's cells, as in the paper; with means the weights "
+            "mean something else.",
+        ),
+        Misconception(
+            "kept",
+            lambda *args: _loss(*args, kept=True),
+            "You charge for what is kept. The mask is 1 where the picture stays, so what is "
+            "deleted is 1 - mask.",
+        ),
+        Misconception(
+            "sign",
+            lambda *args: _loss(*args, sign=-1.0),
+            "Deleting is to lower the score: it enters with a plus, for the loss is made small.",
+        ),
+        Misconception(
+            "no_smoothness",
+            lambda *args: _loss(*args, tv=False),
+            "The smoothness is missing: without it the mask becomes a scatter of pixels that "
+            "fools this network alone.",
+        ),
+        Misconception(
+            "no_power",
+            lambda *args: _loss(*args, power=False),
+            "The squared steps are raised to beta / 2 before they are added up.",
+        ),
+        Misconception(
+            "manhattan",
+            lambda *args: _loss(*args, root=True),
+            "Add the squares of the two steps first, then raise the sum to beta / 2.",
+        ),
+    ),
+    blocks=("labkit.attribution.meaningful_perturbation", "labkit.optimize.total_variation"),
+)
+
+
+# ---- a fixed area
+
+
+def area_loss(mask: Tensor, area: float) -> Tensor:
+    return _area(mask, area)
+
+
+def _area(mask, area, *, ordered=True, descending=False, power=2, total=False, turned=False):
+    values = mask.flatten()
+    values = values.sort(descending=descending).values if ordered else values
+    wanted = torch.zeros_like(values)
+    wanted[len(values) - round(area * len(values)) :] = 1
+    wanted = 1 - wanted if turned else wanted
+    gap = (values - wanted).abs() ** power
+    return gap.sum() if total else gap.mean()
+
+
+def _area_case(name: str, seed: int, area: float) -> Case:
+    return Case(name, (_numbers(seed, 8, 5), area))
+
+
+AREA = Exercise(
+    id="attribution.area_loss",
+    title="An area, and not a weight",
+    points=3,
+    minutes=10,
+    difficulty=2,
+    signature="area_loss(mask, area)",
+    reference=area_loss,
+    public=lambda: [_area_case("a fifth of the picture", 40, 0.2), _area_case("half of it", 41, 0.5)],
+    hidden=lambda seed: [
+        _area_case("a tenth", seed % 10007, 0.1),
+        _area_case("most of it", seed % 9973, 0.7),
+    ],
+    misconceptions=(
+        Misconception(
+            "of_the_mean",
+            lambda mask, area: (mask.mean() - area) ** 2,
+            "A grey mask has the right mean too. Compare the sorted values with zeros and ones.",
+        ),
+        Misconception(
+            "unsorted",
+            lambda *args: _area(*args, ordered=False),
+            "Sort the values first, or you ask for the lower part of the picture.",
+        ),
+        Misconception(
+            "descending",
+            lambda *args: _area(*args, descending=True),
+            "The zeros come first in what you compare with, so sort in rising order.",
+        ),
+        Misconception(
+            "absolute",
+            lambda *args: _area(*args, power=1),
+            "The differences are squared, not taken absolute.",
+        ),
+        Misconception(
+            "sum", lambda *args: _area(*args, total=True), "Take the mean over the pixels, not the sum."
+        ),
+        Misconception(
+            "turned",
+            lambda *args: _area(*args, turned=True),
+            "The share asked for is that of the ones, not of the zeros.",
+        ),
+    ),
+    blocks=("labkit.attribution.extremal_perturbation", "labkit.attribution.masks.area_loss"),
+)
+
+EXERCISES = (RISE, MASK, LOSS, AREA)
