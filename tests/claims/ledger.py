@@ -27,6 +27,7 @@ CLAIMS = {
     "21_which_pixels_matter": ("A1", "A5", "A7"),
     "22_gradients_and_their_tricks": ("A3", "A15"),
     "24_surrogates_and_shapley": ("A6", "A8"),
+    "25_can_you_trust_a_heatmap": ("A2", "A4", "A9", "A16", "A17", "A18"),
 }
 # What draws, shows, asks and marks changes no measured number.
 OUTSIDE = tuple(f"labkit.{part}" for part in ("plots", "widgets", "grading", "exercises", "doctor", "cli"))
