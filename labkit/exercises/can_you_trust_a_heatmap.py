@@ -112,8 +112,8 @@ def _curve(
         chosen = order[first : round(step / steps * order.numel())]
         shown.flatten(2)[:, :, chosen] = image.flatten(2)[:, :, chosen] if back else fill
         found.append(score(model(shown))[0, target])
-    found = torch.stack(found)
-    return found.flip(0) if flip else found
+    curve = torch.stack(found)
+    return curve.flip(0) if flip else curve
 
 
 def _wrong_curve(**options):
