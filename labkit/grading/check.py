@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import html
+import signal
 import sys
 import threading
 import types
@@ -97,6 +98,7 @@ class _Clock:
         self.rang, self._over, self._lock = False, False, threading.Lock()
         self._timer = threading.Timer(seconds, self._ring)
         self._timer.daemon = True
+        self._before: Any = None
 
     def _ring(self) -> None:
         with self._lock:
@@ -106,12 +108,16 @@ class _Clock:
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
+            # an event loop of this process may have taken the interrupt for itself
+            self._before = signal.signal(signal.SIGINT, signal.default_int_handler)
             self._timer.start()
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._over = True
         self._timer.cancel()
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
 
 
 def check(exercise: str | Any, function: Callable[..., Any]) -> float:

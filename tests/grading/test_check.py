@@ -157,6 +157,26 @@ def test_a_loop_that_never_ends_is_told_so_and_the_kernel_goes_on():
     assert _run(SCALE, SCALE.reference).points == SCALE.points
 
 
+def test_a_loop_ends_though_another_handler_took_the_interrupt():
+    """As an event loop does, for example Playwright's in the browser tests of this very process."""
+    import dataclasses
+    import signal
+
+    def endless(x, factor):
+        while True:
+            pass
+
+    def deaf(*_):
+        pass
+
+    before = signal.signal(signal.SIGINT, deaf)
+    try:
+        assert "✗ timeout" in said(dataclasses.replace(SCALE, seconds=0.3), endless)
+        assert signal.getsignal(signal.SIGINT) is deaf
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_the_stop_button_still_stops():
     def stopped(x, factor):
         raise KeyboardInterrupt
