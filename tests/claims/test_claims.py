@@ -16,8 +16,8 @@ LEDGER = read()
 # Claim -> why it does not hold; strict: one that holds must leave.
 EXPECTED_TO_FAIL = {
     "A9": "two of three numbers hold (another weather flips .66, removing the tank .17); but one place gets "
-    "3.2 times its share of a map, not at most 1.3: the tank, in guided backpropagation, which draws edges of "
-    "whatever stands there (A3, A4). The network still looks at the tank too, so a map that shows it is not "
+    "3.2 times its share of a map, not at most 1.3: the tank, in guided backpropagation, which draws edges "
+    "of whatever stands there (A3, A4). The network still looks at the tank too, so a map of it is not "
     "wrong. Proposed: at most 1.3 on the sky, where the cause is, for maps that ask the class (Grad-CAM).",
     "A7": "the honest network's saliency peaks within tolerance of the tag in .17 of the pictures, not < .1. "
     "The tag with its tolerance covers .11 of the picture and touches the horse in .59 of them: with the tag "
