@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from labkit._checks import check_choice, check_images, check_positive
 from labkit.attribution.gradient import own_copy
 from labkit.attribution.perturbation import Fill, filling
-from labkit.models import Target, borrow, pick, scores
+from labkit.models import Target, Unit, borrow, pick, scores
 
 __all__ = ["Course", "deletion", "insertion"]
 
@@ -83,7 +83,7 @@ def _course(
 
 
 def _reward(model: nn.Module, shown: Tensor, target: Target, reward: str) -> Float[Tensor, " B"]:
-    if reward == "logit" or not isinstance(target, (int, Tensor)):
+    if reward == "logit" or callable(target) or isinstance(target, Unit):
         return scores(model, shown, target)
     outputs = model(shown)
     logits = pick(outputs, target)  # refuses outputs and targets that do not fit

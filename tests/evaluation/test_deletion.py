@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -132,6 +133,22 @@ def test_a_double_network_stays_double_and_a_scalar_target_is_one_class() -> Non
 def test_a_saturated_probability_is_not_lost() -> None:
     course = deletion(Sum(WEIGHTS * 100).eval(), ONES, WEIGHTS[None], 1, steps=4, fill="black")
     assert torch.allclose(course.curve[0], torch.tensor([1.0, 0.5, 0, 0, 0.5]))
+
+
+@pytest.mark.parametrize(
+    "target", [2, np.int64(2), torch.tensor(2), torch.tensor([2])], ids=["int", "numpy", "0-d", "1-d"]
+)
+def test_the_probability_is_the_softmax_over_all_classes(target: object) -> None:
+    """With two rivals the sigmoid of the class's own logit would be another number, and the logit too."""
+
+    class Rivals(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            score = (x[:, 0] * WEIGHTS).sum((1, 2))
+            return torch.stack([torch.full_like(score, 1.5), -score, score], 1)
+
+    course = deletion(Rivals().eval(), ONES, WEIGHTS[None], target, steps=4, fill="black")
+    s = torch.tensor([4.0, 0, -2, -3, 0])
+    assert torch.allclose(course.curve[0], s.exp() / (s.exp() + (-s).exp() + torch.tensor(1.5).exp()))
 
 
 def test_one_output_has_no_probability() -> None:
