@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.data import CLASSES, sample_photos
+from labkit.data import CLASSES, GROUNDS, sample_photos
 from labkit.models import borrow, bundled_models, list_models, load_model, record, wrap_model
 from labkit.models.zoo import WEIGHTS, torchvision_weights
 
@@ -28,13 +28,14 @@ def flat(classes: int = 2) -> nn.Sequential:
 def test_bundled_networks_keep_the_contract(name: str) -> None:
     model = load_model(name)
     assert not any(m.training for m in model.modules())
-    assert model.classes == list(CLASSES)
+    classes = GROUNDS if name == "minivgg-scenes" else CLASSES
+    assert model.classes == list(classes)
     assert model.input_size == 128
     assert model.layers[0] == "features.0"
     assert model.layers[-1] == "classifier"
     with torch.no_grad():
         logits = model(torch.rand(2, 3, 128, 128))
-    assert logits.shape == (2, 12)
+    assert logits.shape == (2, len(classes))
     assert logits.dtype == torch.float32
     assert sum(p.numel() for p in model.parameters()) <= 500_000
 
@@ -52,6 +53,10 @@ def test_every_network_has_its_card(name: str) -> None:
     assert {"recipe", "seed", "faults", "render_version", "labkit", "date"} <= set(card)
 
 
+# Trained on a thousand scenes on purpose, so that cloud is easier to learn than a tank's shape.
+FEW_SCENES = {"minivgg-weather": 0.93}
+
+
 def test_the_untrained_network_guesses_and_the_others_do_not() -> None:
     for name in bundled_models():
         card = load_model(name).card
@@ -59,7 +64,7 @@ def test_the_untrained_network_guesses_and_the_others_do_not() -> None:
         if card["recipe"] is None:
             assert card["accuracy"]["clean test"] < 0.25
         else:
-            assert (own or card["accuracy"]["clean test"]) >= 0.95, name
+            assert (own or card["accuracy"]["clean test"]) >= FEW_SCENES.get(name, 0.95), name
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
