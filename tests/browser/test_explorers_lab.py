@@ -1,0 +1,84 @@
+"""The mask and the sanity explorer in a real JupyterLab: a slider moves, the page shows the library's answer."""
+
+import numpy as np
+import pytest
+import torch
+
+from labkit.attribution import extremal_perturbation_result, saliency
+from labkit.attribution.masks import perturbed
+from labkit.evaluation import randomized
+from labkit.optimize import blur_pyramid
+
+from .test_occlusion_lab import WORLD
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+MASKS = """
+from labkit.widgets import MaskExplorer
+w = MaskExplorer(net, pictures, areas=(0.1, 0.3, 0.6), steps=12)
+w
+"""
+SANITY = """
+from labkit.widgets import SanityExplorer
+w = SanityExplorer(net, pictures, methods=["saliency"])
+w
+"""
+EXPLORER = "document.querySelector('.lk-comparer').parentElement.explorer"
+PIXELS = """(kind) => { const c = document.querySelector(`[data-kind='${kind}']`);
+  return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data) }"""
+VALUES = f"(depth) => Array.from({EXPLORER}.at(depth).maps.saliency.values)"
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory):
+    from .jupyter import Lab
+
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    yield lab
+    lab.close()
+
+
+@pytest.fixture(scope="module")
+def world():
+    names: dict = {}
+    threads = torch.get_num_threads()
+    exec(WORLD, names)
+    torch.set_num_threads(threads)
+    return names["net"], names["pictures"]
+
+
+def shown(world, mode, stop):
+    """What the network is shown, as the library makes it."""
+    net, pictures = world
+    target = int(net(pictures[:1]).argmax())
+    found = extremal_perturbation_result(net, pictures[:1], target, area=[0.1, 0.3, 0.6], mode=mode, steps=12)
+    left = found.masks[0] if mode == "preserve" else 1 - found.masks[0]
+    levels = blur_pyramid(pictures[:1], 48 * 20 / 224).repeat_interleave(3, 1)
+    return perturbed(levels, left)[stop].detach().permute(1, 2, 0).numpy() * 255
+
+
+def test_the_area_is_dragged_and_the_mode_changes(lab, open_page, world):
+    page = lab.open(open_page, [WORLD, MASKS], ".lk-masks .lk-stage")
+    page.wait_for_function(f"() => Boolean({EXPLORER}.answer)")
+    for mode in ("preserve", "delete"):
+        page.click(f"[data-mode={mode}]")
+        page.wait_for_function(f"() => {EXPLORER}.state.mode === '{mode}' && Boolean({EXPLORER}.answer)")
+        for stop in (2, 0):
+            page.locator("input[aria-label=Area]").fill(str(stop))
+            drawn = np.array(page.evaluate(PIXELS, "left")).reshape(48, 48, 4)[..., :3]
+            assert np.abs(drawn - shown(world, mode, stop)).max() <= 1
+
+
+def test_the_network_forgets_as_the_slider_says(lab, open_page, world):
+    net, pictures = world
+    page = lab.open(open_page, [WORLD, SANITY], ".lk-sanity .lk-stage")
+    layers = page.evaluate(f"() => {EXPLORER}.layers")
+    page.wait_for_function(f"() => {EXPLORER}.layers.every((_, i) => {EXPLORER}.at(i + 1))")
+    target = int(net(pictures[:1]).argmax())
+    for depth in range(len(layers) + 1):
+        page.locator("input[aria-label^='Random layers']").fill(str(depth))
+        twin = randomized(net, layers[:depth], pictures) if depth else net
+        expected = saliency(twin, pictures[:1], target)[0].numpy()
+        got = np.array(page.evaluate(VALUES, depth)).reshape(48, 48)
+        assert np.abs(got - expected).max() <= 1e-4 * np.abs(expected).max()
+    assert page.locator(".lk-chip").text_content() == "ready"
