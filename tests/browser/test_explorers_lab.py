@@ -1,4 +1,4 @@
-"""The mask and the sanity explorer in a real JupyterLab: a slider moves, the page shows the library's answer."""
+"""The mask and the sanity explorer in JupyterLab: a slider moves, the page shows the library's answer."""
 
 import numpy as np
 import pytest
