@@ -1,4 +1,4 @@
-"""The exercises of the notebook 23: RISE's estimate and masks, the loss of a learned mask, a fixed area."""
+"""The exercises of the notebook 23: RISE's estimate and masks, a learned mask's blend and loss, its area."""
 
 from __future__ import annotations
 
@@ -139,6 +139,67 @@ MASK = Exercise(
             "turned",
             lambda grid, cell, down, right, side: _mask(grid, cell, right, down, side),
             "Down belongs to the rows and right to the columns; yours are exchanged.",
+        ),
+    ),
+)
+
+
+# ---- the picture that a mask leaves
+
+
+def blend(images: Tensor, masks: Tensor, blurred: Tensor) -> Tensor:
+    return masks[:, None] * images + (1 - masks[:, None]) * blurred
+
+
+def _per_channel(images, masks, blurred):
+    return masks * images + (1 - masks) * blurred
+
+
+def _blend_case(name: str, seed: int) -> Case:
+    """As many pictures as channels: only then does a forgotten channel axis go unnoticed."""
+    sharp, blurred = _numbers(seed, 3, 3, 5, 4), _numbers(seed + 2, 3, 3, 5, 4)
+    return Case(name, (sharp, _numbers(seed + 1, 3, 5, 4), blurred))
+
+
+BLEND = Exercise(
+    id="attribution.blend",
+    title="What a mask leaves",
+    points=2,
+    minutes=5,
+    difficulty=1,
+    signature="blend(images, masks, blurred)",
+    reference=blend,
+    public=lambda: [_blend_case("three pictures of three channels", 50), _blend_case("other masks", 60)],
+    hidden=lambda seed: [
+        _blend_case("other pictures", seed % 10007 + 100),
+        _blend_case("more", seed % 9973 + 200),
+    ],
+    misconceptions=(
+        Misconception(
+            "turned",
+            lambda images, masks, blurred: blend(images, 1 - masks, blurred),
+            "The two are exchanged: the mask is 1 where the picture stays.",
+        ),
+        Misconception(
+            "black",
+            lambda images, masks, blurred: masks[:, None] * images,
+            "What is hidden turns black here, and black is itself a thing to see. Put the blurred "
+            "picture there.",
+        ),
+        Misconception(
+            "added",
+            lambda images, masks, blurred: masks[:, None] * images + blurred,
+            "The blurred picture is added everywhere; weigh it with 1 - mask.",
+        ),
+        Misconception(
+            "hard",
+            lambda images, masks, blurred: torch.where(masks[:, None] > 0.5, images, blurred),
+            "A hard switch has no slope that a mask could be learned by. Mix the two in proportion.",
+        ),
+        Misconception(
+            "of_each_picture",
+            _per_channel,
+            "One mask belongs to one picture and covers all its channels: give masks a channel axis.",
         ),
     ),
 )
@@ -297,4 +358,4 @@ AREA = Exercise(
     blocks=("labkit.attribution.extremal_perturbation", "labkit.attribution.masks.area_loss"),
 )
 
-EXERCISES = (RISE, MASK, LOSS, AREA)
+EXERCISES = (RISE, MASK, BLEND, LOSS, AREA)
