@@ -1,0 +1,108 @@
+"""The references of notebook 22, held to answers known by hand and to the library's own methods."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from labkit.attribution import (
+    deconvnet_result,
+    guided_backprop_result,
+    integrated_gradients_result,
+    saliency,
+)
+from labkit.exercises import find
+from labkit.exercises.recipes import deeper, linear
+
+
+def reference(name):
+    return find(f"attribution.{name}").reference
+
+
+def pictures(seed, *shape):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("rule", "passed"),
+    [("gradient", [0, 0, -5, 7]), ("deconvnet", [3, 0, 0, 7]), ("guided", [0, 0, 0, 7])],
+)
+def test_each_rule_at_four_relus_by_hand(rule, passed):
+    x, gradient = torch.tensor([-1.0, 0.0, 2.0, 4.0]), torch.tensor([3.0, -2.0, -5.0, 7.0])
+    assert reference("relu_backward")(x, gradient, rule).tolist() == passed
+
+
+@pytest.mark.parametrize(
+    ("rule", "result"), [("deconvnet", deconvnet_result), ("guided", guided_backprop_result)]
+)
+def test_the_rule_by_hand_through_one_layer_is_the_librarys(rule, result):
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(27, 6), nn.ReLU(), nn.Linear(6, 2)).double().eval()
+    x = pictures(2, 2, 3, 3, 3)
+    with torch.no_grad():
+        before = net[1](x.flatten(1))
+        above = net[3].weight[1].expand(2, 6)
+        own = reference("relu_backward")(before, above, rule) @ net[1].weight
+    torch.testing.assert_close(own.view_as(x), result(net, x, 1).gradient)
+
+
+def test_the_plain_rule_is_autograd():
+    x, above = pictures(3, 4, 5).sub(0.5).requires_grad_(True), pictures(4, 4, 5) - 0.5
+    slope = torch.autograd.grad(x.relu(), x, above)[0]
+    torch.testing.assert_close(reference("relu_backward")(x.detach(), above, "gradient"), slope)
+
+
+def test_noise_changes_nothing_in_a_linear_network_and_none_is_the_gradient():
+    x, noise = pictures(5, 2, 3, 4, 4), pictures(6, 7, 2, 3, 4, 4)
+    net = linear(height=4, width=4, seed=3)
+    weights = net[1].weight[2].view(3, 4, 4).detach()
+    torch.testing.assert_close(reference("smooth_grad")(net, x, 2, noise), weights.expand(2, -1, -1, -1))
+    bent, none = deeper(seed=4), torch.zeros(3, 2, 3, 8, 6).double()
+    found = reference("smooth_grad")(bent, pictures(7, 2, 3, 8, 6), 1, none)
+    torch.testing.assert_close(found.abs().amax(1), saliency(bent, pictures(7, 2, 3, 8, 6), 1))
+
+
+def test_the_mean_over_a_bend_is_the_share_of_draws_on_its_slope():
+    def bend(x):
+        return x.flatten(1).relu()
+
+    noise = torch.tensor([-2.0, -1.0, 1.0, 3.0]).view(4, 1, 1, 1, 1)
+    assert reference("smooth_grad")(bend, torch.zeros(1, 1, 1, 1), 0, noise).item() == 0.5
+
+
+def test_the_parts_of_a_saturated_score_add_up_where_its_gradient_is_zero():
+    def saturates(x):
+        return 1 - (1 - x.flatten(1)).relu()
+
+    x = torch.full((1, 1, 1, 1), 2.0).double()
+    assert torch.autograd.functional.jacobian(saturates, x).item() == 0
+    found = reference("integrated_gradients")(saturates, x, torch.zeros_like(x), 0, 50)
+    assert found.item() == pytest.approx(1, abs=1e-12)
+
+
+def test_the_parts_add_up_and_are_the_librarys():
+    net, x, start = deeper(seed=8), pictures(9, 2, 3, 8, 6), torch.zeros(2, 3, 8, 6).double()
+    parts = reference("integrated_gradients")(net, x, start, 1, 2000)
+    with torch.no_grad():
+        way = (net(x) - net(start))[:, 1]
+    torch.testing.assert_close(parts.sum((1, 2, 3)), way, rtol=0, atol=2e-3)  # a kink costs 1 / steps
+    own = integrated_gradients_result(net, x, 1, baseline="black", steps=2048).values
+    torch.testing.assert_close(parts, own, rtol=0, atol=2e-3)
+
+
+def test_a_shift_is_undone_exactly_and_only_the_factor_notices():
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4 * 4, 2)).double()
+    x, shift = pictures(10, 1, 3, 6, 6), torch.tensor([0.5, -1.0, 2.0]).double()
+    seen = []
+    for at in (x, x + shift[:, None, None]):
+        p = at.clone().requires_grad_(True)
+        score = net(p)[0, 1]
+        slope = torch.autograd.grad(score, p)[0]
+        seen.append((score.detach(), slope, slope * at))
+        net[0].bias.data = reference("compensate")(net[0].weight.data, net[0].bias.data, shift)
+    (score, slope, product), (score_2, slope_2, product_2) = seen
+    torch.testing.assert_close(score, score_2)
+    torch.testing.assert_close(slope, slope_2)
+    torch.testing.assert_close(product_2 - product, slope * shift[:, None, None])
