@@ -68,7 +68,8 @@ def random_map(
     check_images(images)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     shape = (len(images), *images.shape[2:])
-    return torch.rand(shape, generator=generator, dtype=images.dtype).to(images.device)
+    noise = torch.rand(shape, generator=generator, dtype=images.dtype, device=generator.device)
+    return noise.to(images.device)
 
 
 def control_maps(

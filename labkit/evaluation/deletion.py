@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from labkit._checks import check_choice, check_images, check_positive
+from labkit.attribution.gradient import own_copy
 from labkit.attribution.perturbation import Fill, filling
-from labkit.models import Target, borrow, pick, scores
+from labkit.models import Target, Unit, borrow, pick, scores
 
 __all__ = ["Course", "deletion", "insertion"]
 
 
 class Course(NamedTuple):
-    """``auc`` (N,): the curve's mean height; ``curve`` (N, steps + 1); ``shares`` (steps + 1,) of the pixels
+    """``auc`` (N,): the area under ``curve`` (N, steps + 1) over ``shares`` (steps + 1,), those of the pixels
     that were taken away (deletion) or given back (insertion)."""
 
     auc: Float[Tensor, " N"]
@@ -53,14 +54,16 @@ def _course(
         raise ValueError("maps must be finite; got NaN or infinity.")
     if steps > height * width:
         raise ValueError(f"steps must be at most the {height * width} pixels of a picture; got {steps}.")
-    rank = order_of(maps).argsort(1).view(n, 1, height, width).to(images.device)
-    shares = torch.linspace(0, 1, steps + 1)
-    counts = (shares * height * width).round().to(images.device)
+    if isinstance(target, Tensor) and target.ndim == 1 and len(target) != n:
+        raise ValueError(
+            f"target must be one class index, or a tensor of one a picture ({n},); got {tuple(target.shape)}."
+        )
     jobs = [(i, s) for i in range(n) for s in range(steps + 1)]
     values = []
     with borrow(model), torch.no_grad():
-        weight = next((p for p in model.parameters() if p.is_floating_point()), images)
-        plain = images.detach().to(weight.device, weight.dtype)
+        plain = own_copy(model, images)
+        rank = order_of(maps).argsort(1).view(n, 1, height, width).to(plain.device)
+        counts = (torch.linspace(0, 1, steps + 1) * height * width).round().to(plain.device)
         blank = filling(plain, fill).expand_as(plain)
         start, end = (plain, blank) if delete else (blank, plain)
         for first in tqdm(range(0, len(jobs), batch_size), "deletion" if delete else "insertion",
@@ -68,17 +71,28 @@ def _course(
             rows = torch.tensor(jobs[first : first + batch_size], device=plain.device)
             changed = rank[rows[:, 0]] < counts[rows[:, 1], None, None, None]
             shown = torch.where(changed, end[rows[:, 0]], start[rows[:, 0]])
-            own = target[rows[:, 0].to(target.device)] if isinstance(target, Tensor) else target
-            values.append(_reward(model, shown, own, reward).float())
+            several = isinstance(target, Tensor) and target.ndim == 1
+            own = target[rows[:, 0].to(target.device)] if several else target  # type: ignore[union-attr,index]
+            values.append(_reward(model, shown, own, reward))
     curve = torch.cat(values).view(n, steps + 1)
-    auc = ((curve[:, 1:] + curve[:, :-1]) / 2).mean(1)
-    return Course(auc, curve, shares.to(curve.device))
+    curve = curve.to(torch.promote_types(curve.dtype, torch.float32))
+    if not torch.isfinite(curve).all():
+        raise ValueError("the model's scores must be finite; got NaN or infinity. Look at model(images).")
+    shares = (counts / (height * width)).to(curve)
+    return Course(torch.trapezoid(curve, shares, dim=1), curve, shares)
 
 
 def _reward(model: nn.Module, shown: Tensor, target: Target, reward: str) -> Float[Tensor, " B"]:
-    if reward == "logit" or not isinstance(target, (int, Tensor)):
+    if reward == "logit" or callable(target) or isinstance(target, Unit):
         return scores(model, shown, target)
-    return pick(model(shown).softmax(1), target)
+    outputs = model(shown)
+    logits = pick(outputs, target)  # refuses outputs and targets that do not fit
+    if outputs.shape[1] == 1:
+        raise ValueError(
+            'reward="probability" needs at least two classes: the softmax of one output is always 1. '
+            'Pass reward="logit".'
+        )
+    return (logits - outputs.logsumexp(1)).exp()
 
 
 def deletion(
@@ -94,11 +108,12 @@ def deletion(
 ) -> Course:
     """The class's probability while pixels are taken away, those first that the map calls most important.
 
-    In each of ``steps`` an equal share of the pixels changes to ``fill`` (see ``occlusion``; the paper's
-    black holes have edges that a network has never seen). Pixels of equal importance go in an order drawn by
-    lot: a constant map is the random order. A low ``auc`` is good. Unit: probability, or the score itself for
-    ``reward="logit"`` and for a callable or a unit as target. Raises ValueError for maps of another shape or
-    with NaN.
+    In each of ``steps`` an equal share of the pixels (to the nearest pixel) changes to ``fill`` (see
+    ``occlusion``; the paper's black holes have edges that a network has never seen). Pixels of equal
+    importance go in an order drawn by lot, from seed 0: a constant map is the random order. A low ``auc`` is
+    good. Unit: probability, or the score itself for ``reward="logit"`` and for a callable or a unit as
+    target. Raises ValueError for maps of another shape or with NaN, scores with NaN, targets that are not as
+    many as the pictures, and for the probability of a model with one output.
 
     Source: Petsiuk, Das and Saenko 2018, "RISE", section 4.2.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -58,13 +60,19 @@ def pointing_hits(
     """Whether each map's peak lies within ``tolerance`` of the mask, and which pictures count.
 
     ``tolerance`` is a share of the side (15 pixels at 224). A constant map is a miss; a picture whose mask is
-    empty does not count. Source: Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop", 4.1.
+    empty does not count. Raises ValueError for a ``tolerance`` below 0.
+
+    Source: Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop", section 4.1.
 
     >>> hit, counts = pointing_hits(torch.ones(1, 4, 4), torch.ones(1, 4, 4).bool())
     >>> hit.tolist(), counts.tolist()
     ([False], [True])
     """
     maps, inside = _check(maps, masks)
+    if not tolerance >= 0:
+        raise ValueError(
+            f"tolerance must be at least 0, a share of the side such as 15 / 224; got {tolerance}."
+        )
     reach = tolerance * min(maps.shape[1:])
     rows, columns = torch.meshgrid(
         *(torch.arange(s, device=maps.device) for s in maps.shape[1:]), indexing="ij"
@@ -79,13 +87,14 @@ def pointing_hits(
 def pointing_game(
     maps: Float[Tensor, "N H W"],
     masks: Bool[Tensor, "N H W"],
-    labels: Tensor | None = None,
+    labels: Tensor | Sequence[int] | None = None,
     *,
     tolerance: float = 15 / 224,
 ) -> float:
     """The mean over classes of the share of maps whose peak hits the mask (see ``pointing_hits``).
 
-    Without ``labels``, over all pictures as one class. Raises ValueError if no mask holds a pixel.
+    Without ``labels``, over all pictures as one class. Raises ValueError if no mask holds a pixel, and for
+    ``labels`` that are not one a picture.
 
     >>> mask = torch.zeros(1, 50, 50).bool(); mask[0, 10, 10] = True
     >>> pointing_game(mask.float(), mask)
@@ -94,7 +103,11 @@ def pointing_game(
     hits, counts = pointing_hits(maps, masks, tolerance=tolerance)
     if not counts.any():
         raise ValueError("masks must hold a pixel in at least one picture; all of them are empty.")
-    groups = torch.zeros(len(maps), dtype=torch.long) if labels is None else labels.cpu()
+    groups = torch.zeros(len(maps), dtype=torch.long) if labels is None else torch.as_tensor(labels).cpu()
+    if groups.shape != (len(maps),):
+        raise ValueError(
+            f"labels must be one class a picture, shape ({len(maps)},); got {tuple(groups.shape)}."
+        )
     hits, counts = hits.cpu(), counts.cpu()
     shares = [hits[counts & (groups == g)].float().mean() for g in groups[counts].unique()]
     return float(torch.stack(shares).mean())

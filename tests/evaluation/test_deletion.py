@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from labkit.attribution.perturbation import filling
 from labkit.evaluation import deletion, insertion
 
 
@@ -80,6 +82,94 @@ def test_a_batch_equals_its_pictures_whatever_the_batch_size(model: nn.Module) -
     for i in range(3):
         alone = deletion(model, images[i : i + 1], maps[i : i + 1], int(target[i]), steps=3).curve
         assert torch.allclose(whole[i : i + 1], alone, atol=1e-6)
+
+
+def test_the_area_counts_the_pixels_that_really_went() -> None:
+    """3 steps over 4 pixels take away 1, 3 and 4 of them: unequal steps, under which the area is exact."""
+    line = deletion(Sum(torch.ones(2, 2)).eval(), ONES, torch.zeros(1, 2, 2), 1, steps=3, fill="black",
+                    reward="logit")  # fmt: skip
+    assert line.shares.tolist() == [0, 0.25, 0.75, 1]
+    assert line.curve.tolist() == [[4, 3, 1, 0]]
+    assert line.auc.item() == 2  # the mean of a straight line from 4 to 0, however it is cut
+    bent = deletion(Sum(WEIGHTS).eval(), ONES, WEIGHTS[None], 1, steps=3, fill="black", reward="logit")
+    assert bent.curve.tolist() == [[4, 0, -3, 0]]
+    assert bent.auc.item() == pytest.approx((4 + 0) / 2 / 4 + (0 - 3) / 2 / 2 + (-3 + 0) / 2 / 4)
+
+
+def test_a_constant_map_is_the_map_of_that_lot(model: nn.Module) -> None:
+    """Ties are drawn from seed 0, and the height of the constant does not matter."""
+    images = torch.rand(2, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    lot = torch.randperm(4, generator=torch.Generator().manual_seed(0))
+    drawn = torch.empty(4).index_put((lot,), torch.arange(4.0, 0, -1)).view(1, 2, 2).expand(2, -1, -1)
+    wanted = deletion(model, images, drawn, 1, steps=4).curve
+    for height in (0.0, 1.0, -3.0):
+        assert torch.equal(deletion(model, images, torch.full((2, 2, 2), height), 1, steps=4).curve, wanted)
+
+
+def test_insertion_is_deletion_from_the_other_end(model: nn.Module) -> None:
+    """Giving back the best first is taking away the worst first, run backwards."""
+    back = insertion(model, ONES, WEIGHTS[None], 1, steps=4, fill="black")
+    gone = deletion(model, ONES, -WEIGHTS[None], 1, steps=4, fill="black")
+    assert torch.allclose(back.curve, gone.curve.flip(1))
+    assert torch.allclose(back.auc, gone.auc)
+
+
+def test_the_ends_are_the_picture_and_its_filling(model: nn.Module) -> None:
+    images = torch.rand(2, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    for fill in ("blur", "black", "mean", 0.25):
+        course = deletion(model, images, images[:, 0], 1, steps=4, fill=fill)
+        assert torch.allclose(course.curve[:, 0], model(images).softmax(1)[:, 1])
+        assert torch.allclose(course.curve[:, -1], model(filling(images, fill)).softmax(1)[:, 1])
+
+
+def test_a_double_network_stays_double_and_a_scalar_target_is_one_class() -> None:
+    double = Sum(WEIGHTS.double()).eval()
+    course = deletion(double, ONES, WEIGHTS[None], torch.tensor(1), steps=4, fill="black")
+    assert course.curve.dtype == course.auc.dtype == torch.float64
+    exact = torch.tensor([4.0, 0, -2, -3, 0], dtype=torch.float64).sigmoid()
+    assert torch.allclose(course.curve[0], exact, rtol=0, atol=1e-14)
+
+
+def test_a_saturated_probability_is_not_lost() -> None:
+    course = deletion(Sum(WEIGHTS * 100).eval(), ONES, WEIGHTS[None], 1, steps=4, fill="black")
+    assert torch.allclose(course.curve[0], torch.tensor([1.0, 0.5, 0, 0, 0.5]))
+
+
+@pytest.mark.parametrize(
+    "target", [2, np.int64(2), torch.tensor(2), torch.tensor([2])], ids=["int", "numpy", "0-d", "1-d"]
+)
+def test_the_probability_is_the_softmax_over_all_classes(target: object) -> None:
+    """With two rivals the sigmoid of the class's own logit would be another number, and the logit too."""
+
+    class Rivals(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            score = (x[:, 0] * WEIGHTS).sum((1, 2))
+            return torch.stack([torch.full_like(score, 1.5), -score, score], 1)
+
+    course = deletion(Rivals().eval(), ONES, WEIGHTS[None], target, steps=4, fill="black")
+    s = torch.tensor([4.0, 0, -2, -3, 0])
+    assert torch.allclose(course.curve[0], s.exp() / (s.exp() + (-s).exp() + torch.tensor(1.5).exp()))
+
+
+def test_one_output_has_no_probability() -> None:
+    """The softmax over one output is 1 for every picture: every map would look equally good."""
+    one = nn.Sequential(nn.Flatten(), nn.Linear(12, 1)).eval()
+    with pytest.raises(ValueError, match=r'needs at least two classes.*Pass reward="logit"'):
+        deletion(one, ONES, WEIGHTS[None], 0, steps=4)
+    assert deletion(one, ONES, WEIGHTS[None], 0, steps=4, reward="logit").curve.isfinite().all()
+
+
+def test_a_score_that_is_no_number_is_refused() -> None:
+    broken = Sum(WEIGHTS * float("nan")).eval()
+    with pytest.raises(ValueError, match="scores must be finite; got NaN"):
+        deletion(broken, ONES, WEIGHTS[None], 1, steps=4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_targets_are_one_or_as_many_as_the_pictures(model: nn.Module, count: int) -> None:
+    with pytest.raises(ValueError, match=rf"one a picture \(3,\); got \({count},\)"):
+        insertion(model, ONES.expand(3, -1, -1, -1), WEIGHTS.expand(3, -1, -1), torch.ones(count).long(),
+                  steps=2)  # fmt: skip
 
 
 def test_the_model_and_the_pictures_stay(model: nn.Module) -> None:

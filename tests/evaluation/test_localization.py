@@ -63,6 +63,21 @@ def test_the_score_is_the_mean_over_classes_not_pictures() -> None:
     assert pointing_game(maps, masks) == 0.75
 
 
+def test_labels_are_one_a_picture_and_may_be_a_list() -> None:
+    maps = torch.cat([spot(10, 10)] * 4)
+    masks = torch.cat([spot(10, 10)] * 3 + [spot(80, 80)]).bool()
+    assert pointing_game(maps, masks, [0, 0, 0, 4]) == 0.5
+    for labels in (torch.tensor([1]), [0, 0, 0], torch.zeros(4, 1)):
+        with pytest.raises(ValueError, match=r"labels must be one class a picture, shape \(4,\); got"):
+            pointing_game(maps, masks, labels)
+
+
+@pytest.mark.parametrize("tolerance", [-0.5, float("nan")])
+def test_a_tolerance_is_not_negative(tolerance: float) -> None:
+    with pytest.raises(ValueError, match="tolerance must be at least 0, a share of the side"):
+        pointing_hits(spot(10, 10), spot(40, 40).bool(), tolerance=tolerance)
+
+
 def test_a_map_may_be_negative_everywhere() -> None:
     maps = spot(10, 10) - 5
     assert peaks(maps).tolist() == [[10, 10]]
