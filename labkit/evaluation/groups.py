@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from labkit._checks import check_images
@@ -33,11 +33,13 @@ class GroupAccuracy(NamedTuple):
 
 
 class Falsification(NamedTuple):
-    """``named`` (N,): the part that the map calls decisive; ``drops`` (N, K): what removing each part cost
-    beyond its control; ``right`` (N,): whether the named part's removal cost the most, and something."""
+    """``named`` (N,): the part that the map calls decisive, -1 where it names none; ``drops`` (N, K): what
+    removing each part cost beyond its control; ``decisive`` (N,): the part that cost the most, -1 where none
+    cost anything, or two the same; ``right`` (N,): whether a part was named and it was that one."""
 
-    named: Tensor
+    named: Int[Tensor, " N"]
     drops: Float[Tensor, "N K"]
+    decisive: Int[Tensor, " N"]
     right: Bool[Tensor, " N"]
 
 
@@ -136,8 +138,9 @@ def falsification(
     ``parts`` are the pixels of K things in each picture; the map names the one with the highest mean of its
     positive part (the mean, so that a large thing does not win by its size). ``without`` and ``control`` are
     scores: of the same scene drawn again without each part, and without an equal area elsewhere. A part's
-    drop is ``control - without``. If no drop is above 0, or the map is the same on all parts, it was wrong.
-    Raises ValueError for shapes that do not fit.
+    drop is ``control - without``. A map that is highest on no single part names none, and is wrong, as is one
+    where no single part cost the most, and more than nothing. Raises ValueError for shapes that do not fit,
+    fewer than two parts (there is nothing to be wrong about), an empty part, and NaN or infinity.
 
     Source: Popper's demand, in the lectures' words; the measure is ours.
 
@@ -145,15 +148,31 @@ def falsification(
     >>> falsification(maps, parts, torch.tensor([[0.0, 1.0]]), torch.ones(1, 2)).right
     tensor([True])
     """
+    if parts.ndim != 4 or parts.shape[1] < 2:
+        raise ValueError(
+            "parts must hold the pixels of at least two things in each picture, shape (N, K, H, W); got "
+            f"{tuple(parts.shape)}. Of a single one every map would be right."
+        )
     n, k = parts.shape[:2]
     if maps.shape != (n, *parts.shape[2:]) or not (without.shape == control.shape == (n, k)):
         raise ValueError(
             "maps (N, H, W), parts (N, K, H, W), without and control (N, K) must fit together; got "
             f"{', '.join(str(tuple(t.shape)) for t in (maps, parts, without, control))}."
         )
+    if not parts.flatten(2).any(2).all():
+        raise ValueError(
+            "parts must hold a pixel each; some are empty, hidden perhaps. Leave those scenes out."
+        )
+    for name, values in (("maps", maps), ("without", without), ("control", control)):
+        if not torch.isfinite(values).all():
+            raise ValueError(f"{name} must be finite; got NaN or infinity. Look at the model's scores.")
     positive = maps.detach().clamp(min=0)[:, None]
-    density = (positive * parts).sum((2, 3)) / parts.sum((2, 3)).clamp(min=1)
-    named, drops = density.argmax(1), control - without
-    flat = density.amax(1) <= density.amin(1)  # it names nothing
-    right = (drops.argmax(1) == named) & (drops.amax(1) > 0) & ~flat
-    return Falsification(named, drops, right)
+    density, drops = (positive * parts).sum((2, 3)) / parts.sum((2, 3)), control - without
+    named, decisive = _single_top(density), _single_top(drops)
+    return Falsification(named, drops, decisive, (named == decisive) & (named >= 0))
+
+
+def _single_top(values: Float[Tensor, "N K"]) -> Int[Tensor, " N"]:
+    """The place of each row's largest value; -1 where that is not above 0, or stands there twice."""
+    first, second = values.topk(2, 1).values.T
+    return torch.where((first > 0) & (first > second), values.argmax(1), -1)
