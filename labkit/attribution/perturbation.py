@@ -12,7 +12,8 @@ from tqdm.auto import tqdm
 
 from labkit._checks import check_choice, check_fraction, check_images, check_positive
 from labkit.attribution.gradient import finite, own_copy
-from labkit.models import Target, borrow, scores
+from labkit.models import Target, Unit, borrow, scores
+from labkit.models.swift import swift
 from labkit.optimize import gaussian_blur
 
 FILLS = ("grey", "black", "white", "mean", "blur")
@@ -136,7 +137,7 @@ def occlusion_result(
     window: int | None = None,
     stride: int | None = None,
     fill: Fill = "grey",
-    batch_size: int = 32,
+    batch_size: int = 8,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Occlusion:
@@ -169,7 +170,8 @@ def occlusion_result(
         ) as bar,
     ):
         inputs = own_copy(model, images)
-        score = scores(model, inputs.clone(), target)
+        quick = swift(model, inputs[:1], forwards=total, folded=not isinstance(target, Unit))
+        score = scores(quick, inputs.clone(), target)
         reference = filling(inputs, fill)
         for number in range(len(inputs)):
             own = target[number : number + 1] if isinstance(target, Tensor) and target.ndim else target
@@ -181,7 +183,7 @@ def occlusion_result(
                 repeated = own.expand(len(chunk)) if isinstance(own, Tensor) and own.ndim else own
                 hidden = covered(inputs[number], reference[number], chunk, window)
                 first = done % len(places)
-                lost[first : first + len(chunk)] = score[number] - scores(model, hidden, repeated)
+                lost[first : first + len(chunk)] = score[number] - scores(quick, hidden, repeated)
                 done += len(chunk)
                 bar.update(len(chunk))
                 if progress is not None:
@@ -202,7 +204,7 @@ def occlusion(
     window: int | None = None,
     stride: int | None = None,
     fill: Fill = "grey",
-    batch_size: int = 32,
+    batch_size: int = 8,
 ) -> Float[Tensor, "N H W"]:
     """What the score loses where a square window hides a pixel: the mean drop over all windows on that pixel.
 

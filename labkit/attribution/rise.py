@@ -14,6 +14,7 @@ from labkit._checks import check_choice, check_images, check_positive
 from labkit.attribution.gradient import finite, own_copy
 from labkit.attribution.perturbation import Fill, filling
 from labkit.models import Target, Unit, borrow, pick, scores
+from labkit.models.swift import swift
 
 NORMALIZATIONS = ("expected", "summed")
 
@@ -132,7 +133,7 @@ def rise_result(
     normalize: str = "expected",
     fill: Fill = "black",
     generator: torch.Generator | None = None,
-    batch_size: int = 32,
+    batch_size: int = 8,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Rise:
@@ -164,7 +165,8 @@ def rise_result(
     ):
         inputs = own_copy(model, images)
         precise = torch.promote_types(inputs.dtype, torch.float32)  # half precision cannot sum thousands
-        score = scores(model, inputs.clone(), _score_of(target, probability))
+        quick = swift(model, inputs[:1], forwards=masks * len(inputs), folded=not isinstance(target, Unit))
+        score = scores(quick, inputs.clone(), _score_of(target, probability))
         targets = [_score_of(target, probability, number) for number in range(len(inputs))]
         reference = filling(inputs, fill)
         total = torch.zeros(len(inputs), side[0] * side[1], dtype=precise, device=inputs.device)
@@ -175,7 +177,7 @@ def rise_result(
             seen = mask[:, None].to(inputs.dtype)
             found = []
             for image, back, own in zip(inputs, reference, targets, strict=True):
-                found.append(scores(model, seen * image + (1 - seen) * back, own))
+                found.append(scores(quick, seen * image + (1 - seen) * back, own))
             measured.append(torch.stack(found))
             total += measured[-1].to(precise) @ mask.flatten(1)
             shown += mask.sum(0)
@@ -206,7 +208,7 @@ def rise(
     normalize: str = "expected",
     fill: Fill = "black",
     generator: torch.Generator | None = None,
-    batch_size: int = 32,
+    batch_size: int = 8,
 ) -> Float[Tensor, "N H W"]:
     """The mean score of the pictures in which a pixel can be seen, over random masks of soft cells.
 

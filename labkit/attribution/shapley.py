@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from math import comb, factorial
 from typing import Any, NamedTuple
@@ -49,31 +50,38 @@ def fidelity(answers: Tensor, predicted: Tensor, weights: Tensor) -> Tensor:
     return torch.where(flat, torch.ones_like(spread), 1 - missed / torch.where(flat, 1.0, spread))
 
 
+@contextmanager
+def bar(name: str, games: int = 1) -> Iterator[Callable[[float], Any]]:
+    """One bar for all games, however many coalitions each takes: a function to be told the shares done."""
+    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    with tqdm(total=games, desc=name, bar_format=form, leave=False, delay=1.5) as shown:
+        yield lambda share: shown.update(min(share, games - shown.n))
+
+
 def ask(
-    value: Value, coalitions: Bool[Tensor, "B M"], batch_size: int, name: str
+    value: Value, coalitions: Bool[Tensor, "B M"], batch_size: int, done: Callable[[float], Any]
 ) -> tuple[Float[Tensor, "B K"], Callable[[Tensor], Tensor]]:
-    """The values of all coalitions in double precision, batch by batch with a bar, and a function that gives
-    results the answers' precision, device and number of axes.
+    """The values of all coalitions in double precision, batch by batch, and a function that gives results the
+    answers' precision, device and number of axes. ``done`` is told the share of each batch (see ``bar``).
 
     Raises ValueError where ``value`` returns another shape, or NaN or infinity.
     """
     check_positive("batch_size", batch_size)
     found = []
-    with tqdm(total=len(coalitions), desc=name, unit="coalition", leave=False, delay=1.5) as bar:
-        for chunk in coalitions.split(int(batch_size)):
-            answer = torch.as_tensor(value(chunk.clone())).detach()
-            if answer.ndim not in (1, 2) or len(answer) != len(chunk):
-                raise ValueError(
-                    f"value must return one number or one row of numbers a coalition, shape ({len(chunk)},) "
-                    f"or ({len(chunk)}, K); got {tuple(answer.shape)}. It is given a batch of coalitions."
-                )
-            if not torch.isfinite(answer).all():
-                raise ValueError(
-                    "value must return finite numbers; got NaN or infinity. Look at value(coalitions) for "
-                    f"torch.ones(1, {chunk.shape[1]}, dtype=torch.bool) and for its zeros."
-                )
-            found.append(answer)
-            bar.update(len(chunk))
+    for chunk in coalitions.split(int(batch_size)):
+        answer = torch.as_tensor(value(chunk.clone())).detach()
+        if answer.ndim not in (1, 2) or len(answer) != len(chunk):
+            raise ValueError(
+                f"value must return one number or one row of numbers a coalition, shape ({len(chunk)},) "
+                f"or ({len(chunk)}, K); got {tuple(answer.shape)}. It is given a batch of coalitions."
+            )
+        if not torch.isfinite(answer).all():
+            raise ValueError(
+                "value must return finite numbers; got NaN or infinity. Look at value(coalitions) for "
+                f"torch.ones(1, {chunk.shape[1]}, dtype=torch.bool) and for its zeros."
+            )
+        found.append(answer)
+        done(len(chunk) / len(coalitions))
     device, dtype = answer.device, answer.dtype if answer.is_floating_point() else torch.float64
     single = answer.ndim == 1
 
@@ -110,7 +118,8 @@ def shapley_values(value: Value, n_players: int, *, batch_size: int = 1024) -> F
         )
     numbers = torch.arange(2**n_players)
     coalitions = (numbers[:, None] >> torch.arange(n_players)) % 2 == 1
-    answers, as_given = ask(value, coalitions, batch_size, "Shapley values")
+    with bar("Shapley values") as tell:
+        answers, as_given = ask(value, coalitions, batch_size, tell)
     orders = factorial(n_players)
     share = torch.tensor(
         [float(Fraction(factorial(s) * factorial(n_players - s - 1), orders)) for s in range(n_players)],
@@ -171,8 +180,11 @@ def kernel_shap_values_result(
     samples: int | None = None,
     generator: torch.Generator | None = None,
     batch_size: int = 1024,
+    done: Callable[[float], Any] | None = None,
 ) -> KernelShapValues:
     """``kernel_shap_values`` with all that it measured (see ``KernelShapValues``). Errors as there.
+
+    ``done`` is told the share of the work after each batch; without it, a bar is shown if it takes a moment.
 
     >>> result = kernel_shap_values_result(lambda coalitions: coalitions.double().sum(1) + 7, 3)
     >>> float(result.base), result.exact, tuple(result.coalitions.shape)
@@ -193,7 +205,8 @@ def kernel_shap_values_result(
     if n_players > 1:
         between, weights, exact = _design(n_players, int(samples), generator)
     coalitions = torch.cat([ends, between])
-    answers, as_given = ask(value, coalitions, batch_size, "KernelSHAP")
+    with nullcontext(done) if done else bar("KernelSHAP") as tell:
+        answers, as_given = ask(value, coalitions, batch_size, tell)
     base, gain = answers[0], answers[1] - answers[0]
     values = (gain / n_players).expand(n_players, -1)
     explained = torch.ones_like(gain)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from labkit._checks import check_images, check_positive
 from labkit.attribution.gradient import finite, own_copy
 from labkit.attribution.perturbation import Fill, filling
-from labkit.attribution.shapley import ask, fidelity, kernel_shap_values_result
-from labkit.models import Target, borrow, scores
+from labkit.attribution.shapley import ask, bar, fidelity, kernel_shap_values_result
+from labkit.models import Target, Unit, borrow, scores
+from labkit.models.swift import swift
 
 
 class Surrogate(NamedTuple):
@@ -99,10 +100,11 @@ def _segments(segments: object, images: Tensor) -> list[Int[Tensor, "H W"]]:
 
 
 def _games(
-    model: nn.Module, inputs: Tensor, target: Target, segments: list[Tensor], fill: Fill
+    model: nn.Module, inputs: Tensor, target: Target, segments: list[Tensor], fill: Fill, samples: int
 ) -> Iterator[Callable[[Bool[Tensor, "B M"]], Float[Tensor, " B"]]]:
     """For each picture, the score as a function of the superpixels that stay; the others show the fill."""
     finite(scores(model, inputs.clone(), target))  # refuses an illegal target and a broken model at once
+    quick = swift(model, inputs[:1], forwards=samples * len(inputs), folded=not isinstance(target, Unit))
     reference = filling(inputs, fill)
     for number, places in enumerate(segments):
         own = int(target[number]) if isinstance(target, Tensor) and target.ndim else target
@@ -111,7 +113,7 @@ def _games(
             coalitions: Tensor, number: int = number, places: Tensor = places, own: Target = own
         ) -> Tensor:
             kept = coalitions.to(places.device)[:, places][:, None]
-            return finite(scores(model, torch.where(kept, inputs[number], reference[number]), own))
+            return finite(scores(quick, torch.where(kept, inputs[number], reference[number]), own))
 
         yield play
 
@@ -157,7 +159,7 @@ def lime_result(
     kernel_width: float = 0.25,
     alpha: float = 1.0,
     generator: torch.Generator | None = None,
-    batch_size: int = 32,
+    batch_size: int = 8,
 ) -> Surrogate:
     """``lime`` with all that it found (see ``Surrogate``). Options and errors as there.
 
@@ -171,10 +173,11 @@ def lime_result(
     check_positive("kernel_width", kernel_width, integer=False)
     if isinstance(alpha, bool) or not 0 <= alpha < float("inf"):
         raise ValueError(f"alpha must be 0 or a finite number above; got {alpha!r}. Ribeiro et al. take 1.")
-    with borrow(model), torch.no_grad():
+    with borrow(model), torch.no_grad(), bar("LIME", len(images)) as tell:
         inputs = own_copy(model, images)
         places, seed, fitted = _segments(segments, inputs), _seed(generator), []
-        for own, play in zip(places, _games(model, inputs, target, places, fill), strict=True):
+        games = _games(model, inputs, target, places, fill, samples)
+        for own, play in zip(places, games, strict=True):
             players = int(own.max()) + 1
             if samples <= players:
                 raise ValueError(
@@ -184,7 +187,7 @@ def lime_result(
             coin = torch.Generator().manual_seed(seed)
             kept = torch.rand(int(samples), players, generator=coin, dtype=torch.float64) < 0.5
             kept[0] = True
-            answers, _ = ask(play, kept, batch_size, "LIME")
+            answers, _ = ask(play, kept, batch_size, tell)
             # the cosine between a sample and "all on" is the root of the share that is on
             distance = 1 - kept.double().mean(1).sqrt()
             near = torch.exp(-((distance / kernel_width) ** 2)).sqrt()
@@ -206,7 +209,7 @@ def lime(
     kernel_width: float = 0.25,
     alpha: float = 1.0,
     generator: torch.Generator | None = None,
-    batch_size: int = 32,
+    batch_size: int = 8,
 ) -> Float[Tensor, "N H W"]:
     """What each superpixel adds to the score by a linear model that was fitted to covered copies.
 
@@ -243,7 +246,7 @@ def kernel_shap_result(
     samples: int | None = None,
     fill: Fill = "grey",
     generator: torch.Generator | None = None,
-    batch_size: int = 32,
+    batch_size: int = 8,
 ) -> Surrogate:
     """``kernel_shap`` with all that it found (see ``Surrogate``). Options and errors as there.
 
@@ -255,13 +258,14 @@ def kernel_shap_result(
     True
     """
     check_images(images)
-    with borrow(model), torch.no_grad():
+    with borrow(model), torch.no_grad(), bar("KernelSHAP", len(images)) as tell:
         inputs = own_copy(model, images)
         places, seed, fitted = _segments(segments, inputs), _seed(generator), []
-        for own, play in zip(places, _games(model, inputs, target, places, fill), strict=True):
+        games = _games(model, inputs, target, places, fill, samples or 600)
+        for own, play in zip(places, games, strict=True):
             found = kernel_shap_values_result(
                 play, int(own.max()) + 1, samples=samples, batch_size=batch_size,
-                generator=torch.Generator().manual_seed(seed),
+                generator=torch.Generator().manual_seed(seed), done=tell,
             )  # fmt: skip
             fitted.append((found.values, found.base, found.fidelity))
         return _gather(places, fitted, inputs)
@@ -276,7 +280,7 @@ def kernel_shap(
     samples: int | None = None,
     fill: Fill = "grey",
     generator: torch.Generator | None = None,
-    batch_size: int = 32,
+    batch_size: int = 8,
 ) -> Float[Tensor, "N H W"]:
     """The Shapley value of each superpixel in the game whose value is the score, estimated by KernelSHAP.
 

@@ -178,7 +178,7 @@ class Answers:
 
         image, began = self.images[at.picture][None].to(self._device), time.perf_counter()
         options: dict[str, Any] = {"window": at.window, "stride": at.stride, "fill": at.fill}
-        batch = int(min(32, max(1, _PATIENCE / self.seconds)))
+        batch = int(min(8, max(1, _PATIENCE / self.seconds)))
         result = occlusion_result(
             self.model,
             image,
