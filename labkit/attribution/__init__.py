@@ -23,6 +23,11 @@ from labkit.attribution.backprop import (
 )
 from labkit.attribution.cam import cam, grad_cam
 from labkit.attribution.deeplift import DeepShap, deep_shap, deep_shap_result
+from labkit.attribution.excitation import (
+    ExcitationBackprop,
+    excitation_backprop,
+    excitation_backprop_result,
+)
 from labkit.attribution.gradient import saliency
 from labkit.attribution.masks import (
     ExtremalPerturbation,
@@ -90,6 +95,7 @@ METHODS: dict[str, Method] = {
     "guided_backprop": Method(guided_backprop),
     "deconvnet": Method(deconvnet),
     "guided_grad_cam": Method(guided_grad_cam),
+    "excitation_backprop": Method(excitation_backprop),
 }
 
 # Public functions that are no map methods: cores, and what is done with a map.
@@ -106,6 +112,7 @@ __all__ = [
     "METHODS",
     "TOOLS",
     "DeepShap",
+    "ExcitationBackprop",
     "ExtremalPerturbation",
     "IntegratedGradients",
     "KernelShapValues",
@@ -121,6 +128,8 @@ __all__ = [
     "deconvnet_result",
     "deep_shap",
     "deep_shap_result",
+    "excitation_backprop",
+    "excitation_backprop_result",
     "extremal_perturbation",
     "extremal_perturbation_result",
     "grabcut",

@@ -170,7 +170,7 @@ def occlusion_result(
         ) as bar,
     ):
         inputs = own_copy(model, images)
-        quick = swift(model, inputs[:1], forwards=total, folded=not isinstance(target, Unit))
+        quick = swift(model, inputs[:1], forwards=len(places), folded=not isinstance(target, Unit))
         score = scores(quick, inputs.clone(), target)
         reference = filling(inputs, fill)
         for number in range(len(inputs)):

@@ -165,7 +165,7 @@ def rise_result(
     ):
         inputs = own_copy(model, images)
         precise = torch.promote_types(inputs.dtype, torch.float32)  # half precision cannot sum thousands
-        quick = swift(model, inputs[:1], forwards=masks * len(inputs), folded=not isinstance(target, Unit))
+        quick = swift(model, inputs[:1], forwards=masks, folded=not isinstance(target, Unit))
         score = scores(quick, inputs.clone(), _score_of(target, probability))
         targets = [_score_of(target, probability, number) for number in range(len(inputs))]
         reference = filling(inputs, fill)

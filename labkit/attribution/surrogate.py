@@ -104,7 +104,7 @@ def _games(
 ) -> Iterator[Callable[[Bool[Tensor, "B M"]], Float[Tensor, " B"]]]:
     """For each picture, the score as a function of the superpixels that stay; the others show the fill."""
     finite(scores(model, inputs.clone(), target))  # refuses an illegal target and a broken model at once
-    quick = swift(model, inputs[:1], forwards=samples * len(inputs), folded=not isinstance(target, Unit))
+    quick = swift(model, inputs[:1], forwards=samples, folded=not isinstance(target, Unit))
     reference = filling(inputs, fill)
     for number, places in enumerate(segments):
         own = int(target[number]) if isinstance(target, Tensor) and target.ndim else target
@@ -176,8 +176,7 @@ def lime_result(
     with borrow(model), torch.no_grad(), bar("LIME", len(images)) as tell:
         inputs = own_copy(model, images)
         places, seed, fitted = _segments(segments, inputs), _seed(generator), []
-        games = _games(model, inputs, target, places, fill, samples)
-        for own, play in zip(places, games, strict=True):
+        for own, play in zip(places, _games(model, inputs, target, places, fill, samples), strict=True):
             players = int(own.max()) + 1
             if samples <= players:
                 raise ValueError(
@@ -188,13 +187,11 @@ def lime_result(
             kept = torch.rand(int(samples), players, generator=coin, dtype=torch.float64) < 0.5
             kept[0] = True
             answers, _ = ask(play, kept, batch_size, tell)
-            # the cosine between a sample and "all on" is the root of the share that is on
-            distance = 1 - kept.double().mean(1).sqrt()
-            near = torch.exp(-((distance / kernel_width) ** 2)).sqrt()
+            near = torch.exp(-(((1 - kept.double().mean(1).sqrt()) / kernel_width) ** 2)).sqrt()
             change = answers - answers[:1]  # a score that never changes then gives exact zeros
             slopes, level = _ridge(kept.double(), change[:, 0], near, float(alpha))
-            told = (level + kept.double() @ slopes)[:, None]
-            fitted.append((slopes, answers[0, 0] + level, fidelity(change, told, near)[0]))
+            explained = fidelity(change, (level + kept.double() @ slopes)[:, None], near)[0]
+            fitted.append((slopes, answers[0, 0] + level, explained))
         return _gather(places, fitted, inputs)
 
 
@@ -216,7 +213,7 @@ def lime(
     ``segments`` are the superpixels (default: ``superpixels(images)``), (N, H, W) or one (H, W) for all. In
     each of ``samples`` copies every superpixel is covered with probability 1/2, in the first none; ``fill``
     as in ``occlusion``. Copies close to the picture count more: the kernel is the root of
-    exp(-d^2 / ``kernel_width``^2), d the cosine distance between the superpixels kept and all of them. The
+    exp(-d^2 / ``kernel_width``^2), d the cosine distance to all of them: 1 less the root of the share kept. The
     ridge penalty ``alpha`` leaves the intercept free. ``generator`` draws the copies (None: seed 0), the same
     draw for each picture; the segmentation has no chance in it. Signed. Unit: score (before the softmax) a
     superpixel, not a pixel. Raises ValueError for one superpixel, for no more samples than superpixels and

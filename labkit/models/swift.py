@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -16,13 +17,18 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def _plain(model: nn.Module) -> bool:
-    """Whether a copy can stand in for the model: on a processor, in full precision, with no hook in it that
-    would look at the copy, or change another's state."""
+    """Whether a copy can stand in for the model: on a processor, in full precision, no part hooked.
+
+    Functions hooked to the model itself, which stop it or count its calls, go with the copy.
+    """
     tensors = [*model.parameters(), *model.buffers()]
     on_processor = all(t.device.type == "cpu" for t in tensors)
     full = all(t.dtype in (torch.float32, torch.float64) for t in tensors if t.is_floating_point())
-    hooked = any(vars(module)[name] for module in model.modules() for name in _HOOKS)
-    return bool(tensors) and on_processor and full and not hooked
+    hooks = [
+        (part, hook) for part in model.modules() for name in _HOOKS for hook in vars(part)[name].values()
+    ]
+    free = all(part is model and isinstance(hook, FunctionType) for part, hook in hooks)
+    return bool(tensors) and on_processor and full and free
 
 
 def _fold(model: nn.Module, image: Tensor) -> None:
@@ -68,9 +74,9 @@ def swift(
     """A copy of an eval model with batch norm in the convolutions and channels last in memory; or the model.
 
     The copy answers alike to 1e-5 of the largest output (float64: 1e-12), which ``image`` is run to see.
-    Where it does not, where the model cannot be copied, has hooks, is not on a processor, or is asked for no
-    more than a hundred ``forwards``, the model itself comes back. ``folded=False`` leaves the layers' own
-    outputs as they are, for those who read them. Not for gradients.
+    Where it does not, where the model cannot be copied, has layers with hooks, is not on a processor, or is
+    asked for no more than a hundred ``forwards``, the model itself comes back. ``folded=False`` leaves the
+    layers' own outputs as they are, for those who read them. Not for gradients.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()).eval()
     >>> [type(layer).__name__ for layer in swift(net, torch.rand(1, 3, 8, 8), forwards=1000)]

@@ -1,0 +1,226 @@
+"""Excitation backprop: where a random walk down the network, from the class along what excites it, ends."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+
+from labkit._checks import check_images
+from labkit.attribution.backprop import BENDS, PRODUCTS
+from labkit.attribution.cam import _enlarge
+from labkit.attribution.gradient import derivative, finite, own_copy
+from labkit.attribution.winning import Averaged, OneToOne, Weighted, Winning, refuse
+from labkit.models import Target, Unit, borrow, pick, record, scores
+from labkit.models.hooks import find_layer
+
+RULES = {rule.__name__ for rule in (Averaged, OneToOne, Weighted)}
+# autograd's names of what the rules replace: to meet one means that no Python function was called
+UNSEEN = BENDS | PRODUCTS | {"Addmm", "Convolution", "Mean", "NativeBatchNorm", "Relu", "Sum"}
+
+
+class ExcitationBackprop(NamedTuple):
+    """``map`` (N, H, W), and ``lost`` (N,): the share of the probability that ended on the way, at units that
+    nothing excites. With ``upsample=False`` map and loss sum to 1 (contrastive: see
+    ``excitation_backprop``)."""
+
+    map: Float[Tensor, "N H W"]
+    lost: Float[Tensor, " N"]
+
+
+def _name(node: Any) -> str:
+    return re.sub(r"Backward\d*$", "", node.name())
+
+
+def _walk(outputs: Tensor, stop: Any = None, ends: str = "") -> list[Any]:
+    """The steps of the graph from the outputs down, without ``stop`` and what is reached through it alone;
+    past a step called ``ends`` the walk does not go."""
+    start = outputs.grad_fn
+    waiting: list[Any] = [start] if start not in (None, stop) else []
+    seen, found = {start, stop, None}, []
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if _name(node) != ends:
+            # the second step before a copy is what was written; the first, overwritten, counts no longer
+            before = node.next_functions[node.name().endswith("CopyBackwards") :]
+            parents = {parent for parent, _ in before} - seen
+            waiting.extend(parents)
+            seen |= parents
+    return found
+
+
+def _usual(outputs: Tensor, maps: list[Tensor], side: tuple[int, int]) -> Tensor:
+    """The first feature map an eighth of the picture's side or smaller, else the first of the smallest, of
+    those that all probability has to pass and that lie below a layer with weights."""
+    found = []
+    for features in maps:
+        names = [_name(node) for node in _walk(outputs, features.grad_fn)]
+        if (
+            features.shape[2:].numel() > 1
+            and Weighted.__name__ in names
+            and "AccumulateGrad" not in str(names)
+        ):
+            found.append(features)
+    if not found:
+        raise ValueError(
+            "layer must be named for a model without a feature map, after a ReLU or a pooling and below a "
+            "layer with weights, that everything passes. Pass the dotted name of a layer (N, K, h, w)."
+        )
+    eighth = (-(-side[0] // 8)) * (-(-side[1] // 8))
+    enough = max(eighth, min(f.shape[2:].numel() for f in found))
+    return next(f for f in found if f.shape[2:].numel() <= enough)
+
+
+def _prior(outputs: Any, target: Any) -> Tensor:
+    """The probability to start with: of an index all on its class, of a callable what it grows with."""
+    if not isinstance(outputs, Tensor):
+        pick(outputs, target)
+        raise TypeError(f"the model must give a tensor; got {type(outputs).__name__}. Wrap it in a module.")
+    leaf = outputs.detach().requires_grad_(True)
+    gradient = derivative(pick(leaf, target), leaf)
+    weight = None if gradient is None else gradient.clamp(min=0)
+    total = None if weight is None else weight.flatten(1).sum(1)
+    if weight is None or total is None or (total == 0).any():
+        raise ValueError(
+            "target must grow with at least one output of each picture, by steps that can be differentiated, "
+            "for that output is where the probability starts. Pass a class index, or turn the sign round."
+        )
+    return weight / total.view(-1, *(1,) * (weight.ndim - 1))
+
+
+def _check_graph(nodes: list[Any]) -> None:
+    """Raise ValueError for steps that have no rule where no Python function was called (scripted parts)."""
+    for node in nodes:
+        name = _name(node)
+        if name in UNSEEN or any(part in name for part in ("Attention", "Rnn", "Graph")):
+            refuse(f"{name} out of reach in a scripted part")
+        if isinstance(node, BackwardCFunction) and name not in RULES | {"BackwardHookFunction"}:
+            refuse(f"the model's own function {name}")
+
+
+def _feature_map(features: Any, layer: str) -> Tensor:
+    if not isinstance(features, Tensor) or features.ndim != 4:
+        got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(
+            f"layer must give a feature map (N, K, h, w); {layer!r} gives {got}. "
+            "Name a layer before pooling and flattening."
+        )
+    return features
+
+
+def excitation_backprop_result(
+    model: nn.Module,
+    images: Float[Tensor, "N C H W"],
+    target: Target,
+    *,
+    layer: str | None = None,
+    contrastive: bool = False,
+    upsample: bool = True,
+) -> ExcitationBackprop:
+    """``excitation_backprop`` with the share of the probability that was lost (see ``ExcitationBackprop``).
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)).eval()
+    >>> done = excitation_backprop_result(net, torch.rand(1, 3, 2, 2), 0, upsample=False)
+    >>> round(float(done.map.sum() + done.lost), 5)
+    1.0
+    """
+    check_images(images)
+    with borrow(model):
+        inputs = own_copy(model, images).requires_grad_(True)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.requires_grad_(False)  # so that what depends on the picture can be told
+        if layer is not None:
+            find_layer(model, layer)
+        with Winning(inputs) as rules, record(model, *([] if layer is None else [layer])) as kept:
+            is_unit = isinstance(target, Unit)
+            outputs = scores(model, inputs.clone(), target) if is_unit else model(inputs.clone())
+        prior = torch.ones_like(outputs) if is_unit else _prior(outputs, target)
+        if not outputs.requires_grad:
+            raise ValueError(
+                "target must depend on the picture; no step leads from it to the picture. Remove detach() or "
+                "no_grad(), or use labkit.attribution.occlusion."
+            )
+        _check_graph(_walk(outputs))
+        if layer is None:
+            features = _usual(outputs, rules.maps, (images.shape[2], images.shape[3]))
+        else:
+            features = _feature_map(kept[layer], layer)
+
+        def passed() -> tuple[Tensor, Tensor]:
+            rules.lost.zero_()
+            mass = None
+            if features.requires_grad:
+                mass = torch.autograd.grad(outputs, features, prior, retain_graph=True, allow_unused=True)[0]
+            if mass is None:
+                raise ValueError(
+                    f"layer must have an influence on the target; {layer!r} has none: it comes after the "
+                    "target, beside it, or a detach() lies between. Name an earlier layer."
+                )
+            return mass.abs().sum(1), rules.lost.clone()  # negative is the probability of a dual unit
+
+        maps, lost = passed()
+        if contrastive:
+            tops = [n for n in _walk(outputs, features.grad_fn, Weighted.__name__) if _name(n) == "Weighted"]
+            if not tops:
+                raise ValueError(
+                    "layer must lie below a layer with weights for contrastive=True, for those are what the "
+                    f"dual unit negates; there is none between {layer!r} and the target. Name an earlier one."
+                )
+            for node in tops:
+                node.dual = True
+            against, missed = passed()
+            maps, lost = maps - against, lost - missed
+        silence = 0 * outputs.detach().flatten(1).sum(1) if outputs.ndim > 1 else 0 * outputs.detach()
+        maps = finite(maps + silence[:, None, None])  # what is not finite excites nothing, and would hide
+        return ExcitationBackprop(_enlarge(maps, images.shape[2:]) if upsample else maps, lost)
+
+
+def excitation_backprop(
+    model: nn.Module,
+    images: Float[Tensor, "N C H W"],
+    target: Target,
+    *,
+    layer: str | None = None,
+    contrastive: bool = False,
+    upsample: bool = True,
+) -> Float[Tensor, "N H W"]:
+    """The probability that a walk from the class down the network, along what excites it, comes to a place.
+
+    A unit hands its probability to the units below by their activation times the positive part of the weight
+    to them (the winner-take-all of the paper); biases and negative weights take no part. The walk stops at
+    ``layer``, a dotted name; by default it is the first feature map after a ReLU or a pooling whose sides are
+    at most an eighth of the picture's (the first of the smallest, where none is), that every walk passes and
+    that lies below a layer with weights. The map is the sum over its channels, enlarged bilinearly
+    (``upsample=False``: its own size, where it sums to 1 - lost). ``contrastive`` subtracts the map of the
+    dual, the class with the weights of its last linear or convolutional layer negated: signed, and specific
+    to the class. Unit: probability per place of the layer (contrastive: the difference of two). A callable
+    target starts at the outputs it grows with, by its gradient; a unit's mean at its places by activation.
+
+    Probability is lost where nothing excites a unit (a class all of whose weights to active units are
+    negative): ``excitation_backprop_result`` says how much; contrastive, it is the class's loss less the
+    dual's. Rules exist for convolution, linear layers, ReLU, ReLU6, pooling, means, sums of branches,
+    concatenation, constants, and batch norm, which is folded into the layer below by the sign of its
+    scale (the size cancels). Raises ValueError with the name of a function without a rule (GELU, SiLU,
+    softmax, attention), for a layer that is no feature map or without influence, for a callable that grows
+    with no output and for a model without a layer to stop at, KeyError for a wrong name, else as
+    ``saliency``.
+
+    Labels: post hoc, specific to networks of ReLU and pooling, local.
+    Source: Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop", sections 3.2 and 3.3. They
+    pick a pooling layer by hand for each network, an eighth or a sixteenth of the side, and show the positive
+    part of the contrastive map; here it keeps its sign. They assume activations that are not negative; here
+    one that is excites nothing, and a dual's mean or sum draws on negative ones.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)).eval()
+    >>> excitation_backprop(net, torch.rand(1, 3, 2, 2), 0).shape
+    torch.Size([1, 2, 2])
+    """
+    return excitation_backprop_result(
+        model, images, target, layer=layer, contrastive=contrastive, upsample=upsample
+    ).map
