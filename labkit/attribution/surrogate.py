@@ -212,10 +212,10 @@ def lime(
 
     ``segments`` are the superpixels (default: ``superpixels(images)``), (N, H, W) or one (H, W) for all. In
     each of ``samples`` copies every superpixel is covered with probability 1/2, in the first none; ``fill``
-    as in ``occlusion``. Copies close to the picture count more: the kernel is the root of
-    exp(-d^2 / ``kernel_width``^2), d = 1 - the root of the share kept: the cosine distance to all of them. The
-    ridge penalty ``alpha`` leaves the intercept free. ``generator`` draws the copies (None: seed 0), the same
-    draw for each picture; the segmentation has no chance in it. Signed. Unit: score (before the softmax) a
+    as in ``occlusion``. Copies close to the picture count more: the kernel is the root of exp(-d^2 /
+    ``kernel_width``^2), d the cosine distance to all of them, 1 - the root of the share kept. The ridge
+    penalty ``alpha`` leaves the intercept free. ``generator`` draws the copies (None: seed 0), the same draw
+    for each picture; the segmentation has no chance in it. Signed. Unit: score (before the softmax) a
     superpixel, not a pixel. Raises ValueError for one superpixel, for no more samples than superpixels and
     for illegal numbers, TypeError for segments of another kind, else as ``occlusion``.
 
