@@ -9,6 +9,8 @@ from awkward import CLASSES, build, pictures
 from torch import Tensor, nn
 
 from labkit.attribution import cam, grad_cam
+from labkit.data import MiniBroden, item
+from labkit.evaluation import area_share, energy_inside
 from labkit.models import last_spatial, load_model, unit
 
 GAP = ["functional", "inplace", "reused relu", "batch norm", "class maps", "squeezenet1_1", "resnet18",
@@ -196,3 +198,41 @@ def test_grad_cam_needs_a_layer_for_a_transformer() -> None:
     with pytest.raises(ValueError, match=r"vision transformer.*layer="):
         grad_cam(model, images, 1)
     assert grad_cam(model, images, 1, layer="conv_proj").shape == (2, 32, 32)
+
+
+def test_one_pixel_s_class_of_a_segmenter() -> None:
+    """Without anything after the features but a 1x1 convolution, a pixel's class asks with that class's
+    weights alone: Grad-CAM is the ReLU of its class map, at every place, over the number of places."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 1)).double().eval()
+    images = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    wanted = (net[2](net[:2](images))[:, 3] - net[2].bias[3]).relu() / 64
+    found = grad_cam(net, images, lambda outputs: outputs[:, 3, 5, 2], layer="1")
+    assert torch.allclose(found, wanted, atol=1e-12)
+    assert found.any()
+
+
+def test_one_pixel_s_class_of_a_trained_segmenter_shows_the_object() -> None:
+    """Asked for "object" at one pixel of the object, the map lies on all of it."""
+    items = [item(MiniBroden(50, "train").scene(i)) for i in range(50)]
+    small = [F.interpolate(i["image"][None], 32, mode="area") for i in items]
+    shares = [F.interpolate((i["instance"] == 1)[None, None].float(), 32, mode="area")[0] for i in items]
+    x, y = torch.cat(small), torch.cat(shares) > 0.5
+    kept = y.flatten(1).sum(1) > 8
+    x, y = x[kept], y[kept]
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 5, padding=2), nn.ReLU(), nn.Conv2d(16, 24, 5, stride=2, padding=2), nn.ReLU(),
+        nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(24, 2, 1),
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(net.parameters(), 5e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        F.cross_entropy(net(x[:-10]), y[:-10].long(), weight=torch.tensor([1.0, 5.0])).backward()
+        optimizer.step()
+    x, y = x[-10:], y[-10:]
+    middle = torch.stack([places.nonzero()[len(places.nonzero()) // 2] for places in y])
+    each = torch.arange(len(y))
+    maps = grad_cam(net.eval(), x, lambda outputs: outputs[each, 1, middle[:, 0], middle[:, 1]], layer="3")
+    gain = (energy_inside(maps, y) / area_share(y)).nan_to_num(0.0)
+    assert gain.mean() > 2

@@ -26,6 +26,7 @@ LEDGER = Path(__file__).with_name("measured.json")
 CLAIMS = {
     "21_which_pixels_matter": ("A1", "A5", "A7"),
     "22_gradients_and_their_tricks": ("A3", "A15"),
+    "23_learned_masks": ("A10", "A11", "A12", "A13"),
     "24_surrogates_and_shapley": ("A6", "A8"),
     "25_can_you_trust_a_heatmap": ("A2", "A4", "A9", "A16", "A17", "A18"),
 }
