@@ -28,7 +28,7 @@ CLAIMS = {
     "22_gradients_and_their_tricks": ("A3", "A15"),
     "23_learned_masks": ("A10", "A11", "A12", "A13"),
     "24_surrogates_and_shapley": ("A6", "A8"),
-    "25_can_you_trust_a_heatmap": ("A2", "A4", "A9", "A16", "A17", "A18"),
+    "25_can_you_trust_a_heatmap": ("A2", "A4", "A9", "A14", "A16", "A17", "A18"),
 }
 # What draws, shows, asks and marks changes no measured number.
 OUTSIDE = tuple(f"labkit.{part}" for part in ("plots", "widgets", "grading", "exercises", "doctor", "cli"))
