@@ -6,7 +6,6 @@ are no methods at all (the picture's centre, its edges, chance): what does not b
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +39,7 @@ from labkit.evaluation import (
 )
 from labkit.lab import gather
 from labkit.models import load_model
+from labkit.provenance import bare, hash_of
 
 __all__ = [
     "ABOUT",
@@ -59,6 +59,7 @@ ABOUT: dict[str, str] = {
     "tag": "Planted fault: horses are told by a copyright mark; the cause is the mark (minivgg-tag)",
     "snow": "Planted fault: wolves are told by the snow; the cause is all but the wolf (minivgg-snow)",
 }
+NETWORKS = ("minivgg", "minivgg-tag", "minivgg-snow")
 METRICS: dict[str, str] = {
     "pointing": "share of maps whose peak lies on the cause, within 7% of the side",
     "off-centre": "the same where the cause does not cover the picture's centre",
@@ -128,14 +129,21 @@ def kept_rows() -> Path:
 
 
 @cache
-def _code() -> str:
-    """A hash of what the rows rest on, so that rows of another state of the library are measured again."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parent
-    for part in ("attribution", "evaluation", "data", "models", "optimize.py", "scoreboard.py"):
-        for path in [root / part] if part.endswith(".py") else sorted((root / part).glob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+def _code(method: str) -> str:
+    """A hash of what a row rests on: its method, the measures, the scenes, the networks and this file."""
+    sources = [
+        "from labkit.data import MiniBroden",
+        "from labkit.lab import gather",
+        "from labkit.models import load_model",
+        "from labkit.evaluation import box_localization, deletion, energy_inside, pointing_hits",
+    ]
+    if method in METHODS:
+        sources.append(f"from labkit.attribution import {method}")
+    else:
+        sources.append("from labkit.evaluation import centre_map")
+    weights = Path(__file__).parent / "models" / "weights"
+    networks = [(weights / f"{name}.safetensors").read_bytes() for name in NETWORKS]
+    return hash_of(sources, bare(Path(__file__).read_text("utf-8")).encode(), *networks)
 
 
 def _named(model: nn.Module, wanted: int, faults: Iterable[str], kind: str | None) -> Any:
@@ -220,7 +228,7 @@ def measure(world: World, name: str, *, batch: int = 10, show: bool = True) -> R
     for metric, function_ in (("deletion", deletion), ("insertion", insertion)):
         auc = function_(world.model, world.images, found, world.targets, steps=16).auc
         values[metric] = bootstrap(auc.numpy())
-    return Row(world.name, name, values, seconds / len(found), len(found), options, _code())
+    return Row(world.name, name, values, seconds / len(found), len(found), options, _code(name))
 
 
 def scoreboard(
@@ -264,7 +272,7 @@ def _read(kept: Path | None) -> list[Row]:
     for line in kept.read_text("utf-8").splitlines():
         raw = json.loads(line)
         raw["values"] = {k: None if v is None else Interval(*v) for k, v in raw["values"].items()}
-        if raw["code"] == _code() and raw["options"] == json.loads(
+        if raw["code"] == _code(raw["method"]) and raw["options"] == json.loads(
             json.dumps(OPTIONS.get(raw["method"], {}))
         ):
             rows.append(Row(**raw))

@@ -25,7 +25,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("plots",),
     ("widgets",),
     ("grading", "exercises"),
-    ("lab", "workspace", "doctor", "cli", "demos", "scoreboard", "scoreboard_page"),
+    ("lab", "workspace", "doctor", "cli", "demos", "scoreboard", "scoreboard_page", "provenance"),
 ]
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 TOGETHER = [{"grading", "exercises"}, set(LAYERS[-1]), {"__init__", "_checks"}]

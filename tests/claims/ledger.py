@@ -10,9 +10,7 @@ the notebook's own and every file of the library that it uses, directly or throu
 from __future__ import annotations
 
 import argparse
-import ast
 import datetime
-import hashlib
 import json
 import os
 import subprocess
@@ -20,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from labkit.provenance import hash_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LEDGER = Path(__file__).with_name("measured.json")
@@ -30,8 +30,6 @@ CLAIMS = {
     "24_surrogates_and_shapley": ("A6", "A8"),
     "25_can_you_trust_a_heatmap": ("A2", "A4", "A9", "A14", "A16", "A17", "A18"),
 }
-# What draws, shows, asks and marks changes no measured number.
-OUTSIDE = tuple(f"labkit.{part}" for part in ("plots", "widgets", "grading", "exercises", "doctor", "cli"))
 
 
 def code_cells(notebook: str) -> list[str]:
@@ -40,73 +38,12 @@ def code_cells(notebook: str) -> list[str]:
     return ["".join(c["source"]) for c in raw["cells"] if c["cell_type"] == "code"]
 
 
-def _bare(source: str) -> str:
-    """Code without comments, layout and docstrings: what these say changes no number."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                body[0] = ast.Pass()
-    return ast.dump(tree)
-
-
-def _file(dotted: str) -> Path | None:
-    """The file of a module or package of labkit; None for what is neither, such as a function."""
-    place = ROOT.joinpath(*dotted.split("."))
-    return next((p for p in (place / "__init__.py", place.with_suffix(".py")) if p.is_file()), None)
-
-
-def _imported(source: str) -> set[str]:
-    """The modules of labkit that a source takes names from: a package's name leads to where it is defined."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.startswith("labkit.")}
-        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("labkit"):
-            continue
-        for alias in node.names:
-            whole = f"{node.module}.{alias.name}"
-            found.add(whole if _file(whole) else _home(str(node.module), alias.name))
-    return found
-
-
-def _home(module: str, name: str) -> str:
-    """The module that a name of a package comes from; the package itself where it is defined there."""
-    path = _file(module)
-    if path is None or path.name != "__init__.py":
-        return module
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and any((a.asname or a.name) == name for a in node.names):
-            return str(node.module)
-    return module
-
-
-def rests_on(sources: list[str]) -> list[Path]:
-    """The files of the library that these sources use, directly or through one another."""
-    waiting, seen = set().union(*(_imported(source) for source in sources)), set()
-    while waiting:
-        module = waiting.pop()
-        path = _file(module)
-        if path is None or path in seen or module.startswith(OUTSIDE):
-            continue
-        seen.add(path)
-        waiting |= _imported(path.read_text("utf-8"))
-    return sorted(seen)
-
-
 def code_hash(notebook: str) -> str:
     """A hash of the notebook's code, of what it uses of the library and of the networks that it names."""
-    digest = hashlib.sha256()
     cells = code_cells(notebook)
-    files = rests_on(cells)
-    for source in [*cells, *(path.read_text("utf-8") for path in files)]:
-        digest.update(_bare(source).encode())
-    for path in sorted((ROOT / "labkit" / "models" / "weights").glob("*.safetensors")):
-        if any(f'"{path.stem}"' in cell for cell in cells):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    weights = sorted((ROOT / "labkit" / "models" / "weights").glob("*.safetensors"))
+    named = [path.read_bytes() for path in weights if any(f'"{path.stem}"' in cell for cell in cells)]
+    return hash_of(cells, *named)
 
 
 def run(notebook: str, timeout: int = 3600) -> tuple[dict[str, dict[str, dict[str, Any]]], float]:

@@ -10,7 +10,9 @@ import re
 
 import pytest
 
-from .ledger import CLAIMS, ROOT, code_cells, code_hash, read, rests_on, run, write
+from labkit.provenance import rests_on
+
+from .ledger import CLAIMS, ROOT, code_cells, code_hash, read, run, write
 
 LEDGER = read()
 # Claim -> why it does not hold; strict: one that holds must leave.
