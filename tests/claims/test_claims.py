@@ -17,6 +17,10 @@ from .ledger import CLAIMS, ROOT, code_cells, code_hash, read, run, write
 LEDGER = read()
 # Claim -> why it does not hold; strict: one that holds must leave.
 EXPECTED_TO_FAIL = {
+    "A10": "one of three numbers holds (version 2 overlaps the object more, by .10). Version 1's mask has an "
+    "IoU of .30 with the object, not < .2: here one thing carries nearly all evidence, and a free mask finds "
+    "it too. What version 2 leaves fools another network no more often (-.04 [-.10, .02]): they share "
+    "their design and their world. Not tested: a network of another design, photographs.",
     "A9": "two of three numbers hold (another weather flips .66, removing the tank .17); but one place gets "
     "3.2 times its share of a map, not at most 1.3: the tank, in guided backpropagation, which draws edges "
     "of whatever stands there (A3, A4). The network still looks at the tank too, so a map of it is not "
