@@ -20,6 +20,8 @@ from labkit.optimize import blur_pyramid, frozen, minimize, shift
 MODES = ("preserve", "delete", "dual")
 REWARDS = ("logit", "contrastive", "probability")
 _TEMPERATURE = 1 / 20
+# Cells at the start: nearly open, so that a small mark can still be read; to delete, halfway.
+_START = {"preserve": 0.95, "delete": 0.5, "dual": 0.95}
 _FIRST, _GROWTH = 1.0, 1e4  # weight of the area at the first step, and how much larger it is at the last
 
 
@@ -181,7 +183,7 @@ def extremal_perturbation_result(
         levels, many = levels.repeat_interleave(a, 1), repeated(target, a)
         wanted = torch.tensor(areas * n, dtype=inputs.dtype, device=inputs.device)
         smooth, jitter = SmoothMask(height, width, inputs), max(1, round(side / 45))
-        grids = torch.full((n * a, *smooth.cells), 0.5, dtype=inputs.dtype, device=inputs.device)
+        grids = torch.full((n * a, *smooth.cells), _START[mode], dtype=inputs.dtype, device=inputs.device)
         with torch.no_grad():
             whole = finite(rewards(model, inputs.clone(), target, reward)[:, None, None])[:, 0, 0]
         scale = whole.abs().repeat_interleave(a).clamp(min=1e-3)
