@@ -3,9 +3,10 @@
     python tests/benchmarks/bench_occlusion.py minivgg-random squeezenet1_1 --repeats 5
 
 labkit runs with its defaults, Captum with the batch size of two that serves it best. The two take turns, so
-that a busy machine slows both; the ratio of each turn is taken, and its median and range printed. Windows fit the picture exactly, because Captum's map falls at the right and bottom edge
-otherwise; the maps must agree to 1e-4 of their maximum. Not run by pytest. Networks that are not bundled
-have random weights: that changes no time.
+that a busy machine slows both; the ratio of each turn is taken, and its median and range printed. Windows
+fit the picture exactly, because Captum's map falls at the right and bottom edge otherwise; the maps must
+agree to 1e-4 of their maximum. Not run by pytest. Networks that are not bundled have random weights: that
+changes no time.
 """
 
 from __future__ import annotations
