@@ -132,7 +132,7 @@ def to_area(masks: Float[Tensor, "B H W"], areas: Float[Tensor, " B"]) -> Float[
 
     By a power between 1/8 and 8, found by halving; what is 0 or 1 stays.
 
-    >>> float(to_area(torch.linspace(0, 1, 101)[None, None], torch.tensor([0.3])).mean().round(decimals=3))
+    >>> round(float(to_area(torch.linspace(0, 1, 101)[None, None], torch.tensor([0.3])).mean()), 3)
     0.3
     """
     low, high = torch.full_like(areas, 1 / 8), torch.full_like(areas, 8.0)
