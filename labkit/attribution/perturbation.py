@@ -151,7 +151,8 @@ def occlusion_result(
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).eval()
     >>> done = []
-    >>> result = occlusion_result(net, torch.full((1, 3, 4, 4), 0.5), 0, window=2, progress=done.append)
+    >>> grey = torch.full((1, 3, 4, 4), 0.5)
+    >>> result = occlusion_result(net, grey, 0, window=2, batch_size=9, progress=done.append)
     >>> tuple(result.drops.shape), result.rows.tolist(), done
     ((1, 3, 3), [0, 1, 2], [1.0])
     """
