@@ -4,10 +4,9 @@
 
 labkit runs with its defaults, Captum with its own (a window at a time) and with the batch size of two that
 serves it best. They take turns, so that a busy machine slows all; the ratio of each turn is taken, and its
-median and range printed. Windows
-fit the picture exactly, because Captum's map falls at the right and bottom edge otherwise; the maps must
-agree to 1e-4 of their maximum. Not run by pytest. Networks that are not bundled have random weights: that
-changes no time.
+median and range printed. Windows fit the picture exactly, because Captum's map falls at the right and bottom
+edge otherwise; the maps must agree to 1e-4 of their maximum. Not run by pytest. Networks that are not bundled
+have random weights: that changes no time.
 """
 
 from __future__ import annotations
