@@ -20,9 +20,10 @@ from labkit.optimize import blur_pyramid, frozen, minimize, shift
 MODES = ("preserve", "delete", "dual")
 REWARDS = ("logit", "contrastive", "probability")
 _TEMPERATURE = 1 / 20
-# Cells at the start: nearly open, so that a small mark can still be read; to delete, halfway.
-_START = {"preserve": 0.95, "delete": 0.5, "dual": 0.95}
-_FIRST, _GROWTH = 1.0, 1e4  # weight of the area at the first step, and how much larger it is at the last
+# Cells at the start, and the area's weight there: the picture is nearly whole in every mode, so that a small
+# mark can still be read; to delete, the area must wait, or it fixes masks before they have found anything.
+_START = {"preserve": (0.95, 1.0), "delete": (0.05, 0.01), "dual": (0.95, 1.0)}
+_LAST = 1e4  # the area's weight at the last step
 
 
 def repeated(target: Target, times: int) -> Target:
@@ -183,7 +184,8 @@ def extremal_perturbation_result(
         levels, many = levels.repeat_interleave(a, 1), repeated(target, a)
         wanted = torch.tensor(areas * n, dtype=inputs.dtype, device=inputs.device)
         smooth, jitter = SmoothMask(height, width, inputs), max(1, round(side / 45))
-        grids = torch.full((n * a, *smooth.cells), _START[mode], dtype=inputs.dtype, device=inputs.device)
+        start, first = _START[mode]
+        grids = torch.full((n * a, *smooth.cells), start, dtype=inputs.dtype, device=inputs.device)
         with torch.no_grad():
             whole = finite(rewards(model, inputs.clone(), target, reward)[:, None, None])[:, 0, 0]
         scale = whole.abs().repeat_interleave(a).clamp(min=1e-3)
@@ -193,7 +195,7 @@ def extremal_perturbation_result(
 
         def loss(step: int) -> Tensor:
             masks = smooth(grids)
-            value = _FIRST * _GROWTH ** (step / steps) * area_loss(masks.flatten(1), wanted)
+            value = first * (_LAST / first) ** (step / steps) * area_loss(masks.flatten(1), wanted)
             if mode != "delete":
                 value = value - kept(masks) / scale
             if mode != "preserve":

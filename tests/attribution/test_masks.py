@@ -127,7 +127,7 @@ def test_bad_options_are_refused(options: dict, sentence: str) -> None:
         extremal_perturbation(build("functional"), pictures("functional"), 1, **options)
 
 
-@pytest.mark.parametrize("mode", ["preserve", "dual"])
+@pytest.mark.parametrize("mode", ["preserve", "delete", "dual"])
 def test_a_small_mark_that_decides_alone_is_found(mode: str) -> None:
     """The planted tag, 3 % of the picture: from a mask half open it could not be read, and was left out."""
     items = [i for i in (MiniBroden(120, "test", faults=["tag"])[k] for k in range(60)) if i["tag"].any()][:2]
@@ -135,4 +135,7 @@ def test_a_small_mark_that_decides_alone_is_found(mode: str) -> None:
     images, horse = torch.stack([i["image"] for i in items]), load_model("minivgg-tag").classes.index("horse")
     done = extremal_perturbation_result(net, images, horse, area=0.1, mode=mode, steps=60)
     assert ((done.masks[:, 0] * tags).sum((1, 2)) / tags.sum((1, 2)) > 0.8).all()
-    assert (done.rewards[:, 0] > 0.8 * done.whole).all()
+    if mode == "delete":  # what is left without it
+        assert (done.rewards[:, 0] < 0).all()
+    else:
+        assert (done.rewards[:, 0] > 0.8 * done.whole).all()
