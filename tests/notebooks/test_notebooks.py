@@ -19,7 +19,7 @@ from labkit.grading.release import student_copy
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 WORDS = {"01_warm_up": (800, 1300)}  # half an hour; the others run 45 to 90 minutes
-CODE = {"01_warm_up": (9, 14), "25_can_you_trust_a_heatmap": (12, 19)}  # 25 puts eight claims on trial
+CODE = {"01_warm_up": (9, 14), "25_can_you_trust_a_heatmap": (12, 20)}  # 25 puts eight claims on trial
 
 
 def load(path: Path) -> dict:
