@@ -14,6 +14,7 @@ from labkit._checks import check_choice, check_images
 from labkit.attribution.gradient import finite, own_copy
 from labkit.attribution.perturbation import Fill, filling
 from labkit.models import Target, borrow, pick, scores
+from labkit.models.swift import layout
 from labkit.models.targets import Unit
 from labkit.optimize import blur_pyramid, frozen, minimize, shift
 
@@ -188,10 +189,11 @@ def extremal_perturbation_result(
         grids = torch.full((n * a, *smooth.cells), start, dtype=inputs.dtype, device=inputs.device)
         with torch.no_grad():
             whole = finite(rewards(model, inputs.clone(), target, reward)[:, None, None])[:, 0, 0]
-        scale = whole.abs().repeat_interleave(a).clamp(min=1e-3)
+        scale, order = whole.abs().repeat_interleave(a).clamp(min=1e-3), layout(model, inputs[:1])
 
         def kept(masks: Tensor) -> Tensor:
-            return rewards(model, shift(perturbed(levels, masks), jitter, generator), many, reward)
+            shown = shift(perturbed(levels, masks), jitter, generator)
+            return rewards(model, shown.contiguous(memory_format=order), many, reward)
 
         def loss(step: int) -> Tensor:
             masks = smooth(grids)
@@ -242,8 +244,8 @@ def extremal_perturbation(
     Labels: post hoc, specific to differentiable models, local.
     Source: Fong, Patrick and Vedaldi 2019, "Understanding Deep Networks via Extremal Perturbations and Smooth
     Masks", sections 3.1 to 3.3. The area is that within the picture, met at the end by the slope of the
-    edges; the reward is divided by the whole picture's, Adam takes the place of SGD, and the area's weight
-    grows from small over 100 steps, not 800.
+    edges; the search begins with the picture nearly whole in each mode; the reward is divided by the whole
+    picture's, Adam takes the place of SGD, and the area's weight grows from small over 100 steps, not 800.
 
     >>> net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     >>> extremal_perturbation(net, torch.rand(1, 3, 16, 16), 0, area=0.1, steps=2).shape

@@ -14,6 +14,7 @@ from labkit.attribution.gradient import finite, own_copy
 from labkit.attribution.masks import area_loss, rewards
 from labkit.models import Target, borrow, edit, record
 from labkit.models.hooks import find_layer
+from labkit.models.swift import layout
 from labkit.optimize import frozen, gaussian_blur, minimize, shift, total_variation
 
 _CELLS = 28  # the paper's mask has 28 x 28 cells on 224 pixels; its weights are sums over them
@@ -73,6 +74,7 @@ def meaningful_perturbation_result(
         hidden = torch.full((n, 1, *cells), 0.5, dtype=inputs.dtype, device=inputs.device)
         with torch.no_grad():
             whole = finite(rewards(model, inputs.clone(), target, reward)[:, None, None])[:, 0, 0]
+        order = layout(model, inputs[:1])
 
         def full() -> Tensor:
             """Where the picture is hidden, 0 to 1, at its full size."""
@@ -86,7 +88,7 @@ def meaningful_perturbation_result(
             shown = inputs + covered * (blurred - inputs)
             if version == 2:
                 shown = shift(shown, max(1, round(side * 4 / 224)), generator)
-            given = rewards(model, shown, target, reward)
+            given = rewards(model, shown.contiguous(memory_format=order), target, reward)
             chosen = hidden if mode == "delete" else 1 - hidden
             value = area_weight * scale * chosen.sum((1, 2, 3))
             if version == 2:
