@@ -22,8 +22,9 @@ body { margin: 2rem auto; max-width: 78rem; padding: 0 1rem; background: var(--p
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 p { color: var(--faint); margin: .2rem 0; max-width: 60rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .28rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
+table { border-collapse: collapse; table-layout: fixed; width: 0; font-variant-numeric: tabular-nums; }
+col { width: 9.8rem; } col:first-child { width: 13rem; } col:last-child { width: 6.2rem; }
+th, td { padding: .28rem .45rem; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; }
 th:first-child { text-align: left; font-weight: 500; }
 thead th { font-weight: 600; }
@@ -31,9 +32,11 @@ thead button { all: unset; cursor: pointer; } thead button:focus-visible { outli
 [aria-sort=ascending] button::after { content: " \\25b4"; }
 [aria-sort=descending] button::after { content: " \\25be"; }
 td { background: linear-gradient(var(--bar), var(--bar)) no-repeat left center / calc(var(--v, 0) * 1%) 76%; }
-td small { color: var(--faint); font-size: .75em; display: inline-block; min-width: 6.2em; }
-td.best { color: var(--best); font-weight: 700; }
+td small { color: var(--faint); font-size: .72em; display: inline-block; min-width: 7.2em; }
+td.best { color: var(--best); font-weight: 700; } td.best small { font-weight: 400; }
 tr.baseline { background: var(--none); } tr.baseline th { font-style: italic; }
+tr.refused th { color: var(--faint); white-space: normal; }
+th small { font-size: .75em; font-weight: 400; font-style: italic; }
 @media print { thead button::after { content: none !important; } }
 """
 SCRIPT = """
