@@ -230,7 +230,7 @@ def demo(
 @app.command()
 def scoreboard(
     out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("scoreboard.html"),
-    scenes: Annotated[int, typer.Option(min=1, help="Scenes a world; 100 take an hour and a half.")] = 100,
+    scenes: Annotated[int, typer.Option(min=1, help="Scenes a world; 100 take hours.")] = 100,
     method: Annotated[list[str] | None, typer.Option(help="Only this method (may be repeated).")] = None,
     world: Annotated[list[str] | None, typer.Option(help="Only clean, tag or snow (repeatable).")] = None,
 ) -> None:

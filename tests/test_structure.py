@@ -25,7 +25,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("plots",),
     ("widgets",),
     ("grading", "exercises"),
-    ("lab", "workspace", "doctor", "cli", "demos", "scoreboard", "scoreboard_page", "provenance"),
+    ("lab", "workspace", "doctor", "cli", "demos", "provenance")
+    + ("scoreboard", "scoreboard_page", "scoreboard_worlds"),
 ]
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 TOGETHER = [{"grading", "exercises"}, set(LAYERS[-1]), {"__init__", "_checks"}]
