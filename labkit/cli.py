@@ -198,27 +198,29 @@ def _existing(notebook: Path) -> Path:
 @app.command()
 def demo(
     name: Annotated[str, typer.Argument(help="Which demo (see --list).")] = "occlusion",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The page to write, NAME.html by default.")
-    ] = None,
+    model: Annotated[str, typer.Option(help="The network, perhaps one that is wrong.")] = "minivgg",
+    out: Annotated[Path | None, typer.Option("--out", help="The page to write [NAME.html].")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only write the page.")] = False,
-    only_list: Annotated[bool, typer.Option("--list", help="List the demos, and stop.")] = False,
+    only_list: Annotated[bool, typer.Option("--list", help="List demos and networks, and stop.")] = False,
 ) -> None:
     """Write a lecture demo as one page that needs no kernel and no network, and open it."""
-    from labkit.demos import DEMOS
+    from labkit.demos import DEMOS, NETWORKS, check_network
 
     if only_list:
         for known, make in DEMOS.items():
             typer.echo(f"{known:<12} {(make.__doc__ or '').strip()}")
+        typer.echo(f"{'--model':<12} {', '.join(NETWORKS)}")
         return
     with _mistakes():
         from labkit._checks import check_choice
 
         check_choice("NAME", name, DEMOS)
-        page = (out or Path(f"{name}.html")).expanduser().absolute()
+        check_network(model)
+        stem = name if model == "minivgg" else f"{name}-{model}"  # a page a network
+        page = (out or Path(f"{stem}.html")).expanduser().absolute()
         page.parent.mkdir(parents=True, exist_ok=True)
         typer.echo("Computing all the answers, about a minute ...", err=True)
-        page.write_text(DEMOS[name](), encoding="utf-8")
+        page.write_text(DEMOS[name](model), encoding="utf-8")
         typer.echo(f"wrote {page} ({page.stat().st_size / 2**20:.1f} MB)")
         if not no_browser:
             import webbrowser

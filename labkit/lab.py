@@ -177,19 +177,27 @@ def claim(
     holds: bool,
     what: str,
     unit: str = "",
+    uses: Iterable[str] = (),
 ) -> None:
     """Say what was measured for a claim of the lectures, and record it where ``LABKIT_CLAIMS`` names a file.
 
     ``threshold`` is what was to be reached, fixed before the first run, in words (">= 2"); ``what`` names the
-    quantity. One JSON object a line is appended to the file.
+    quantity. ``uses`` holds the ids of the exercises whose functions, the student's own, the number rests
+    on: where the last check of one of them is not passed, a line says so. One JSON object a line is appended
+    to the file. Raises TypeError if ``uses`` is a string, KeyError for an id that no exercise has.
     """
+    from labkit.exercises import find
+
+    if isinstance(uses, str):
+        raise TypeError(f"uses must be a sequence of exercises' ids; got a string. Write uses=({uses!r},).")
+    own = {find(id).id for id in uses}
     low, high = (0.0 if abs(v) < 1e-9 else float(v) for v in interval)
     verdict = "not judged (quick mode)" if _quick() else "holds" if holds else "does not hold"
     print(
         f"{id} {verdict}: {what} = {value:.3g} [{low:.3g}, {high:.3g}] {unit}".rstrip()
         + f", wanted {threshold}"
     )
-    red = getattr(sys.modules.get("labkit.grading.check"), "RED", ())
+    red = own & getattr(sys.modules.get("labkit.grading.check"), "RED", set())
     if red:
         print(f"   (measured with your own code, and a check is not passed: {', '.join(sorted(red))})")
     path = os.environ.get("LABKIT_CLAIMS")

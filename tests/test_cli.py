@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from labkit import __version__, cli, doctor
-from labkit.demos import DEMOS
+from labkit.demos import DEMOS, NETWORKS
 
 COMMANDS = ("lab", "check", "submit", "release", "grade", "demo", "doctor", "fetch")
 
@@ -51,6 +51,12 @@ def test_every_command_explains_itself(command: str) -> None:
         (["check", "nowhere.ipynb"], "no notebook nowhere.ipynb"),
         (["submit", "nowhere.ipynb"], "no notebook nowhere.ipynb"),
         (["demo", "oclusion"], "Did you mean 'occlusion'?"),
+        (["demo", "compare", "--model", "minivgg-tags"], "Did you mean 'minivgg-tag'?"),
+        (
+            ["demo", "compare", "--model", "squeezenet1_1"],
+            "'squeezenet1_1'. Explore other networks in a note",
+        ),
+        (["demo", "compare", "--model", "minivgg-scenes"], "trained on the objects of the toy world"),
         (["grade", "nowhere", "--sandbox", "maybe"], "'auto', 'strict', 'none'"),
         (["grade", "nowhere"], "nowhere"),
         (["release", "--solutions", "nowhere"], "nowhere"),
@@ -107,17 +113,29 @@ def test_lab_lists_then_copies(tmp_path: Path) -> None:
 
 def test_demos_are_listed_with_their_sentence() -> None:
     listed = labkit("demo", "--list").output
-    for name in DEMOS:
+    for name in (*DEMOS, *NETWORKS):
         assert name in listed
     assert all(len(line.split()) > 4 for line in listed.strip().splitlines())
 
 
-def test_a_demo_is_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DEMOS, "small", lambda: "<!doctype html><p>äöü</p>")
-    page = tmp_path / "deep" / "small.html"
-    result = labkit("demo", "small", "--out", str(page), "--no-browser")
+@pytest.mark.parametrize(
+    ("options", "page"), [([], "small.html"), (["--model", "minivgg-tag"], "small-minivgg-tag.html")]
+)
+def test_a_demo_is_one_page_a_network(
+    options: list[str], page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DEMOS, "small", lambda model: f"<!doctype html><p>äöü {model}</p>")
+    monkeypatch.chdir(tmp_path)
+    result = labkit("demo", "small", "--no-browser", *options)
     assert result.exit_code == 0
-    assert page.read_text("utf-8").endswith("<p>äöü</p>")
+    assert (tmp_path / page).read_text("utf-8").endswith(f"{(options or ['minivgg'])[-1]}</p>")
+
+
+def test_a_demo_goes_where_out_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEMOS, "small", lambda model: "<!doctype html>")
+    page = tmp_path / "deep" / "own.html"
+    assert labkit("demo", "small", "--out", str(page), "--no-browser").exit_code == 0
+    assert page.read_text("utf-8") == "<!doctype html>"
 
 
 def finding(word: str) -> doctor.Finding:

@@ -120,10 +120,43 @@ def test_quick_mode_judges_no_claim(monkeypatch, capsys):
     assert "A0 not judged (quick mode): width = 1" in capsys.readouterr().out
 
 
+def measured(capsys, **options):
+    claim("A0", 3, (3 - 1e-12, 4), threshold=">= 2", holds=True, what="length", **options)
+    return capsys.readouterr().out
+
+
 def test_a_claim_measured_with_a_wrong_function_says_so(monkeypatch, capsys):
+    uses = ("evaluation.energy_inside", "attribution.cam")
+    monkeypatch.setattr(checking, "RED", {"evaluation.energy_inside", "attribution.grad_cam"})
+    first, second = measured(capsys, uses=uses).splitlines()
+    assert first == "A0 holds: length = 3 [3, 4], wanted >= 2"
+    assert second == ("   (measured with your own code, and a check is not passed: evaluation.energy_inside)")
+    monkeypatch.setattr(checking, "RED", {"attribution.grad_cam"})
+    assert len(measured(capsys, uses=iter(uses)).splitlines()) == 1
+
+
+def test_a_claim_that_rests_on_the_library_alone_is_not_blamed_on_the_student(monkeypatch, capsys):
     monkeypatch.setattr(checking, "RED", {"evaluation.energy_inside"})
-    claim("A0", 3, (3 - 1e-12, 4), threshold=">= 2", holds=True, what="length")
-    assert "a check is not passed: evaluation.energy_inside" in capsys.readouterr().out
-    monkeypatch.setattr(checking, "RED", set())
+    assert measured(capsys) == "A0 holds: length = 3 [3, 4], wanted >= 2\n"
+
+
+def test_a_number_that_is_nothing_but_rounding_is_shown_as_zero(capsys):
     claim("A0", 3, (-1e-17, 4), threshold=">= 2", holds=True, what="length")
     assert capsys.readouterr().out == "A0 holds: length = 3 [0, 4], wanted >= 2\n"
+
+
+@pytest.mark.parametrize(
+    ("uses", "error", "says"),
+    [
+        (("evaluation.energy_insid",), KeyError, "Did you mean 'evaluation.energy_inside'"),
+        ("evaluation.energy_inside", TypeError, r"Write uses=\('evaluation.energy_inside',\)"),
+    ],
+)
+def test_a_claim_refuses_what_is_no_exercise_before_it_says_anything(
+    uses, error, says, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setenv("LABKIT_CLAIMS", str(tmp_path / "claims.jsonl"))
+    with pytest.raises(error, match=says):
+        measured(capsys, uses=uses)
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "claims.jsonl").exists()

@@ -231,6 +231,7 @@ class Explorer(anywidget.AnyWidget):
     def to_html(self, title: str = "labkit", limit_mb: float = 5.0) -> str:
         """One page that needs neither a kernel nor a network, alive for all that was computed.
 
+        A ``title`` of your own stands over the picture too, where a lecture hall can read it.
         What does not fit into ``limit_mb`` is left out, the least recently used first.
         """
         self.wait_idle()
@@ -247,6 +248,7 @@ class Explorer(anywidget.AnyWidget):
             state["saved"].append(item)
         parts = {
             "TITLE": html.escape(title),
+            "HEADING": "" if title == "labkit" else f"<h1>{html.escape(title)}</h1>",
             "CSS": str(self._css),
             "STATE": json.dumps(state).replace("<", "\\u003c"),
             "MODULE": str(self._esm),

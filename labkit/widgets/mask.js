@@ -7,11 +7,11 @@ class Masks extends AnswerView {
     const ui = (this.ui = {});
     ui.picture = plainPanel(this, "Picture", "picture");
     ui.mask = plainPanel(this, "Mask", "mask");
-    ui.left = plainPanel(this, "What the network is shown", "left");
+    ui.left = plainPanel(this, "What it sees", "left");
     ui.curve = curve("Area of the mask", guarded(el, (stop) => this.set({ stop })));
     ui.says = h("div", { class: "lk-says", "aria-live": "polite" });
     const chart = h("figure", { class: "lk-panel lk-compared lk-chart", "data-panel": "curve" },
-      h("figcaption", {}, h("b", {}, "Score over the area"),
+      h("figcaption", {}, h("b", {}, "Score"),
         h("span", {}, h("i", { class: "lk-key lk-key-preserve" }, "preserve"), h("i", { class: "lk-key lk-key-delete" }, "delete"))), ui.curve.node, ui.says);
     ui.area = stopSlider("Area", (i) => percent(this.areas[i]), guarded(el, (stop) => this.set({ stop })));
     ui.modes = ["preserve", "delete"].map((mode) => h("button", { class: "lk-button", type: "button", role: "radio", "data-mode": mode,

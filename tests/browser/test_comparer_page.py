@@ -310,3 +310,27 @@ def test_an_error_of_the_page_s_own_code_is_shown(address, browser):
     page.mouse.move(*point(page, 14, 12))
     assert "by hand" in page.inner_text(".lk-fault")
     context.close()
+
+
+def test_the_default_title_takes_no_room_and_one_s_own_stands_over_the_picture(
+    page, open_page, comparer, tmp_path
+):
+    assert page.locator("h1").count() == 0
+    own = open_page(comparer.save_html(tmp_path / "own.html", title="Is x < y & z?").as_uri())
+    assert own.inner_text("h1") == own.title() == "Is x < y & z?"
+    left, width = (own.locator(s).first.bounding_box() for s in ("h1", ".lk-stage"))
+    assert left["y"] < width["y"]
+
+
+CUT = """() => [...document.querySelectorAll('figcaption b, figcaption span, .lk-foot span')]
+  .filter((node) => node.offsetParent && node.scrollWidth > node.clientWidth + 1)
+  .map((node) => node.innerText)"""
+
+
+def test_a_projector_cuts_no_caption_and_no_number(open_page, tiny, truth, tmp_path):
+    widget = Comparer(tiny, torch.rand(1, 3, 32, 32), methods=["saliency", "occlusion", "cam"],
+                      names=["same wolf on grass"], masks=truth[:1])  # fmt: skip
+    page = open_page(widget.save_html(tmp_path / "page.html").as_uri(), width=1280)
+    assert page.evaluate(CUT) == []
+    page.click("button:text('Projector')")
+    assert page.evaluate(CUT) == []

@@ -96,3 +96,13 @@ def test_the_truth_is_outlined_on_demand(page):
     assert edge.get_attribute("d")
     page.click("button:text-is('Truth')")
     assert not edge.get_attribute("d")
+
+
+def test_a_projector_cuts_no_heading(open_page, address):
+    cut = """() => [...document.querySelectorAll('figcaption b, figcaption span')]
+      .filter((node) => node.offsetParent && node.scrollWidth > node.clientWidth + 1)
+      .map((node) => node.innerText)"""
+    page = open_page(address, width=1280)
+    assert page.evaluate(cut) == []
+    page.click("button:text('Projector')")
+    assert page.evaluate(cut) == []
