@@ -36,8 +36,20 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _rank_case(name: str, seed: int) -> Case:
+    """Three pairs: alike, opposed, alike."""
     first = _numbers(seed, 3, 6, 5)
-    return Case(name, (first, (0.7 * first + _numbers(seed + 1, 3, 6, 5)).exp()))
+    turn = torch.tensor([0.7, -0.7, 0.7], dtype=torch.float64)[:, None, None]
+    return Case(name, (first, (turn * first + _numbers(seed + 1, 3, 6, 5)).exp()))
+
+
+def _ranked(axis: int):
+    """Ranks along another axis of the maps than that of all pixels."""
+    return lambda a, b: _pearson(*(m.argsort(axis).argsort(axis).double().flatten(1) for m in (a, b)))
+
+
+def _by_deviation(first: Tensor, second: Tensor) -> Tensor:
+    a, b = _ranks(first), _ranks(second)
+    return ((a - a.mean()) * (b - b.mean())).mean(1) / (a.std(1) * b.std(1))
 
 
 RANK = Exercise(
@@ -83,6 +95,34 @@ RANK = Exercise(
             "distance",
             lambda a, b: (_ranks(a) - _ranks(b)).abs().mean(1) / a[0].numel(),
             "That is a distance of ranks. A correlation is 1 for maps in the same order.",
+        ),
+        Misconception(
+            "in_rows", _ranked(2), "You rank within each row of pixels. Flatten each map first: flatten(1)."
+        ),
+        Misconception(
+            "over_pictures",
+            _ranked(0),
+            "You rank over the pictures. Each picture's pixels are ranked among themselves: axis 1.",
+        ),
+        Misconception(
+            "absolute",
+            lambda a, b: rank_correlation(a, b).abs(),
+            "Maps in opposite order have a correlation below zero: keep its sign.",
+        ),
+        Misconception(
+            "no_lengths",
+            lambda a, b: rank_correlation(a, b) * (_ranks(a) - _ranks(a).mean()).norm(dim=1) ** 2,
+            "That is the sum above the line only. Divide by the lengths of both.",
+        ),
+        Misconception(
+            "no_root",
+            lambda a, b: rank_correlation(a, b) / (_ranks(a) - _ranks(a).mean()).norm(dim=1) ** 2,
+            "The square root below the line is missing.",
+        ),
+        Misconception(
+            "deviation",
+            _by_deviation,
+            "Your std divides by one less than your mean does. Let both divide alike, or use sums as above.",
         ),
     ),
     blocks=("labkit.evaluation.rank_correlation", "scipy.stats"),
