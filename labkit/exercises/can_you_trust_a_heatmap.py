@@ -138,32 +138,82 @@ def deletion_curve(
     return _curve(model, image, values, target, steps, fill)
 
 
+def _order(values: Tensor) -> Tensor:
+    return values.flatten().argsort(descending=True)
+
+
+def _count(k: int, steps: int, pixels: int) -> int:
+    return round(k / steps * pixels)
+
+
+def _probability(out: Tensor, target: int) -> Tensor:
+    return out.softmax(1)[0, target]
+
+
 @torch.no_grad()
 def _curve(
     model, image, values, target, steps, fill, *,
-    descending=True, late=False, score=lambda out: out.softmax(1), back=False, alone=False, flip=False,
+    order=_order, count=_count, score=_probability, back=False, alone=False, channels=3, inside=False,
 ):  # fmt: skip
-    order = values.flatten().argsort(descending=descending)
-    found = []
-    for number in range(steps + 1):
-        step = number + (1 - number / steps) / 2 if late else number
-        shown = torch.full_like(image, fill) if back else image.clone()
-        first = round((step - 1) / steps * order.numel()) if alone and step else 0
-        chosen = order[first : round(step / steps * order.numel())]
-        shown.flatten(2)[:, :, chosen] = image.flatten(2)[:, :, chosen] if back else fill
-        found.append(score(model(shown))[0, target])
-    curve = torch.stack(found)
-    return curve.flip(0) if flip else curve
+    places, found = order(values), []
+    for k in range(steps + 1):
+        shown = torch.full_like(image, fill) if back else image if inside else image.clone()
+        first = count(k - 1, steps, len(places)) if alone and k else 0
+        chosen = places[first : count(k, steps, len(places))]
+        shown.flatten(2)[:, :channels, chosen] = image.flatten(2)[:, :channels, chosen] if back else fill
+        found.append(score(model(shown), target))
+    return torch.stack(found)
 
 
 def _wrong_curve(**options):
     return lambda *args: _curve(*args, **options)
 
 
-def _curve_case(name: str, seed: int, steps: int, fill: float) -> Case:
+def _curve_case(name: str, seed: int, steps: int, fill: float, probe: str | None = None) -> Case:
+    """48 pixels in an odd number of steps: no count lies halfway, and rounding down differs."""
     model = Recipe(NETS + "deeper", {"seed": seed})
-    return Case(name, (model, _pictures(seed + 1, 1, 3, 8, 6), _numbers(seed + 2, 8, 6), 1, steps, fill))
+    args = (model, _pictures(seed + 1, 1, 3, 8, 6), _numbers(seed + 2, 8, 6), 1, steps, fill)
+    return Case(name, args, probe=probe)
 
+
+CURVE_MISTAKES = (
+    Misconception("least_first", _wrong_curve(order=lambda values: values.flatten().argsort()),
+        "You begin with the least important pixels. The highest values of the map go first."),
+    Misconception("sizes", _wrong_curve(order=lambda values: _order(values.abs())),
+        "You order by size. Strongly negative values go last, not first: leave out the abs."),
+    Misconception("ranks", _wrong_curve(order=lambda values: _order(values).argsort()),
+        "One argsort is right here: it lists the pixels in order, the second one gives their ranks."),
+    Misconception("insertion", _wrong_curve(back=True),
+        "That is insertion: pixels come back into a filled picture. Here they are taken away."),
+    Misconception("score", _wrong_curve(score=lambda out, target: out[0, target]),
+        "This curve is in probabilities: take the softmax."),
+    Misconception("logarithm", _wrong_curve(score=lambda out, target: out.log_softmax(1)[0, target]),
+        "You return the logarithm of the probability. The curve is in probabilities."),
+    Misconception("over_pictures", _wrong_curve(score=lambda out, target: out.softmax(0)[0, target]),
+        "Your softmax runs over the batch, which holds one picture. The classes are axis 1."),
+    Misconception("leading_class", _wrong_curve(score=lambda out, target: out.softmax(1).max()),
+        "You follow whichever class leads. Ask for the same class, the target, at every point."),
+    Misconception("no_start", _wrong_curve(count=lambda k, steps, pixels: _count(k + 1, steps, pixels)),
+        "The curve begins with the untouched picture: at point k, k / steps of the pixels are gone."),
+    Misconception("points", _wrong_curve(count=lambda k, steps, pixels: _count(k, steps + 1, pixels)),
+        "Your last picture is not empty: divide k by the number of steps, one less than the points."),
+    Misconception("cut_off", _wrong_curve(count=lambda k, steps, pixels: k * pixels // steps),
+        "You cut off, as int() and // do. The number of covered pixels is rounded to the nearest one."),
+    Misconception("equal_steps", _wrong_curve(count=lambda k, steps, pixels: k * (pixels // steps)),
+        "Equally large steps leave some pixels over. Round k / steps of all pixels, each time anew."),
+    Misconception("single_pixels", _wrong_curve(count=lambda k, steps, pixels: k),
+        "You cover k pixels at point k. It is the share k / steps of all pixels."),
+    Misconception("one_share_at_a_time", _wrong_curve(alone=True),
+        "What is gone stays gone: at each step all pixels so far are covered."),
+    Misconception("one_colour", _wrong_curve(channels=1),
+        "You cover the first colour only. A pixel is gone when all its channels are."),
+    Misconception("black", lambda net, x, v, t, k, fill: _curve(net, x, v, t, k, 0.0),
+        "You cover with black whatever is asked. Use fill."),
+    Misconception("inside", _wrong_curve(inside=True),
+        "You write into the picture that was handed to you. Begin each step with image.clone()."),
+    Misconception("backwards", lambda *args: _curve(*args).flip(0),
+        "The curve runs from the whole picture to the empty one."),
+)  # fmt: skip
 
 DELETION = Exercise(
     id="evaluation.deletion_curve",
@@ -174,43 +224,14 @@ DELETION = Exercise(
     signature="deletion_curve(model, image, values, target, steps, fill)",
     reference=deletion_curve,
     public=lambda: [
-        _curve_case("six steps to grey", 20, 6, 0.5),
-        _curve_case("four steps to black", 24, 4, 0.0),
+        _curve_case("seven steps to grey", 20, 7, 0.5),
+        _curve_case("five steps to black; the picture must stay as it was", 24, 5, 0.0, "inputs"),
     ],
     hidden=lambda seed: [
-        _curve_case("another network", seed % 10007 + 300, 8, 0.5),
-        _curve_case("another fill", seed % 9973 + 400, 3, 0.8),
+        _curve_case("another network", seed % 10007 + 300, 9, 0.5),
+        _curve_case("another fill", seed % 9973 + 400, 5, 0.8),
     ],
-    misconceptions=(
-        Misconception(
-            "least_first",
-            _wrong_curve(descending=False),
-            "You begin with the least important pixels. The highest values of the map go first.",
-        ),
-        Misconception(
-            "insertion",
-            _wrong_curve(back=True),
-            "That is insertion: pixels come back into a filled picture. Here they are taken away.",
-        ),
-        Misconception(
-            "score",
-            _wrong_curve(score=lambda out: out),
-            "This curve is in probabilities: take the softmax.",
-        ),
-        Misconception(
-            "no_start",
-            _wrong_curve(late=True),
-            "The curve begins with the untouched picture: at point k, k / steps of the pixels are gone.",
-        ),
-        Misconception(
-            "one_share_at_a_time",
-            _wrong_curve(alone=True),
-            "What is gone stays gone: at each step all pixels so far are covered.",
-        ),
-        Misconception(
-            "backwards", _wrong_curve(flip=True), "The curve runs from the whole picture to the empty one."
-        ),
-    ),
+    misconceptions=CURVE_MISTAKES,
     blocks=("labkit.evaluation.deletion",),
 )
 
