@@ -243,51 +243,81 @@ def pointing_hits(maps: Tensor, masks: Tensor, tolerance: float) -> Tensor:
     return _pointing(maps, masks, tolerance)
 
 
-def _pointing(maps, masks, tolerance, *, place=None, distance="euclid", flat=False):
+def _peak(values: Tensor) -> tuple[int, int]:
+    return divmod(int(values.argmax()), values.shape[1])
+
+
+def _within(down: Tensor, across: Tensor, tolerance: float) -> Tensor:
+    return (down**2 + across**2 <= tolerance**2).any()
+
+
+def _pointing(maps, masks, tolerance, *, place=_peak, near=_within, flat=False):
     hits = []
     for values, mask in zip(maps, masks, strict=True):
-        index = int(values.argmax()) if place is None else place(values)
-        row, column = divmod(index, values.shape[1])
-        rows, columns = mask.nonzero().unbind(1)
-        down, across = (rows - row).abs(), (columns - column).abs()
-        far = {
-            "euclid": (down**2 + across**2) ** 0.5,
-            "rows": down.double(),
-            "box": down.maximum(across).double(),
-        }
-        near = bool((far[distance] <= tolerance).any())
-        hits.append(near and (flat or bool(values.max() > values.min())))
+        down, across = (mask.nonzero() - torch.tensor(place(values))).unbind(1)
+        hit = bool(near(down.double(), across.double(), tolerance))
+        hits.append(hit and (flat or bool(values.max() > values.min())))
     return torch.tensor(hits)
 
 
-def _centre_of_mass(values: Tensor) -> int:
-    positive = values.clamp(min=0)
-    rows, columns = torch.meshgrid(
-        *(torch.arange(s, dtype=values.dtype) for s in values.shape), indexing="ij"
-    )
-    total = positive.sum().clamp(min=1e-9)
-    return round(float((positive * rows).sum() / total)) * values.shape[1] + round(
-        float((positive * columns).sum() / total)
-    )
+def _wrong_game(**options):
+    return lambda *args: _pointing(*args, **options)
 
 
-def _pointing_case(name: str, seed: int) -> Case:
-    generator = torch.Generator().manual_seed(seed)
-    maps = _numbers(seed, 14, 12, 12)
-    masks = torch.zeros(14, 12, 12, dtype=torch.bool)
-    for number, mask in enumerate(masks):
-        row, column = divmod(int(maps[number].argmax()), 12)
-        far = number % 7  # an offset from the peak: on it, near it, at the corner of the tolerance, far away
-        offset = ((0, 0), (0, 2), (2, 2), (3, 0), (0, 5), (5, 0), (2, 1))[far]
-        turn = int(torch.randint(0, 2, (1,), generator=generator))
-        down, across = offset[turn], offset[1 - turn]
-        mask[row + (down if row < 6 else -down), column + (across if column < 6 else -across)] = True
-    maps[-1] = 1.0
-    masks[-1, :4, :4] = True
-    negative = maps[:3]
-    maps[:3] = negative - 3 * (negative == negative.amin((1, 2), keepdim=True))
-    return Case(name, (maps, masks, 2.5))
+def _centre_of_mass(values: Tensor) -> tuple[int, ...]:
+    share = values.clamp(min=0) / values.clamp(min=0).sum().clamp(min=1e-9)
+    axes = [torch.arange(s, dtype=values.dtype) for s in values.shape]
+    return tuple(round(float(share.sum(1 - n) @ axis)) for n, axis in enumerate(axes))
 
+
+OFFSETS = ((0, 0), (0, 2), (2, 2), (3, 1), (0, 5), (2, 3), (2, 1), (1, 1))
+
+
+def _pointing_case(name: str, seed: int, tolerance: float) -> Case:
+    """The nearest place of each mask lies at an offset from the peak; half reach farther from there."""
+    turns = torch.randint(0, 2, (16,), generator=torch.Generator().manual_seed(seed)).tolist()
+    maps, masks = _numbers(seed, 16, 12, 10), torch.zeros(16, 12, 10, dtype=torch.bool)
+    for number, (values, mask) in enumerate(zip(maps, masks, strict=True)):
+        spans = []
+        for axis, (start, size) in enumerate(zip(_peak(values), mask.shape, strict=True)):
+            offset = OFFSETS[number % 8][axis ^ turns[number]]
+            reach = 3 + axis if number < 8 else 1
+            low = start + offset if start < size // 2 else start - offset - reach + 1
+            spans.append(slice(max(low, 0), low + reach))
+        mask[tuple(spans)] = True
+    maps[-1], masks[-1, :4, :4] = 1.0, True
+    maps[:3] -= 3 * (maps[:3] == maps[:3].amin((1, 2), keepdim=True))
+    return Case(name, (maps, masks, tolerance))
+
+
+GAME_MISTAKES = (
+    Misconception("no_tolerance", lambda maps, masks, tolerance: _pointing(maps, masks, 0),
+        "The peak need not lie on the mask itself: within the tolerance is near enough."),
+    Misconception("not_squared", lambda maps, masks, tolerance: _pointing(maps, masks, tolerance**0.5),
+        "You compare a squared distance with the tolerance: square that as well, or take the root."),
+    Misconception("strictly_below", _wrong_game(near=lambda d, a, t: (d**2 + a**2 < t**2).any()),
+        "A peak exactly at the tolerance hits: at most, not less than."),
+    Misconception("mask_centre", _wrong_game(near=lambda d, a, t: d.mean() ** 2 + a.mean() ** 2 <= t**2),
+        "You measure to the middle of the mask. The nearest of its places counts."),
+    Misconception("flat_counts", _wrong_game(flat=True),
+        "A flat map, all of its values alike, points nowhere: a miss, wherever argmax puts its peak."),
+    Misconception("box", _wrong_game(near=lambda d, a, t: (d.abs().maximum(a.abs()) <= t).any()),
+        "You take the larger of the two steps. The distance is the straight one, by Pythagoras."),
+    Misconception("detour", _wrong_game(near=lambda d, a, t: (d.abs() + a.abs() <= t).any()),
+        "You add rows and columns up, as in walking round a block. The distance is the straight one."),
+    Misconception("rows_only", _wrong_game(near=lambda d, a, t: (d.abs() <= t).any()),
+        "You compare rows only. The columns count as well."),
+    Misconception("columns_only", _wrong_game(near=lambda d, a, t: (a.abs() <= t).any()),
+        "You compare columns only. The rows count as well."),
+    Misconception("exchanged", _wrong_game(place=lambda values: _peak(values)[::-1]),
+        "Row and column of the peak are exchanged: nonzero gives the row first."),
+    Misconception("height", _wrong_game(place=lambda values: divmod(int(values.argmax()), values.shape[0])),
+        "You divide the flat index by the height. A row is as long as the map is wide."),
+    Misconception("largest_size", _wrong_game(place=lambda values: _peak(values.abs())),
+        "The peak is the largest value, not the largest size: a strongly negative place speaks against."),
+    Misconception("centre_of_mass", _wrong_game(place=_centre_of_mass),
+        "You point at the centre of mass. The game asks for the single highest place."),
+)  # fmt: skip
 
 POINTING = Exercise(
     id="evaluation.pointing_hits",
@@ -297,45 +327,15 @@ POINTING = Exercise(
     difficulty=1,
     signature="pointing_hits(maps, masks, tolerance)",
     reference=pointing_hits,
-    public=lambda: [_pointing_case("fourteen maps, one of them flat", 30)],
-    hidden=lambda seed: [
-        _pointing_case("other maps", seed % 10007 + 500),
-        _pointing_case("more", seed % 9973 + 700),
+    public=lambda: [
+        _pointing_case("sixteen maps, one of them flat", 30, 3.5),
+        _pointing_case("some peaks exactly at the tolerance", 31, 2.0),
     ],
-    misconceptions=(
-        Misconception(
-            "no_tolerance",
-            lambda maps, masks, tolerance: _pointing(maps, masks, 0),
-            "The peak need not lie on the mask itself: within the tolerance is near enough.",
-        ),
-        Misconception(
-            "flat_counts",
-            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, flat=True),
-            "A flat map points nowhere: it is a miss, wherever argmax happens to put its peak.",
-        ),
-        Misconception(
-            "box",
-            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, distance="box"),
-            "You take the larger of the two steps. The distance is the straight one, by Pythagoras.",
-        ),
-        Misconception(
-            "rows_only",
-            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, distance="rows"),
-            "You compare rows only. The columns count as well.",
-        ),
-        Misconception(
-            "largest_size",
-            lambda maps, masks, tolerance: _pointing(
-                maps, masks, tolerance, place=lambda v: int(v.abs().argmax())
-            ),
-            "The peak is the largest value, not the largest size: a strongly negative place speaks against.",
-        ),
-        Misconception(
-            "centre_of_mass",
-            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, place=_centre_of_mass),
-            "You point at the centre of mass. The game asks for the single highest place.",
-        ),
-    ),
+    hidden=lambda seed: [
+        _pointing_case("other maps", seed % 10007 + 500, 2.0),
+        _pointing_case("more", seed % 9973 + 700, 3.5),
+    ],
+    misconceptions=GAME_MISTAKES,
     blocks=("labkit.evaluation.pointing_hits", "labkit.evaluation.pointing_game"),
 )
 
