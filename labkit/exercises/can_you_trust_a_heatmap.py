@@ -357,13 +357,17 @@ def _mean(predictions: Tensor, labels: Tensor) -> float:
     return float((predictions == labels).double().mean())
 
 
-def _groups_case(name: str, seed: int) -> Case:
+def _groups_case(name: str, seed: int, worst: int) -> Case:
+    """The worst group, 4 or 6, is not the smallest one, and the best lies farther from the mean."""
     generator = torch.Generator().manual_seed(seed)
-    groups = torch.tensor([0] * 21 + [1] * 5 + [2] * 10 + [3] * 4)
-    labels = torch.randint(0, 5, (40,), generator=generator)
-    wrong = torch.rand(40, generator=generator) < torch.tensor([0.1, 0.6, 0.3, 0.2])[groups]
-    wrong[21], wrong[0] = True, False
-    return Case(name, (torch.where(wrong, (labels + 1) % 5, labels), labels, groups))
+    more = torch.randint(0, 2, (2,), generator=generator).tolist()
+    numbers, sizes, errors = (0, 1, worst, 10 - worst), (30, 5, 7, 18), (13 + more[0], 2, 4, 1 + more[1])
+    groups = torch.tensor([g for g, size in zip(numbers, sizes, strict=True) for _ in range(size)])
+    wrong = torch.tensor([k < n for size, n in zip(sizes, errors, strict=True) for k in range(size)])
+    labels = torch.randint(0, 5, (60,), generator=generator)
+    mixed = torch.randperm(60, generator=generator)
+    predictions = torch.where(wrong, (labels + 1) % 5, labels)
+    return Case(name, (predictions[mixed], labels[mixed], groups[mixed]))
 
 
 WORST = Exercise(
@@ -374,10 +378,13 @@ WORST = Exercise(
     difficulty=1,
     signature="worst_gap(predictions, labels, groups)",
     reference=worst_gap,
-    public=lambda: [_groups_case("forty pictures in four groups", 40), _groups_case("other answers", 44)],
+    public=lambda: [
+        _groups_case("sixty pictures in four groups", 40, 4),
+        _groups_case("other answers", 44, 6),
+    ],
     hidden=lambda seed: [
-        _groups_case("more", seed % 10007 + 900),
-        _groups_case("and more", seed % 9973 + 950),
+        _groups_case("more", seed % 10007 + 900, 6),
+        _groups_case("and more", seed % 9973 + 950, 4),
     ],
     misconceptions=(
         Misconception(
@@ -401,14 +408,46 @@ WORST = Exercise(
             "The sign is turned: mean minus worst, so that a gap is positive.",
         ),
         Misconception(
+            "best",
+            lambda p, y, g: max(_shares(p, y, g)) - _mean(p, y),
+            "You measure to the best group. Asked for is the lowest accuracy, and how far it lies below.",
+        ),
+        Misconception(
+            "highest",
+            lambda p, y, g: _mean(p, y) - max(_shares(p, y, g)),
+            "You take off the highest accuracy: the worst group has the lowest one.",
+        ),
+        Misconception(
             "smallest_group",
-            lambda p, y, g: _mean(p, y) - _shares(p, y, g)[int(g.bincount().argmin())],
+            lambda p, y, g: _mean(p, y) - _shares(p, y, g)[int(g.unique(return_counts=True)[1].argmin())],
             "The smallest group need not be the worst one. Look for the lowest accuracy.",
         ),
         Misconception(
             "of_all",
-            lambda p, y, g: max(float(((p != y) & (g == k)).double().mean()) for k in g.unique()),
+            lambda p, y, g: (
+                _mean(p, y) - min(float(((p == y) & (g == k)).double().mean()) for k in g.unique())
+            ),
             "Divide by the number of pictures in the group, not by that of all pictures.",
+        ),
+        Misconception(
+            "counts",
+            lambda p, y, g: _mean(p, y) - min(float(((p == y) & (g == k)).sum()) for k in g.unique()),
+            "You count the right answers of a group. Divide by its number of pictures.",
+        ),
+        Misconception(
+            "by_label",
+            lambda p, y, g: _mean(p, y) - min(_shares(p, y, y)),
+            "You group by the label. Which group a picture belongs to stands in groups.",
+        ),
+        Misconception(
+            "counted_through",
+            lambda p, y, g: _mean(p, y) - min(_shares(p, y, g)[:2]),
+            "The groups' numbers have gaps, so counting up misses some: take groups.unique().",
+        ),
+        Misconception(
+            "last_left_out",
+            lambda p, y, g: _mean(p, y) - min(_shares(p, y, g)[:-1]),
+            "The last group is left out: range ends before the number that it is given.",
         ),
     ),
     blocks=("labkit.evaluation.accuracy_by_group",),
