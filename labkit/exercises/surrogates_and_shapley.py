@@ -70,7 +70,7 @@ KERNEL = Exercise(
         Misconception(
             "share",
             lambda masks, width: torch.exp(-((1 - masks.mean(1)) ** 2) / width**2).sqrt(),
-            "You take the share of covered parts. The cosine divides by the lengths of both vectors.",
+            "You take the share of covered parts, 1 minus the squared cosine. Take 1 minus the cosine.",
         ),
         Misconception(
             "not_squared",
@@ -81,6 +81,52 @@ KERNEL = Exercise(
             "width_once",
             lambda masks, width: torch.exp(-((1 - _cosine(masks)) ** 2) / width).sqrt(),
             "The width is squared as well.",
+        ),
+        Misconception(
+            "none_squared",
+            lambda masks, width: torch.exp(-(1 - _cosine(masks)) / width).sqrt(),
+            "Both the distance and the width are squared.",
+        ),
+        Misconception(
+            "cosine_squared",
+            lambda masks, width: torch.exp(-(1 - _cosine(masks) ** 2) / width**2).sqrt(),
+            "You square the cosine alone, and get a share of parts. The square is around all of 1 - cosine.",
+        ),
+        Misconception(
+            "root_inside",
+            lambda masks, width: torch.exp(-(1 - _cosine(masks)) / width),
+            "The root is around the exponential. Inside, it undoes the square.",
+        ),
+        Misconception(
+            "halved_twice",
+            lambda masks, width: lime_weights(masks, width) ** 0.5,
+            "The root already halves the exponent: no further 2 or second root.",
+        ),
+        Misconception(
+            "rising",
+            lambda masks, width: 1 / lime_weights(masks, width),
+            "Your weights grow with the distance. The exponent is negative.",
+        ),
+        Misconception(
+            "one_length",
+            lambda masks, width: torch.exp(
+                -((1 - masks.sum(1) / masks.norm() / masks.shape[1] ** 0.5) ** 2) / width**2
+            ).sqrt(),
+            "You take one length for all masks together. Each row has its own: norm(dim=1).",
+        ),
+        Misconception(
+            "number_of_parts",
+            lambda masks, width: torch.exp(
+                -((1 - _cosine(masks) / masks.shape[1] ** 0.5) ** 2) / width**2
+            ).sqrt(),
+            "The row of ones has the length sqrt(M), not M.",
+        ),
+        Misconception(
+            "one_length_missing",
+            lambda masks, width: torch.exp(
+                -((1 - _cosine(masks) * masks.shape[1] ** 0.5) ** 2) / width**2
+            ).sqrt(),
+            "The length of the row of ones is missing: the whole picture must have the cosine 1.",
         ),
     ),
     blocks=("labkit.attribution.lime",),
