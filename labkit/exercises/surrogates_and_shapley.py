@@ -140,19 +140,24 @@ def fit_surrogate(masks: Tensor, scores: Tensor, weights: Tensor, alpha: float) 
     return _fit(masks, scores, weights, alpha)
 
 
-def _fit(masks, scores, weights, alpha, *, centred=True, penalty=1.0):
-    total = weights.sum()
-    middle = (weights[:, None] * masks).sum(0) / total if centred else torch.zeros_like(masks[0])
-    level = (weights * scores).sum() / total if centred else 0.0
-    x, y = masks - middle, scores - level
-    matrix = x.T @ (weights[:, None] * x) + penalty * alpha * torch.eye(masks.shape[1], dtype=masks.dtype)
-    return torch.linalg.lstsq(matrix, x.T @ (weights * y)).solution
+def _fit(
+    masks, scores, weights, alpha, *, share=None, matrix=1.0, right=1.0, centre=1.0, level=1.0, penalty=None
+):
+    share = weights / weights.sum() if share is None else share
+    x, y = masks - centre * (share @ masks), scores - level * (share @ scores)
+    penalty = alpha * torch.eye(masks.shape[1], dtype=masks.dtype) if penalty is None else penalty
+    left = x.T @ ((weights**matrix)[:, None] * x) + penalty
+    return torch.linalg.lstsq(left, x.T @ (weights**right * y)).solution
+
+
+def _wrong_fit(**options):
+    return lambda *args: _fit(*args, **options)
 
 
 def _with_column(masks, scores, weights, alpha):
     """A column of ones that is penalized like all others."""
     x = torch.cat([masks, torch.ones_like(masks[:, :1])], 1)
-    return _fit(x, scores, weights, alpha, centred=False)[:-1]
+    return _fit(x, scores, weights, alpha, centre=0, level=0)[:-1]
 
 
 def _fit_case(name: str, seed: int, alpha: float) -> Case:
@@ -162,6 +167,40 @@ def _fit_case(name: str, seed: int, alpha: float) -> Case:
     )
     return Case(name, (masks, scores, lime_weights(masks, 0.25), alpha))
 
+
+FIT_MISTAKES = (
+    Misconception("unweighted", lambda x, y, w, a: _fit(x, y, torch.ones_like(w), a),
+        "The weights are not used: a picture with nearly all parts must count more than one with few."),
+    Misconception("no_intercept", _wrong_fit(centre=0, level=0),
+        "There is no intercept: a fully covered picture would score 0. Take the weighted means off."),
+    Misconception("scores_only", _wrong_fit(centre=0),
+        "You take the mean off the scores only. Take the weighted mean off the masks as well."),
+    Misconception("penalized_intercept", _with_column,
+        "The penalty must not touch the intercept: take the means off instead of adding a column."),
+    Misconception("no_penalty", lambda x, y, w, a: _fit(x, y, w, 0.0), "The penalty alpha is not used."),
+    Misconception("everywhere", lambda x, y, w, a: _fit(x, y, w, 0.0, penalty=a),
+        "You add alpha to the whole matrix. It belongs on the diagonal: alpha times the identity."),
+    Misconception("identity_alone", lambda x, y, w, a: _fit(x, y, w, 1.0),
+        "The identity is added without alpha."),
+    Misconception("alpha_squared", lambda x, y, w, a: _fit(x, y, w, a**2),
+        "The penalty is alpha squared here. Rows that are appended to x hold the root of alpha."),
+    Misconception("of_the_mean", lambda x, y, w, a: _fit(x, y, w / w.sum(), a),
+        "Your alpha is too strong beside the weights. Scale neither: leave both as they are given."),
+    Misconception("weights_twice", _wrong_fit(matrix=2, right=2),
+        "The weights enter twice. Multiply each squared error by its weight once."),
+    Misconception("root_weights", _wrong_fit(matrix=0.5, right=0.5),
+        "The root of the weights goes on x and on y, so that each product holds the whole weight."),
+    Misconception("right_unweighted", _wrong_fit(right=0),
+        "The weights are in the matrix but not on the right side: there y has its weights as well."),
+    Misconception("matrix_unweighted", _wrong_fit(matrix=0),
+        "The weights are on the right side but not in the matrix."),
+    Misconception("means_only", _wrong_fit(matrix=0, right=0),
+        "The weights are in the means only. Each squared error counts by its weight too."),
+    Misconception("plain_means", lambda *args: _fit(*args, share=torch.ones_like(args[2]) / len(args[2])),
+        "The means that you take off must be weighted ones, or the line misses the middle."),
+    Misconception("means_by_count", lambda *args: _fit(*args, share=args[2] / len(args[2])),
+        "A weighted mean is divided by the sum of the weights, not by their number."),
+)  # fmt: skip
 
 FIT = Exercise(
     id="attribution.fit_surrogate",
@@ -176,49 +215,9 @@ FIT = Exercise(
         _fit_case("other pictures", seed % 10007 + 30, 1.0),
         _fit_case("more", seed % 9973 + 90, 0.5),
     ],
-    misconceptions=(
-        Misconception(
-            "unweighted",
-            lambda masks, scores, weights, alpha: _fit(masks, scores, torch.ones_like(weights), alpha),
-            "The weights are not used: a picture with nearly all parts must count more than one with few.",
-        ),
-        Misconception(
-            "no_intercept",
-            lambda masks, scores, weights, alpha: _fit(masks, scores, weights, alpha, centred=False),
-            "There is no intercept: a fully covered picture would have to score 0. Take the "
-            "weighted means off first.",
-        ),
-        Misconception(
-            "penalized_intercept",
-            _with_column,
-            "The penalty must not touch the intercept: take the weighted means off instead "
-            "of adding a column.",
-        ),
-        Misconception(
-            "no_penalty",
-            lambda masks, scores, weights, alpha: _fit(masks, scores, weights, alpha, penalty=0.0),
-            "The penalty alpha is not used.",
-        ),
-        Misconception(
-            "weights_twice",
-            lambda masks, scores, weights, alpha: _fit(masks, scores, weights**2, alpha),
-            "The weights enter twice. Multiply each squared error by its weight once.",
-        ),
-        Misconception(
-            "plain_means",
-            lambda masks, scores, weights, alpha: _fit_plain_means(masks, scores, weights, alpha),
-            "The means that you take off must be weighted ones, or the line does not pass "
-            "through the middle.",
-        ),
-    ),
+    misconceptions=FIT_MISTAKES,
     blocks=("labkit.attribution.lime", "sklearn.linear_model"),
 )
-
-
-def _fit_plain_means(masks, scores, weights, alpha):
-    x, y = masks - masks.mean(0), scores - scores.mean()
-    matrix = x.T @ (weights[:, None] * x) + alpha * torch.eye(masks.shape[1], dtype=masks.dtype)
-    return torch.linalg.solve(matrix, x.T @ (weights * y))
 
 
 # ---- Shapley values
