@@ -224,36 +224,90 @@ FIT = Exercise(
 
 
 def shapley_values(value: Tensor, players: int) -> Tensor:
-    return _shapley(value, players, lambda s: factorial(s) * factorial(players - s - 1) / factorial(players))
+    return _shapley(value, players, lambda size: _in_order(size, players))
 
 
-def _shapley(value: Tensor, players: int, weight) -> Tensor:
+def _adds(value: Tensor, before: int, player: int) -> Tensor:
+    return value[before | 1 << player] - value[before]
+
+
+def _shapley(value: Tensor, players: int, weight, gain=_adds) -> Tensor:
     found = torch.zeros(players, dtype=value.dtype)
     for coalition in range(2**players):
         size = coalition.bit_count()
         for player in range(players):
             if not coalition >> player & 1:
-                found[player] += weight(size) * (value[coalition | 1 << player] - value[coalition])
+                found[player] += weight(size) * gain(value, coalition, player)
     return found
 
 
-def _sv_alone(value, players):
-    return torch.stack([value[1 << p] - value[0] for p in range(players)])
+def _of_each(number):
+    """One number for each player."""
+    return lambda value, players: torch.stack([number(value, player) for player in range(players)])
 
 
-def _sv_last(value, players):
-    return torch.stack([value[-1] - value[-1 - (1 << p)] for p in range(players)])
+def _weighed(weight):
+    """Weighed in another way, by coalition size and number of players."""
+    return lambda value, players: _shapley(value, players, lambda size: weight(size, players))
 
 
-def _sv_means(value, players):
-    """The mean worth of coalitions with the player, not what it adds."""
-    rows = torch.arange(2**players)
-    return torch.stack([value[(rows >> p) % 2 == 1].mean() for p in range(players)])
+def _in_order(size: int, players: int) -> float:
+    return factorial(size) * factorial(players - size - 1) / factorial(players)
+
+
+def _other_gain(gain):
+    return lambda value, players: _shapley(value, players, lambda size: _in_order(size, players), gain)
+
+
+def _size_with(size: int, players: int) -> float:
+    """As if a coalition with the player, everybody left out, were one without it."""
+    return _in_order(size + 1, players) if size + 1 < players else 0.0
 
 
 def _sv_case(name: str, seed: int, players: int) -> Case:
     return Case(name, (_numbers(seed, 2**players), players))
 
+
+SHARE_MISTAKES = (
+    Misconception("alone", _of_each(lambda value, i: value[1 << i] - value[0]),
+        "That is what each player adds alone. Average what it adds to every coalition without it."),
+    Misconception("last", _of_each(lambda value, i: value[-1] - value[-1 - (1 << i)]),
+        "That is what is lost when each player leaves the whole group. It joins smaller coalitions too."),
+    Misconception("one_order", _of_each(lambda value, i: _adds(value, (1 << i) - 1, i)),
+        "That is one order of joining, player after player. Average over all of them."),
+    Misconception("means", _of_each(lambda value, i: value[(torch.arange(len(value)) >> i) % 2 == 1].mean()),
+        "You average the worth of coalitions. Average what the player adds to them."),
+    Misconception("equal_weights", _weighed(lambda s, m: 1 / 2 ** (m - 1)),
+        "All coalitions count alike (that is Banzhaf's value). Weigh by the orders that lead to each."),
+    Misconception("all_coalitions", _weighed(lambda s, m: 1 / 2**m),
+        "You divide by the number of coalitions. Each has a weight of its own, by its size."),
+    Misconception("no_weights", _weighed(lambda s, m: 1),
+        "The weights are missing: multiply what the player adds by the fraction of factorials."),
+    Misconception("unnormalized", _weighed(lambda s, m: factorial(s) * factorial(m - s - 1)),
+        "Divide by the number of orders, players factorial: the shares must add up."),
+    Misconception("size_with", _weighed(lambda s, m: factorial(s + 1) * factorial(m - s - 1) / factorial(m)),
+        "The first factorial is that of the coalition before the player joins, without it."),
+    Misconception("counted_with", _weighed(_size_with),
+        "You count the player itself into |S|: the size is that of the coalition without it."),
+    Misconception("counts_itself", _weighed(lambda s, m: factorial(s) * factorial(m - s) / factorial(m)),
+        "The player is not one of those who are still to come: players - size - 1 others are."),
+    Misconception("per_size", _weighed(lambda s, m: 1 / comb(m - 1, s)),
+        "You average in each size, then add up. Average over the sizes too: players! is below the line."),
+    Misconception("all_of_a_size", _weighed(lambda s, m: 1 / (m * comb(m, s))),
+        "Only coalitions of the other players count: choose from one player less."),
+    Misconception("no_empty", _other_gain(lambda value, c, i: _adds(value, c, i) * (c > 0)),
+        "The empty coalition counts too: begin with 0."),
+    Misconception("worth", _other_gain(lambda value, c, i: value[c | 1 << i]),
+        "You weigh the worth with the player. Take off what the coalition is worth without it."),
+    Misconception("from_nothing", _other_gain(lambda value, c, i: value[c | 1 << i] - value[0]),
+        "You compare with nobody. Compare with the same coalition without the player."),
+    Misconception("absolute", _other_gain(lambda value, c, i: _adds(value, c, i).abs()),
+        "A player may also do harm: keep the sign of what it adds."),
+    Misconception("reversed", lambda value, players: shapley_values(value, players).flip(0),
+        "Your players stand in reverse order: bit 0 is the last digit of a binary number."),
+    Misconception("sign", lambda value, players: -shapley_values(value, players),
+        "The sign is turned: with the player minus without it."),
+)  # fmt: skip
 
 SHAPLEY = Exercise(
     id="attribution.shapley_values",
@@ -268,45 +322,7 @@ SHAPLEY = Exercise(
         _sv_case("another game", seed % 10007 + 500, 5),
         _sv_case("two players", seed % 9973 + 600, 2),
     ],
-    misconceptions=(
-        Misconception(
-            "alone",
-            _sv_alone,
-            "That is what each player is worth alone. Average what it adds to every coalition without it.",
-        ),
-        Misconception(
-            "last",
-            _sv_last,
-            "That is what is lost when each player leaves the whole group. It may also join "
-            "smaller coalitions.",
-        ),
-        Misconception(
-            "equal_weights",
-            lambda value, players: _shapley(value, players, lambda s: 1 / 2 ** (players - 1)),
-            "All coalitions count alike here (that is Banzhaf's value). Weigh by the orders "
-            "that lead to each.",
-        ),
-        Misconception(
-            "unnormalized",
-            lambda value, players: shapley_values(value, players) * factorial(players),
-            "Divide by the number of orders, players factorial: the shares must add up.",
-        ),
-        Misconception(
-            "size_with",
-            lambda value, players: _shapley(
-                value, players, lambda s: factorial(s + 1) * factorial(players - s - 1) / factorial(players)
-            ),
-            "The first factorial is that of the coalition before the player joins, without it.",
-        ),
-        Misconception(
-            "means", _sv_means, "You average the worth of coalitions. Average what the player adds to them."
-        ),
-        Misconception(
-            "sign",
-            lambda value, players: -shapley_values(value, players),
-            "The sign is turned: with the player minus without it.",
-        ),
-    ),
+    misconceptions=SHARE_MISTAKES,
     blocks=("labkit.attribution.shapley_values", "labkit.attribution.kernel_shap_values"),
 )
 
