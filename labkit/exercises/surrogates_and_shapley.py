@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import comb, factorial
+from math import comb, factorial, perm
 
 import torch
 from torch import Tensor
@@ -373,6 +373,49 @@ WEIGHT = Exercise(
             "upside_down",
             lambda players, size: (comb(players, size) * size * (players - size)) / (players - 1),
             "The fraction is upside down: coalitions of middle size must count least.",
+        ),
+        Misconception(
+            "no_parentheses",
+            lambda m, s: (m - 1) / comb(m, s) * s * (m - s),
+            "Set parentheses around the whole product below the line, or only its first factor divides.",
+        ),
+        Misconception(
+            "some_parentheses",
+            lambda m, s: (m - 1) / (comb(m, s) * s) * (m - s),
+            "The last factor, players - size, multiplies here; it stands below the line too.",
+        ),
+        Misconception(
+            "one_less_last",
+            lambda m, s: m - 1 / (comb(m, s) * s * (m - s)),
+            "Set parentheses around players - 1, or the 1 alone is divided.",
+        ),
+        Misconception(
+            "one_above", lambda m, s: 1 / (comb(m, s) * s * (m - s)), "What stands above the line is missing."
+        ),
+        Misconception(
+            "size_missing",
+            lambda m, s: (m - 1) / (comb(m, s) * (m - s)),
+            "The factor size is missing below the line.",
+        ),
+        Misconception(
+            "others_missing",
+            lambda m, s: (m - 1) / (comb(m, s) * s),
+            "The factor players - size is missing below the line.",
+        ),
+        Misconception(
+            "others_only",
+            lambda m, s: (m - 1) / (comb(m - 1, s) * s * (m - s)),
+            "The coalition is chosen from all players here, not from one less.",
+        ),
+        Misconception(
+            "ordered",
+            lambda m, s: (m - 1) / (perm(m, s) * s * (m - s)),
+            "You count ordered choices. In a coalition the order plays no part: the binomial coefficient.",
+        ),
+        Misconception(
+            "summed",
+            lambda m, s: (m - 1) / (comb(m, s) + s + m - s),
+            "Below the line stands a product, not a sum.",
         ),
     ),
 )
