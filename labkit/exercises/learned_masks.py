@@ -73,6 +73,26 @@ RISE = Exercise(
             lambda s, m, p: m[s.argmax()],
             "You keep the best mask alone. The map is a weighted mean of all of them.",
         ),
+        Misconception(
+            "p_above",
+            lambda s, m, p: rise_map(s, m, p) * p**2,
+            "You multiply by p: what stands below the line needs parentheses.",
+        ),
+        Misconception(
+            "plain_sum",
+            lambda s, m, p: (s[:, None, None] * m).sum(0),
+            "Both divisions are missing: by the number of masks and by p.",
+        ),
+        Misconception(
+            "by_scores",
+            lambda s, m, p: (s[:, None, None] * m).sum(0) / s.sum(),
+            "You divide by the sum of the scores. Divide by the number of masks and by p.",
+        ),
+        Misconception(
+            "drawn_share",
+            lambda s, m, p: rise_map(s, m, p) * p / m.mean(),
+            "You measure the open share on the masks. Here p, the share they were drawn with, is asked for.",
+        ),
     ),
     blocks=("labkit.attribution.rise",),
 )
@@ -140,6 +160,21 @@ MASK = Exercise(
             lambda grid, cell, down, right, side: _mask(grid, cell, right, down, side),
             "Down belongs to the rows and right to the columns; yours are exchanged.",
         ),
+        Misconception(
+            "other_way",
+            lambda grid, cell, down, right, side: _mask(grid, cell, cell - down, cell - right, side),
+            "You count the shift from the far end. The window begins at row down and column right.",
+        ),
+        Misconception(
+            "bicubic",
+            lambda *args: _mask(*args, mode="bicubic"),
+            "Bicubic goes below 0 and above 1. Enlarge bilinearly.",
+        ),
+        Misconception(
+            "hard",
+            lambda *args: (_mask(*args) > 0.5).double(),
+            "The soft edges are cut hard again. Leave the values between 0 and 1 as they are.",
+        ),
     ),
 )
 
@@ -200,6 +235,26 @@ BLEND = Exercise(
             "of_each_picture",
             _per_channel,
             "One mask belongs to one picture and covers all its channels: give masks a channel axis.",
+        ),
+        Misconception(
+            "picture_whole",
+            lambda images, masks, blurred: images + (1 - masks[:, None]) * blurred,
+            "The picture stands there whole; weigh it with the mask.",
+        ),
+        Misconception(
+            "both_by_mask",
+            lambda images, masks, blurred: masks[:, None] * (images + blurred),
+            "You weigh both with the mask. The blurred picture is seen where the mask is not: 1 - mask.",
+        ),
+        Misconception(
+            "no_parentheses",
+            lambda images, masks, blurred: masks[:, None] * images + 1 - masks[:, None] * blurred,
+            "Set parentheses around 1 - mask, or the 1 is added to every pixel.",
+        ),
+        Misconception(
+            "from_nothing",
+            lambda images, masks, blurred: masks[:, None] * (images - blurred),
+            "You mix only what the picture has beyond the blurred one. Add the blurred one back.",
         ),
     ),
 )
