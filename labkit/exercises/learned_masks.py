@@ -422,6 +422,23 @@ AREA = Exercise(
             lambda *args: _area(*args, turned=True),
             "The share asked for is that of the ones, not of the zeros.",
         ),
+        Misconception(
+            "root",
+            lambda *args: _area(*args) ** 0.5,
+            "The length is squared: no root.",
+        ),
+        Misconception(
+            "in_rows",
+            lambda mask, area: _area(mask.sort().values, area, ordered=False),
+            "You sort within each row. Flatten the mask first.",
+        ),
+        Misconception(
+            "ones_only",
+            lambda mask, area: (
+                (1 - mask.flatten().sort().values[-round(area * mask.numel()) :]) ** 2
+            ).mean(),
+            "You look at the ones only. The zeros before them are part of the mean.",
+        ),
     ),
     blocks=("labkit.attribution.extremal_perturbation", "labkit.attribution.masks.area_loss"),
 )
