@@ -54,7 +54,8 @@ def _b(x, g):
 
 
 def _relu_case(name: str, seed: int, rule: str) -> Case:
-    return Case(name, (_numbers(seed, 2, 3, 5, 4), _numbers(seed + 1, 2, 3, 5, 4), rule))
+    x = _numbers(seed, 2, 3, 5, 4)
+    return Case(name, (x * (x.abs() > 0.3), _numbers(seed + 1, 2, 3, 5, 4), rule))  # a fifth exactly 0
 
 
 RELU_BACKWARD = Exercise(
@@ -102,6 +103,33 @@ RELU_BACKWARD = Exercise(
             "of_the_input",
             _rules(lambda x, g: x.clamp(min=0), lambda x, g: x.clamp(min=0), lambda x, g: x.clamp(min=0)),
             "You return the ReLU's output. What is asked for is what it passes back of the gradient.",
+        ),
+        Misconception(
+            "on_at_zero",
+            _rules(lambda x, g: g * (x >= 0), _d, lambda x, g: _d(x, g) * (x >= 0)),
+            "At exactly 0 the ReLU is off: x > 0, not >=.",
+        ),
+        Misconception(
+            "by_value",
+            _rules(lambda x, g: g * x.clamp(min=0), _d, lambda x, g: _d(x, g) * x.clamp(min=0)),
+            "You multiply by the ReLU's output. [x > 0] is only whether it was on, 1 or 0.",
+        ),
+        Misconception(
+            "exchanged",
+            _rules(_g, _b, _d),
+            "The deconvnet and guided backpropagation are exchanged: guided looks at x too.",
+        ),
+        Misconception(
+            "plain_exchanged",
+            _rules(_d, _g, _b),
+            "The plain gradient and the deconvnet are exchanged: the plain one looks at x.",
+        ),
+        Misconception(
+            "only_whether",
+            _rules(
+                lambda x, g: (x > 0).to(g), lambda x, g: (g > 0).to(g), lambda x, g: ((x > 0) & (g > 0)).to(g)
+            ),
+            "You return whether something passes. Multiply the gradient by it.",
         ),
     ),
     blocks=("labkit.attribution.guided_backprop", "labkit.attribution.deconvnet"),
