@@ -143,28 +143,21 @@ def smooth_grad(model: nn.Module, images: Tensor, target: int, noise: Tensor) ->
     return torch.stack([_slope(model, images + one, target) for one in noise]).mean(0)
 
 
-def _sg_absolute(model, images, target, noise):
-    return torch.stack([_slope(model, images + one, target).abs() for one in noise]).mean(0)
+def _sg(gradient):
+    """The mean of something else over the draws."""
+
+    def wrong(model, images, target, noise):
+        return torch.stack([gradient(model, images, target, one) for one in noise]).mean(0)
+
+    return wrong
 
 
-def _sg_sum(model, images, target, noise):
-    return smooth_grad(model, images, target, noise) * len(noise)
+def _sg_of(score):
+    return _sg(lambda model, x, target, one: _slope(model, x + one, target, score))
 
 
-def _sg_mean_first(model, images, target, noise):
-    return _slope(model, images + noise.mean(0), target)
-
-
-def _sg_clamped(model, images, target, noise):
-    return torch.stack([_slope(model, (images + one).clamp(0, 1), target) for one in noise]).mean(0)
-
-
-def _sg_probability(model, images, target, noise):
-    return torch.stack([_slope(model, images + one, target, lambda o: o.softmax(1)) for one in noise]).mean(0)
-
-
-def _sg_on_gradient(model, images, target, noise):
-    return torch.stack([_slope(model, images, target) + one for one in noise]).mean(0)
+def _first_of(out: Tensor) -> Tensor:
+    return out * (torch.arange(len(out)) == 0)[:, None]
 
 
 def _sg_case(name: str, seed: int, probe: str | None = None) -> Case:
@@ -194,22 +187,79 @@ SMOOTH_GRAD = Exercise(
     ],
     misconceptions=(
         Misconception(
-            "absolute", _sg_absolute, "Average the signed gradients; sizes are taken only at the end."
+            "absolute",
+            _sg(lambda model, x, t, one: _slope(model, x + one, t).abs()),
+            "You take sizes before you average. Keep the signs: that they cancel is the point.",
         ),
-        Misconception("sum", _sg_sum, "Divide by the number of draws: what is asked for is the mean."),
+        Misconception(
+            "sum",
+            lambda model, x, t, noise: smooth_grad(model, x, t, noise) * len(noise),
+            "Divide by the number of draws: what is asked for is the mean.",
+        ),
         Misconception(
             "mean_first",
-            _sg_mean_first,
+            lambda model, x, t, noise: _slope(model, x + noise.mean(0), t),
             "You average the noise first. Take a gradient for every draw, then the mean.",
         ),
         Misconception(
             "clamped",
-            _sg_clamped,
+            _sg(lambda model, x, t, one: _slope(model, (x + one).clamp(0, 1), t)),
             "Leave the noisy pictures as they are: clamping flattens the noise at the ends.",
         ),
-        Misconception("probability", _sg_probability, "Take the gradient of the score before the softmax."),
         Misconception(
-            "on_gradient", _sg_on_gradient, "The noise goes onto the picture, before the gradient is taken."
+            "probability",
+            _sg_of(lambda out: out.softmax(1)),
+            "Take the gradient of the score before the softmax.",
+        ),
+        Misconception(
+            "absolute_at_the_end",
+            lambda *args: smooth_grad(*args).abs(),
+            "The mean keeps its signs here: leave out the abs at the end.",
+        ),
+        Misconception(
+            "mean_score",
+            _sg_of(lambda out: out / len(out)),
+            "A mean over the batch divides each picture's gradient by the number of pictures. Take the sum.",
+        ),
+        Misconception(
+            "all_classes",
+            _sg_of(lambda out: out.sum(1, keepdim=True).expand_as(out)),
+            "You add the scores of all classes up. Take the target's column.",
+        ),
+        Misconception(
+            "leading_class",
+            _sg_of(lambda out: out.amax(1, keepdim=True).expand_as(out)),
+            "You follow whichever class leads. The target is given.",
+        ),
+        Misconception(
+            "first_picture",
+            _sg_of(_first_of),
+            "You ask for the first picture's score only. Each picture has its own: add them up.",
+        ),
+        Misconception(
+            "log_probability",
+            _sg_of(lambda out: out.log_softmax(1)),
+            "You take the gradient of the log probability. Take that of the score.",
+        ),
+        Misconception(
+            "no_picture",
+            _sg(lambda model, x, t, one: _slope(model, one, t)),
+            "The noise alone is shown. Add it to the picture.",
+        ),
+        Misconception(
+            "no_noise",
+            _sg(lambda model, x, t, one: _slope(model, x, t)),
+            "The noise is not used: every draw shows the same picture.",
+        ),
+        Misconception(
+            "last_draw",
+            lambda model, x, t, noise: _slope(model, x + noise[-1], t),
+            "You return the last draw's gradient. Collect them all, then take the mean.",
+        ),
+        Misconception(
+            "on_gradient",
+            _sg(lambda model, x, t, one: _slope(model, x, t) + one),
+            "The noise goes onto the picture, before the gradient is taken.",
         ),
     ),
     blocks=("labkit.attribution.smooth_grad",),
