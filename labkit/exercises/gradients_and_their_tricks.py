@@ -278,17 +278,21 @@ def integrated_gradients(
     return (images - baseline) * total / steps
 
 
-def _ig(places, *, factor=True, start=True, mean=True, turned=False, score=lambda out: out):
+def _between(images: Tensor, baseline: Tensor, share: float) -> Tensor:
+    return baseline + share * (images - baseline)
+
+
+def _way(images: Tensor, baseline: Tensor) -> Tensor:
+    return images - baseline
+
+
+def _ig(places, *, point=_between, factor=_way, mean=True, score=lambda out: out):
     """Integrated gradients with one thing done another way."""
 
     def wrong(model, images, baseline, target, steps):
-        way = images - baseline
-        total = torch.zeros_like(images)
-        for share in places(steps):
-            point = (baseline if start else 0) + share * (way if start else images)
-            total += _slope(model, point, target, score)
-        total = total / len(places(steps)) if mean else total
-        return total * (-way if turned else way if factor else 1)
+        shares = places(steps)
+        slopes = [_slope(model, point(images, baseline, share), target, score) for share in shares]
+        return sum(slopes) / (len(shares) if mean else 1) * factor(images, baseline)
 
     return wrong
 
@@ -304,6 +308,43 @@ def _ig_case(name: str, seed: int, steps: int) -> Case:
     )
 
 
+PATH_MISTAKES = (
+    Misconception("no_factor", _ig(_middles, factor=lambda x, b: 1),
+        "The factor (images - baseline) is missing: a slope is no share."),
+    Misconception("from_black", _ig(_middles, point=lambda x, b, s: s * x),
+        "Your way begins at black. It begins at the baseline."),
+    Misconception("sum", _ig(_middles, mean=False),
+        "Divide by the number of steps: an integral is a mean here."),
+    Misconception("turned", _ig(_middles, factor=lambda x, b: b - x),
+        "The factor is images - baseline, not baseline - images."),
+    Misconception("ends", _ig(lambda steps: [(k + 1) / steps for k in range(steps)]),
+        "You ask at the end of each step. Ask in its middle, (k + 1/2) / steps: that is far more exact."),
+    Misconception("begins", _ig(lambda steps: [k / steps for k in range(steps)]),
+        "You ask at the beginning of each step. Ask in its middle, at (k + 1/2) / steps."),
+    Misconception("probability", _ig(_middles, score=lambda out: out.softmax(1)),
+        "Integrate the score's gradient: the score before the softmax, not the probability."),
+    Misconception("times_picture", _ig(_middles, factor=lambda x, b: x),
+        "You multiply by the picture. The way begins at the baseline: images - baseline."),
+    Misconception("too_far", _ig(_middles, point=lambda x, b, s: b + s * x),
+        "Your way ends at baseline + images. From the baseline it goes by images - baseline."),
+    Misconception("no_start", _ig(_middles, point=lambda x, b, s: s * (x - b)),
+        "The baseline is missing in front: the point is baseline plus a share of the way."),
+    Misconception("no_parentheses", _ig(lambda steps: [k + 0.5 / steps for k in range(steps)]),
+        "Set parentheses around k + 0.5, or only the half is divided by steps."),
+    Misconception("counts_from_one", _ig(lambda steps: [(k + 1.5) / steps for k in range(steps)]),
+        "Your k begins with 1, so the last point lies beyond the picture. It begins with 0."),
+    Misconception("both_ends", _ig(lambda steps: torch.linspace(0, 1, steps).tolist()),
+        "Your first and last points are the ends of the way. Ask in the middle of each step."),
+    Misconception("both_ends_and_more", _ig(lambda steps: torch.linspace(0, 1, steps + 1).tolist()),
+        "These are steps + 1 points, both ends among them. Ask once a step, in its middle."),
+    Misconception("one_slope", _ig(lambda steps: [1.0]),
+        "You take the slope at the picture alone. Average it over the whole way."),
+    Misconception("mean_score", _ig(_middles, score=lambda out: out / len(out)),
+        "The mean of the scores divides each gradient by the number of pictures. Take their sum."),
+    Misconception("absolute", lambda *args: integrated_gradients(*args).abs(),
+        "Keep the signs: only signed parts add up to the difference."),
+)  # fmt: skip
+
 INTEGRATED_GRADIENTS = Exercise(
     id="attribution.integrated_gradients",
     title="Integrated gradients: the whole way",
@@ -317,37 +358,7 @@ INTEGRATED_GRADIENTS = Exercise(
         _ig_case("another network", seed % 10007 + 300, 5),
         _ig_case("a single step", seed % 9973 + 400, 1),
     ],
-    misconceptions=(
-        Misconception(
-            "no_factor",
-            _ig(_middles, factor=False),
-            "The factor (images - baseline) is missing: a slope is no share.",
-        ),
-        Misconception(
-            "from_black", _ig(_middles, start=False), "Your way begins at black. It begins at the baseline."
-        ),
-        Misconception(
-            "sum", _ig(_middles, mean=False), "Divide by the number of steps: an integral is a mean here."
-        ),
-        Misconception(
-            "turned", _ig(_middles, turned=True), "The factor is images - baseline, not baseline - images."
-        ),
-        Misconception(
-            "ends",
-            _ig(lambda steps: [(k + 1) / steps for k in range(steps)]),
-            "You ask at the end of each step. Ask in its middle, (k + 1/2) / steps: that is far more exact.",
-        ),
-        Misconception(
-            "begins",
-            _ig(lambda steps: [k / steps for k in range(steps)]),
-            "You ask at the beginning of each step. Ask in its middle, at (k + 1/2) / steps.",
-        ),
-        Misconception(
-            "probability",
-            _ig(_middles, score=lambda out: out.softmax(1)),
-            "Integrate the score's gradient: the score before the softmax, not the probability.",
-        ),
-    ),
+    misconceptions=PATH_MISTAKES,
     blocks=("labkit.attribution.integrated_gradients",),
 )
 
