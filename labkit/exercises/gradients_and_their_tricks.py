@@ -413,6 +413,26 @@ COMPENSATE = Exercise(
             lambda weight, bias, shift: bias - (weight * shift[None, :, None, None]).abs().sum((1, 2, 3)),
             "Keep the signs: a negative weight takes away what a shift adds.",
         ),
+        Misconception(
+            "mean",
+            lambda weight, bias, shift: bias - (weight * shift[None, :, None, None]).mean((1, 2, 3)),
+            "A convolution adds up over colours, rows and columns: sum, not mean.",
+        ),
+        Misconception(
+            "centre",
+            lambda weight, bias, shift: bias - weight[:, :, 1, 2] @ shift,
+            "You count the kernel's centre only. The shift lies under all of its places.",
+        ),
+        Misconception(
+            "along_rows",
+            lambda weight, bias, shift: bias - (weight * shift[None, None, :, None]).sum((1, 2, 3)),
+            "Your shift runs along the kernel's rows. The colours are axis 1 of weight.",
+        ),
+        Misconception(
+            "shift_summed",
+            lambda weight, bias, shift: bias - weight.sum((1, 2, 3)) * shift.sum(),
+            "You add the shift up over the colours first. Each colour's weights get their own shift.",
+        ),
     ),
 )
 
