@@ -35,6 +35,7 @@ def occlusion(model: nn.Module, images: Tensor, target: int, window: int, stride
 def _occlude(
     model, images, target, window, stride, fill, *,
     score=lambda out: out, starts=window_starts, renew=True, mean=True, colour=None, kept=False,
+    gain=lambda drop: drop, channels=3, renew_map=False,
 ):  # fmt: skip
     """Occlusion with one thing done another way; the misconceptions differ in that thing alone."""
     total, count = torch.zeros_like(images[:, 0]), torch.zeros_like(images[:, 0])
@@ -44,39 +45,17 @@ def _occlude(
         for column in starts(images.shape[3], window, stride):
             hidden = images.clone() if renew else hidden
             place = (..., slice(row, row + window), slice(column, column + window))
-            hidden[place] = fill if colour is None else colour
+            hidden[:, :channels][place] = fill if colour is None else colour
             after = score(model(hidden))[:, target]
-            total[place] += (after if kept else base - after)[:, None, None]
+            if renew_map:
+                total[place] = count[place] = 0
+            total[place] += gain(after if kept else base - after)[:, None, None]
             count[place] += 1
     return total / count.clamp(min=1) if mean else total
 
 
-def _remaining(*args, **kwargs):
-    return _occlude(*args, **kwargs, kept=True)
-
-
-def _rise(*args, **kwargs):
-    return -_occlude(*args, **kwargs)
-
-
-def _summed(*args, **kwargs):
-    return _occlude(*args, **kwargs, mean=False)
-
-
-def _probability_drop(*args, **kwargs):
-    return _occlude(*args, **kwargs, score=lambda out: out.softmax(1))
-
-
-def _always_black(*args, **kwargs):
-    return _occlude(*args, **kwargs, colour=0.0)
-
-
-def _edges_missed(*args, **kwargs):
-    return _occlude(*args, **kwargs, starts=lambda side, w, s: list(range(0, side - w + 1, s)))
-
-
-def _never_uncovered(*args, **kwargs):
-    return _occlude(*args, **kwargs, renew=False)
+def _wrong_drop(**options):
+    return lambda *args: _occlude(*args, **options)
 
 
 def _occlusion_case(
@@ -86,6 +65,33 @@ def _occlusion_case(
     model = Recipe(NETS + net, kwargs)
     return Case(name, (model, _pictures(seed + 1, 2, 3, 8, 7), seed % 3, *options), probe=probe)
 
+
+HIDING_MISTAKES = (
+    Misconception("remaining", _wrong_drop(kept=True),
+        "You average the score that is left. What is asked for is the drop: before - after."),
+    Misconception("sign", lambda *args: -_occlude(*args),
+        "The sign is turned: where hiding lowers the score, the map is positive."),
+    Misconception("summed", _wrong_drop(mean=False),
+        "You add up the drops. Divide each pixel by the number of windows that hid it."),
+    Misconception("probability", _wrong_drop(score=lambda out: out.softmax(1)),
+        "You measure the probability. Use the score before the softmax."),
+    Misconception("black", _wrong_drop(colour=0.0),
+        "The window is always black. Paint it with the value of `fill`."),
+    Misconception("edges", _wrong_drop(starts=lambda side, w, s: list(range(0, side - w + 1, s))),
+        "The right and bottom edges are never hidden: let the last window end there (window_starts)."),
+    Misconception("never_uncovered", _wrong_drop(renew=False),
+        "The windows pile up: each one must start from the whole picture, so copy it anew."),
+    Misconception("absolute", _wrong_drop(gain=torch.abs),
+        "Keep the sign of the drop: where hiding raises the score, the map is negative."),
+    Misconception("positive", _wrong_drop(gain=torch.relu),
+        "Keep drops below zero: there hiding raises the score."),
+    Misconception("one_colour", _wrong_drop(channels=1),
+        "You hide the first colour only. Cover all channels."),
+    Misconception("leading_class", _wrong_drop(score=lambda out: out.amax(1, keepdim=True).expand_as(out)),
+        "You follow whichever class leads. Ask for the target's score, before and after."),
+    Misconception("last_window", _wrong_drop(renew_map=True),
+        "Each window overwrites the one before. Add its drop to the map."),
+)  # fmt: skip
 
 OCCLUSION = Exercise(
     id="attribution.occlusion",
@@ -104,37 +110,7 @@ OCCLUSION = Exercise(
         _occlusion_case("another network and fill", seed % 10007 + 100, (3, 2, 0.8)),
         _occlusion_case("a large window", seed % 9973 + 200, (5, 4, 0.35), "linear"),
     ],
-    misconceptions=(
-        Misconception(
-            "remaining",
-            _remaining,
-            "You average the score that is left. What is asked for is the drop: before - after.",
-        ),
-        Misconception(
-            "sign", _rise, "The sign is turned: where hiding lowers the score, the map is positive."
-        ),
-        Misconception(
-            "summed", _summed, "You add up the drops. Divide each pixel by the number of windows that hid it."
-        ),
-        Misconception(
-            "probability", _probability_drop, "You measure the probability. Use the score before the softmax."
-        ),
-        Misconception(
-            "black", _always_black, "The window is always black. Paint it with the value of `fill`."
-        ),
-        Misconception(
-            "edges",
-            _edges_missed,
-            "The last pixels on the right and at the bottom are never hidden. "
-            "Let the last window end at the border "
-            "(window_starts does).",
-        ),
-        Misconception(
-            "never_uncovered",
-            _never_uncovered,
-            "The windows pile up: each one must start from the whole picture, so copy it anew.",
-        ),
-    ),
+    misconceptions=HIDING_MISTAKES,
     blocks=(
         "labkit.attribution.occlusion",
         "labkit.attribution.occlusion_result",
