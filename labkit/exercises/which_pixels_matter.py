@@ -151,6 +151,14 @@ def _times_input(model, images, target):
     return (_gradient(model, images, lambda out: out[:, target].sum()) * images).abs().amax(1)
 
 
+def _of_score(score, reduce=lambda slope: slope.abs().amax(1)):
+    return lambda model, images, target: reduce(_gradient(model, images, lambda out: score(out, target)))
+
+
+def _reduced(reduce):
+    return _of_score(lambda out, target: out[:, target].sum(), reduce)
+
+
 def _normalised(model, images, target):
     maps = library_saliency(model, images, target)
     return maps / maps.amax((1, 2), keepdim=True)
@@ -160,6 +168,33 @@ def _saliency_case(name: str, seed: int, net: str = "deeper", probe: str | None 
     kwargs = {"seed": seed} | ({"height": 8, "width": 6} if net == "linear" else {})
     return Case(name, (Recipe(NETS + net, kwargs), _pictures(seed + 1, 2, 3, 8, 6), seed % 3), probe=probe)
 
+
+SLOPE_MISTAKES = (
+    Misconception("mean", _channel_mean,
+        "You average over the colour channels. Simonyan takes the largest."),
+    Misconception("signed", _signed,
+        "The absolute value is missing: a strong negative slope matters as much."),
+    Misconception("probability", _of_probability,
+        "You differentiate the probability. Take the score before the softmax."),
+    Misconception("batch_mean", _batch_mean,
+        "Averaging scores over the batch shrinks every map by its size. Sum them."),
+    Misconception("times_input", _times_input,
+        "You multiply by the picture. That is gradient x input, not saliency."),
+    Misconception("normalised", _normalised,
+        "You divide by the maximum. Return the map as it is; plots rescale, maps do not."),
+    Misconception("largest_first", _reduced(lambda slope: slope.amax(1).abs()),
+        "First the absolute value, then the largest: yours misses a strong negative slope."),
+    Misconception("sum", _reduced(lambda slope: slope.abs().sum(1)),
+        "You add the colour channels up. Take the largest."),
+    Misconception("length", _reduced(lambda slope: slope.norm(dim=1)),
+        "You take the length over the colour channels. Take the largest absolute value."),
+    Misconception("all_classes", _of_score(lambda out, target: out.sum()),
+        "You add the scores of all classes up. Take the target's column."),
+    Misconception("leading_class", _of_score(lambda out, target: out.amax(1).sum()),
+        "You follow whichever class leads. The target is given."),
+    Misconception("first_picture", _of_score(lambda out, target: out[0, target]),
+        "You ask for the first picture's score only. Add up the target's scores of all."),
+)  # fmt: skip
 
 SALIENCY = Exercise(
     id="attribution.saliency",
@@ -178,34 +213,7 @@ SALIENCY = Exercise(
         _saliency_case("another network", seed % 10007 + 300),
         _saliency_case("another linear one", seed % 9973 + 400, "linear"),
     ],
-    misconceptions=(
-        Misconception(
-            "mean", _channel_mean, "You average over the colour channels. Simonyan takes the largest."
-        ),
-        Misconception(
-            "signed", _signed, "The absolute value is missing: a strong negative slope matters as much."
-        ),
-        Misconception(
-            "probability",
-            _of_probability,
-            "You differentiate the probability. Take the score before the softmax.",
-        ),
-        Misconception(
-            "batch_mean",
-            _batch_mean,
-            "Averaging scores over the batch shrinks every map by its size. Sum them.",
-        ),
-        Misconception(
-            "times_input",
-            _times_input,
-            "You multiply by the picture. That is gradient x input, not saliency.",
-        ),
-        Misconception(
-            "normalised",
-            _normalised,
-            "You divide by the maximum. Return the map as it is; plots rescale, maps do not.",
-        ),
-    ),
+    misconceptions=SLOPE_MISTAKES,
     blocks=("labkit.attribution.saliency",),
 )
 
@@ -311,6 +319,23 @@ def _gc_nearest(features, gradients, size):
     return _enlarged((gradients.mean((2, 3), keepdim=True) * features).sum(1).relu(), size, "nearest")
 
 
+def _gc_corners(features, gradients, size):
+    maps = (gradients.mean((2, 3), keepdim=True) * features).sum(1).relu()
+    return F.interpolate(maps[:, None], size=tuple(size), mode="bilinear", align_corners=True)[:, 0]
+
+
+def _gc_relu_last(features, gradients, size):
+    return _gc_signed(features, gradients, size).relu()
+
+
+def _gc_channel_mean(features, gradients, size):
+    return grad_cam(features, gradients, size) / features.shape[1]
+
+
+def _gc_absolute(features, gradients, size):
+    return _enlarged((gradients.mean((2, 3), keepdim=True) * features).sum(1).abs(), size)
+
+
 def _gc_ones(features, gradients, size):
     return _enlarged((1 + (gradients.mean((2, 3), keepdim=True) * features).sum(1)).relu(), size)
 
@@ -318,6 +343,27 @@ def _gc_ones(features, gradients, size):
 def _grad_cam_case(name: str, seed: int) -> Case:
     return Case(name, (_numbers(seed, 2, 5, 4, 3).relu(), _numbers(seed + 1, 2, 5, 4, 3), (12, 9)))
 
+
+WEIGHT_MISTAKES = (
+    Misconception("signed", _gc_signed,
+        "The ReLU at the end is missing: Grad-CAM keeps what speaks for the class."),
+    Misconception("sum", _gc_sum,
+        "The weights are the mean of the gradients over all places, not their sum."),
+    Misconception("elementwise", _gc_elementwise,
+        "You multiply place by place. Grad-CAM first averages each channel's gradient into one weight."),
+    Misconception("relu_weights", _gc_relu_weights,
+        "The ReLU goes around the finished sum, not around weights or channels."),
+    Misconception("corners", _gc_corners,
+        "Enlarge with align_corners=False: with True the places move outwards."),
+    Misconception("relu_last", _gc_relu_last,
+        "The ReLU comes before the map is enlarged, or its edges are cut sharp."),
+    Misconception("channel_mean", _gc_channel_mean,
+        "Add the weighted channels up. The mean is over places alone."),
+    Misconception("absolute", _gc_absolute,
+        "What speaks against the class turns to 0, not to its size: ReLU, not abs."),
+    Misconception("nearest", _gc_nearest, "Enlarge with mode='bilinear'; 'nearest' leaves blocks."),
+    Misconception("ones", _gc_ones, "The sum starts at one instead of zero, which lifts the whole map."),
+)  # fmt: skip
 
 GRAD_CAM = Exercise(
     id="attribution.grad_cam",
@@ -332,24 +378,7 @@ GRAD_CAM = Exercise(
         _grad_cam_case("other features", seed % 10007 + 700),
         _grad_cam_case("other gradients", seed % 9973 + 800),
     ],
-    misconceptions=(
-        Misconception(
-            "signed", _gc_signed, "The ReLU at the end is missing: Grad-CAM keeps what speaks for the class."
-        ),
-        Misconception(
-            "sum", _gc_sum, "The weights are the mean of the gradients over all places, not their sum."
-        ),
-        Misconception(
-            "elementwise",
-            _gc_elementwise,
-            "You multiply place by place. Grad-CAM first averages each channel's gradient into one weight.",
-        ),
-        Misconception(
-            "relu_weights", _gc_relu_weights, "The ReLU goes around the finished sum, not around the weights."
-        ),
-        Misconception("nearest", _gc_nearest, "Enlarge with mode='bilinear'; 'nearest' leaves blocks."),
-        Misconception("ones", _gc_ones, "The sum starts at one instead of zero, which lifts the whole map."),
-    ),
+    misconceptions=WEIGHT_MISTAKES,
     blocks=("labkit.attribution.grad_cam",),
 )
 
