@@ -415,6 +415,27 @@ def _energy_case(name: str, seed: int) -> Case:
     return Case(name, (_numbers(seed, 3, 6, 5) + 0.4, _pictures(seed + 1, 3, 6, 5) > 0.6))
 
 
+ENERGY_MISTAKES = (
+    Misconception("absolute", _ei_absolute,
+        "Negative values must not count: clamp at zero, do not take abs."),
+    Misconception("signed", _ei_signed,
+        "Negative values cancel positive ones here: clamp the map at zero first."),
+    Misconception("whole_batch", _ei_whole_batch,
+        "You divide by the energy of the whole batch; each map has its own total."),
+    Misconception("pixels", _ei_pixels,
+        "You count pixels. Add up the map's values, so that strong ones count more."),
+    Misconception("of_mask", _ei_of_mask,
+        "You divide by the mask's size. Divide by the energy of the whole map."),
+    Misconception("outside", lambda maps, masks: energy_inside(maps, ~masks),
+        "That is the share outside of the mask."),
+    Misconception("to_outside", lambda m, k: energy_inside(m, k) / energy_inside(m, ~k),
+        "You divide by what lies outside. Divide by the energy of the whole map."),
+    Misconception("clamped_above", lambda m, k: (m.clamp(min=0) * k).sum((1, 2)) / m.sum((1, 2)),
+        "Below the line the map is not clamped. Both sums are of the positive part."),
+    Misconception("clamped_below", lambda m, k: (m * k).sum((1, 2)) / m.clamp(min=0).sum((1, 2)),
+        "Above the line the map is not clamped. Both sums are of the positive part."),
+)  # fmt: skip
+
 ENERGY_INSIDE = Exercise(
     id="evaluation.energy_inside",
     title="How much of the map lies on the object?",
@@ -428,25 +449,7 @@ ENERGY_INSIDE = Exercise(
         _energy_case("other maps", seed % 10007 + 900),
         _energy_case("and more", seed % 9973 + 1000),
     ],
-    misconceptions=(
-        Misconception(
-            "absolute", _ei_absolute, "Negative values must not count: clamp at zero, do not take abs."
-        ),
-        Misconception(
-            "signed", _ei_signed, "Negative values cancel positive ones here: clamp the map at zero first."
-        ),
-        Misconception(
-            "whole_batch",
-            _ei_whole_batch,
-            "You divide by the energy of the whole batch; each map has its own total.",
-        ),
-        Misconception(
-            "pixels", _ei_pixels, "You count pixels. Add up the map's values, so that strong ones count more."
-        ),
-        Misconception(
-            "of_mask", _ei_of_mask, "You divide by the mask's size. Divide by the energy of the whole map."
-        ),
-    ),
+    misconceptions=ENERGY_MISTAKES,
     blocks=("labkit.evaluation.energy_inside",),
 )
 
