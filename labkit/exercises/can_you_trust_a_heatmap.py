@@ -36,8 +36,20 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _rank_case(name: str, seed: int) -> Case:
+    """Three pairs: alike, opposed, alike."""
     first = _numbers(seed, 3, 6, 5)
-    return Case(name, (first, (0.7 * first + _numbers(seed + 1, 3, 6, 5)).exp()))
+    turn = torch.tensor([0.7, -0.7, 0.7], dtype=torch.float64)[:, None, None]
+    return Case(name, (first, (turn * first + _numbers(seed + 1, 3, 6, 5)).exp()))
+
+
+def _ranked(axis: int):
+    """Ranks along another axis of the maps than that of all pixels."""
+    return lambda a, b: _pearson(*(m.argsort(axis).argsort(axis).double().flatten(1) for m in (a, b)))
+
+
+def _by_deviation(first: Tensor, second: Tensor) -> Tensor:
+    a, b = _ranks(first), _ranks(second)
+    return ((a - a.mean()) * (b - b.mean())).mean(1) / (a.std(1) * b.std(1))
 
 
 RANK = Exercise(
@@ -84,6 +96,34 @@ RANK = Exercise(
             lambda a, b: (_ranks(a) - _ranks(b)).abs().mean(1) / a[0].numel(),
             "That is a distance of ranks. A correlation is 1 for maps in the same order.",
         ),
+        Misconception(
+            "in_rows", _ranked(2), "You rank within each row of pixels. Flatten each map first: flatten(1)."
+        ),
+        Misconception(
+            "over_pictures",
+            _ranked(0),
+            "You rank over the pictures. Each picture's pixels are ranked among themselves: axis 1.",
+        ),
+        Misconception(
+            "absolute",
+            lambda a, b: rank_correlation(a, b).abs(),
+            "Maps in opposite order have a correlation below zero: keep its sign.",
+        ),
+        Misconception(
+            "no_lengths",
+            lambda a, b: rank_correlation(a, b) * (_ranks(a) - _ranks(a).mean()).norm(dim=1) ** 2,
+            "That is the sum above the line only. Divide by the lengths of both.",
+        ),
+        Misconception(
+            "no_root",
+            lambda a, b: rank_correlation(a, b) / (_ranks(a) - _ranks(a).mean()).norm(dim=1) ** 2,
+            "The square root below the line is missing.",
+        ),
+        Misconception(
+            "deviation",
+            _by_deviation,
+            "Your std divides by one less than your mean does. Let both divide alike, or use sums as above.",
+        ),
     ),
     blocks=("labkit.evaluation.rank_correlation", "scipy.stats"),
 )
@@ -98,32 +138,82 @@ def deletion_curve(
     return _curve(model, image, values, target, steps, fill)
 
 
+def _order(values: Tensor) -> Tensor:
+    return values.flatten().argsort(descending=True)
+
+
+def _count(k: int, steps: int, pixels: int) -> int:
+    return round(k / steps * pixels)
+
+
+def _probability(out: Tensor, target: int) -> Tensor:
+    return out.softmax(1)[0, target]
+
+
 @torch.no_grad()
 def _curve(
     model, image, values, target, steps, fill, *,
-    descending=True, late=False, score=lambda out: out.softmax(1), back=False, alone=False, flip=False,
+    order=_order, count=_count, score=_probability, back=False, alone=False, channels=3, inside=False,
 ):  # fmt: skip
-    order = values.flatten().argsort(descending=descending)
-    found = []
-    for number in range(steps + 1):
-        step = number + (1 - number / steps) / 2 if late else number
-        shown = torch.full_like(image, fill) if back else image.clone()
-        first = round((step - 1) / steps * order.numel()) if alone and step else 0
-        chosen = order[first : round(step / steps * order.numel())]
-        shown.flatten(2)[:, :, chosen] = image.flatten(2)[:, :, chosen] if back else fill
-        found.append(score(model(shown))[0, target])
-    curve = torch.stack(found)
-    return curve.flip(0) if flip else curve
+    places, found = order(values), []
+    for k in range(steps + 1):
+        shown = torch.full_like(image, fill) if back else image if inside else image.clone()
+        first = count(k - 1, steps, len(places)) if alone and k else 0
+        chosen = places[first : count(k, steps, len(places))]
+        shown.flatten(2)[:, :channels, chosen] = image.flatten(2)[:, :channels, chosen] if back else fill
+        found.append(score(model(shown), target))
+    return torch.stack(found)
 
 
 def _wrong_curve(**options):
     return lambda *args: _curve(*args, **options)
 
 
-def _curve_case(name: str, seed: int, steps: int, fill: float) -> Case:
+def _curve_case(name: str, seed: int, steps: int, fill: float, probe: str | None = None) -> Case:
+    """48 pixels in an odd number of steps: no count lies halfway, and rounding down differs."""
     model = Recipe(NETS + "deeper", {"seed": seed})
-    return Case(name, (model, _pictures(seed + 1, 1, 3, 8, 6), _numbers(seed + 2, 8, 6), 1, steps, fill))
+    args = (model, _pictures(seed + 1, 1, 3, 8, 6), _numbers(seed + 2, 8, 6), 1, steps, fill)
+    return Case(name, args, probe=probe)
 
+
+CURVE_MISTAKES = (
+    Misconception("least_first", _wrong_curve(order=lambda values: values.flatten().argsort()),
+        "You begin with the least important pixels. The highest values of the map go first."),
+    Misconception("sizes", _wrong_curve(order=lambda values: _order(values.abs())),
+        "You order by size. Strongly negative values go last, not first: leave out the abs."),
+    Misconception("ranks", _wrong_curve(order=lambda values: _order(values).argsort()),
+        "One argsort is right here: it lists the pixels in order, the second one gives their ranks."),
+    Misconception("insertion", _wrong_curve(back=True),
+        "That is insertion: pixels come back into a filled picture. Here they are taken away."),
+    Misconception("score", _wrong_curve(score=lambda out, target: out[0, target]),
+        "This curve is in probabilities: take the softmax."),
+    Misconception("logarithm", _wrong_curve(score=lambda out, target: out.log_softmax(1)[0, target]),
+        "You return the logarithm of the probability. The curve is in probabilities."),
+    Misconception("over_pictures", _wrong_curve(score=lambda out, target: out.softmax(0)[0, target]),
+        "Your softmax runs over the batch, which holds one picture. The classes are axis 1."),
+    Misconception("leading_class", _wrong_curve(score=lambda out, target: out.softmax(1).max()),
+        "You follow whichever class leads. Ask for the same class, the target, at every point."),
+    Misconception("no_start", _wrong_curve(count=lambda k, steps, pixels: _count(k + 1, steps, pixels)),
+        "The curve begins with the untouched picture: at point k, k / steps of the pixels are gone."),
+    Misconception("points", _wrong_curve(count=lambda k, steps, pixels: _count(k, steps + 1, pixels)),
+        "Your last picture is not empty: divide k by the number of steps, one less than the points."),
+    Misconception("cut_off", _wrong_curve(count=lambda k, steps, pixels: k * pixels // steps),
+        "You cut off, as int() and // do. The number of covered pixels is rounded to the nearest one."),
+    Misconception("equal_steps", _wrong_curve(count=lambda k, steps, pixels: k * (pixels // steps)),
+        "Equally large steps leave some pixels over. Round k / steps of all pixels, each time anew."),
+    Misconception("single_pixels", _wrong_curve(count=lambda k, steps, pixels: k),
+        "You cover k pixels at point k. It is the share k / steps of all pixels."),
+    Misconception("one_share_at_a_time", _wrong_curve(alone=True),
+        "What is gone stays gone: at each step all pixels so far are covered."),
+    Misconception("one_colour", _wrong_curve(channels=1),
+        "You cover the first colour only. A pixel is gone when all its channels are."),
+    Misconception("black", lambda net, x, v, t, k, fill: _curve(net, x, v, t, k, 0.0),
+        "You cover with black whatever is asked. Use fill."),
+    Misconception("inside", _wrong_curve(inside=True),
+        "You write into the picture that was handed to you. Begin each step with image.clone()."),
+    Misconception("backwards", lambda *args: _curve(*args).flip(0),
+        "The curve runs from the whole picture to the empty one."),
+)  # fmt: skip
 
 DELETION = Exercise(
     id="evaluation.deletion_curve",
@@ -134,43 +224,14 @@ DELETION = Exercise(
     signature="deletion_curve(model, image, values, target, steps, fill)",
     reference=deletion_curve,
     public=lambda: [
-        _curve_case("six steps to grey", 20, 6, 0.5),
-        _curve_case("four steps to black", 24, 4, 0.0),
+        _curve_case("seven steps to grey", 20, 7, 0.5),
+        _curve_case("five steps to black; the picture must stay as it was", 24, 5, 0.0, "inputs"),
     ],
     hidden=lambda seed: [
-        _curve_case("another network", seed % 10007 + 300, 8, 0.5),
-        _curve_case("another fill", seed % 9973 + 400, 3, 0.8),
+        _curve_case("another network", seed % 10007 + 300, 9, 0.5),
+        _curve_case("another fill", seed % 9973 + 400, 5, 0.8),
     ],
-    misconceptions=(
-        Misconception(
-            "least_first",
-            _wrong_curve(descending=False),
-            "You begin with the least important pixels. The highest values of the map go first.",
-        ),
-        Misconception(
-            "insertion",
-            _wrong_curve(back=True),
-            "That is insertion: pixels come back into a filled picture. Here they are taken away.",
-        ),
-        Misconception(
-            "score",
-            _wrong_curve(score=lambda out: out),
-            "This curve is in probabilities: take the softmax.",
-        ),
-        Misconception(
-            "no_start",
-            _wrong_curve(late=True),
-            "The curve begins with the untouched picture: at point k, k / steps of the pixels are gone.",
-        ),
-        Misconception(
-            "one_share_at_a_time",
-            _wrong_curve(alone=True),
-            "What is gone stays gone: at each step all pixels so far are covered.",
-        ),
-        Misconception(
-            "backwards", _wrong_curve(flip=True), "The curve runs from the whole picture to the empty one."
-        ),
-    ),
+    misconceptions=CURVE_MISTAKES,
     blocks=("labkit.evaluation.deletion",),
 )
 
@@ -182,51 +243,81 @@ def pointing_hits(maps: Tensor, masks: Tensor, tolerance: float) -> Tensor:
     return _pointing(maps, masks, tolerance)
 
 
-def _pointing(maps, masks, tolerance, *, place=None, distance="euclid", flat=False):
+def _peak(values: Tensor) -> tuple[int, int]:
+    return divmod(int(values.argmax()), values.shape[1])
+
+
+def _within(down: Tensor, across: Tensor, tolerance: float) -> Tensor:
+    return (down**2 + across**2 <= tolerance**2).any()
+
+
+def _pointing(maps, masks, tolerance, *, place=_peak, near=_within, flat=False):
     hits = []
     for values, mask in zip(maps, masks, strict=True):
-        index = int(values.argmax()) if place is None else place(values)
-        row, column = divmod(index, values.shape[1])
-        rows, columns = mask.nonzero().unbind(1)
-        down, across = (rows - row).abs(), (columns - column).abs()
-        far = {
-            "euclid": (down**2 + across**2) ** 0.5,
-            "rows": down.double(),
-            "box": down.maximum(across).double(),
-        }
-        near = bool((far[distance] <= tolerance).any())
-        hits.append(near and (flat or bool(values.max() > values.min())))
+        down, across = (mask.nonzero() - torch.tensor(place(values))).unbind(1)
+        hit = bool(near(down.double(), across.double(), tolerance))
+        hits.append(hit and (flat or bool(values.max() > values.min())))
     return torch.tensor(hits)
 
 
-def _centre_of_mass(values: Tensor) -> int:
-    positive = values.clamp(min=0)
-    rows, columns = torch.meshgrid(
-        *(torch.arange(s, dtype=values.dtype) for s in values.shape), indexing="ij"
-    )
-    total = positive.sum().clamp(min=1e-9)
-    return round(float((positive * rows).sum() / total)) * values.shape[1] + round(
-        float((positive * columns).sum() / total)
-    )
+def _wrong_game(**options):
+    return lambda *args: _pointing(*args, **options)
 
 
-def _pointing_case(name: str, seed: int) -> Case:
-    generator = torch.Generator().manual_seed(seed)
-    maps = _numbers(seed, 14, 12, 12)
-    masks = torch.zeros(14, 12, 12, dtype=torch.bool)
-    for number, mask in enumerate(masks):
-        row, column = divmod(int(maps[number].argmax()), 12)
-        far = number % 7  # an offset from the peak: on it, near it, at the corner of the tolerance, far away
-        offset = ((0, 0), (0, 2), (2, 2), (3, 0), (0, 5), (5, 0), (2, 1))[far]
-        turn = int(torch.randint(0, 2, (1,), generator=generator))
-        down, across = offset[turn], offset[1 - turn]
-        mask[row + (down if row < 6 else -down), column + (across if column < 6 else -across)] = True
-    maps[-1] = 1.0
-    masks[-1, :4, :4] = True
-    negative = maps[:3]
-    maps[:3] = negative - 3 * (negative == negative.amin((1, 2), keepdim=True))
-    return Case(name, (maps, masks, 2.5))
+def _centre_of_mass(values: Tensor) -> tuple[int, ...]:
+    share = values.clamp(min=0) / values.clamp(min=0).sum().clamp(min=1e-9)
+    axes = [torch.arange(s, dtype=values.dtype) for s in values.shape]
+    return tuple(round(float(share.sum(1 - n) @ axis)) for n, axis in enumerate(axes))
 
+
+OFFSETS = ((0, 0), (0, 2), (2, 2), (3, 1), (0, 5), (2, 3), (2, 1), (1, 1))
+
+
+def _pointing_case(name: str, seed: int, tolerance: float) -> Case:
+    """The nearest place of each mask lies at an offset from the peak; half reach farther from there."""
+    turns = torch.randint(0, 2, (16,), generator=torch.Generator().manual_seed(seed)).tolist()
+    maps, masks = _numbers(seed, 16, 12, 10), torch.zeros(16, 12, 10, dtype=torch.bool)
+    for number, (values, mask) in enumerate(zip(maps, masks, strict=True)):
+        spans = []
+        for axis, (start, size) in enumerate(zip(_peak(values), mask.shape, strict=True)):
+            offset = OFFSETS[number % 8][axis ^ turns[number]]
+            reach = 3 + axis if number < 8 else 1
+            low = start + offset if start < size // 2 else start - offset - reach + 1
+            spans.append(slice(max(low, 0), low + reach))
+        mask[tuple(spans)] = True
+    maps[-1], masks[-1, :4, :4] = 1.0, True
+    maps[:3] -= 3 * (maps[:3] == maps[:3].amin((1, 2), keepdim=True))
+    return Case(name, (maps, masks, tolerance))
+
+
+GAME_MISTAKES = (
+    Misconception("no_tolerance", lambda maps, masks, tolerance: _pointing(maps, masks, 0),
+        "The peak need not lie on the mask itself: within the tolerance is near enough."),
+    Misconception("not_squared", lambda maps, masks, tolerance: _pointing(maps, masks, tolerance**0.5),
+        "You compare a squared distance with the tolerance: square that as well, or take the root."),
+    Misconception("strictly_below", _wrong_game(near=lambda d, a, t: (d**2 + a**2 < t**2).any()),
+        "A peak exactly at the tolerance hits: at most, not less than."),
+    Misconception("mask_centre", _wrong_game(near=lambda d, a, t: d.mean() ** 2 + a.mean() ** 2 <= t**2),
+        "You measure to the middle of the mask. The nearest of its places counts."),
+    Misconception("flat_counts", _wrong_game(flat=True),
+        "A flat map, all of its values alike, points nowhere: a miss, wherever argmax puts its peak."),
+    Misconception("box", _wrong_game(near=lambda d, a, t: (d.abs().maximum(a.abs()) <= t).any()),
+        "You take the larger of the two steps. The distance is the straight one, by Pythagoras."),
+    Misconception("detour", _wrong_game(near=lambda d, a, t: (d.abs() + a.abs() <= t).any()),
+        "You add rows and columns up, as in walking round a block. The distance is the straight one."),
+    Misconception("rows_only", _wrong_game(near=lambda d, a, t: (d.abs() <= t).any()),
+        "You compare rows only. The columns count as well."),
+    Misconception("columns_only", _wrong_game(near=lambda d, a, t: (a.abs() <= t).any()),
+        "You compare columns only. The rows count as well."),
+    Misconception("exchanged", _wrong_game(place=lambda values: _peak(values)[::-1]),
+        "Row and column of the peak are exchanged: nonzero gives the row first."),
+    Misconception("height", _wrong_game(place=lambda values: divmod(int(values.argmax()), values.shape[0])),
+        "You divide the flat index by the height. A row is as long as the map is wide."),
+    Misconception("largest_size", _wrong_game(place=lambda values: _peak(values.abs())),
+        "The peak is the largest value, not the largest size: a strongly negative place speaks against."),
+    Misconception("centre_of_mass", _wrong_game(place=_centre_of_mass),
+        "You point at the centre of mass. The game asks for the single highest place."),
+)  # fmt: skip
 
 POINTING = Exercise(
     id="evaluation.pointing_hits",
@@ -236,45 +327,15 @@ POINTING = Exercise(
     difficulty=1,
     signature="pointing_hits(maps, masks, tolerance)",
     reference=pointing_hits,
-    public=lambda: [_pointing_case("fourteen maps, one of them flat", 30)],
-    hidden=lambda seed: [
-        _pointing_case("other maps", seed % 10007 + 500),
-        _pointing_case("more", seed % 9973 + 700),
+    public=lambda: [
+        _pointing_case("sixteen maps, one of them flat", 30, 3.5),
+        _pointing_case("some peaks exactly at the tolerance", 31, 2.0),
     ],
-    misconceptions=(
-        Misconception(
-            "no_tolerance",
-            lambda maps, masks, tolerance: _pointing(maps, masks, 0),
-            "The peak need not lie on the mask itself: within the tolerance is near enough.",
-        ),
-        Misconception(
-            "flat_counts",
-            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, flat=True),
-            "A flat map points nowhere: it is a miss, wherever argmax happens to put its peak.",
-        ),
-        Misconception(
-            "box",
-            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, distance="box"),
-            "You take the larger of the two steps. The distance is the straight one, by Pythagoras.",
-        ),
-        Misconception(
-            "rows_only",
-            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, distance="rows"),
-            "You compare rows only. The columns count as well.",
-        ),
-        Misconception(
-            "largest_size",
-            lambda maps, masks, tolerance: _pointing(
-                maps, masks, tolerance, place=lambda v: int(v.abs().argmax())
-            ),
-            "The peak is the largest value, not the largest size: a strongly negative place speaks against.",
-        ),
-        Misconception(
-            "centre_of_mass",
-            lambda maps, masks, tolerance: _pointing(maps, masks, tolerance, place=_centre_of_mass),
-            "You point at the centre of mass. The game asks for the single highest place.",
-        ),
-    ),
+    hidden=lambda seed: [
+        _pointing_case("other maps", seed % 10007 + 500, 2.0),
+        _pointing_case("more", seed % 9973 + 700, 3.5),
+    ],
+    misconceptions=GAME_MISTAKES,
     blocks=("labkit.evaluation.pointing_hits", "labkit.evaluation.pointing_game"),
 )
 
@@ -296,13 +357,17 @@ def _mean(predictions: Tensor, labels: Tensor) -> float:
     return float((predictions == labels).double().mean())
 
 
-def _groups_case(name: str, seed: int) -> Case:
+def _groups_case(name: str, seed: int, worst: int) -> Case:
+    """The worst group, 4 or 6, is not the smallest one, and the best lies farther from the mean."""
     generator = torch.Generator().manual_seed(seed)
-    groups = torch.tensor([0] * 21 + [1] * 5 + [2] * 10 + [3] * 4)
-    labels = torch.randint(0, 5, (40,), generator=generator)
-    wrong = torch.rand(40, generator=generator) < torch.tensor([0.1, 0.6, 0.3, 0.2])[groups]
-    wrong[21], wrong[0] = True, False
-    return Case(name, (torch.where(wrong, (labels + 1) % 5, labels), labels, groups))
+    more = torch.randint(0, 2, (2,), generator=generator).tolist()
+    numbers, sizes, errors = (0, 1, worst, 10 - worst), (30, 5, 7, 18), (13 + more[0], 2, 4, 1 + more[1])
+    groups = torch.tensor([g for g, size in zip(numbers, sizes, strict=True) for _ in range(size)])
+    wrong = torch.tensor([k < n for size, n in zip(sizes, errors, strict=True) for k in range(size)])
+    labels = torch.randint(0, 5, (60,), generator=generator)
+    mixed = torch.randperm(60, generator=generator)
+    predictions = torch.where(wrong, (labels + 1) % 5, labels)
+    return Case(name, (predictions[mixed], labels[mixed], groups[mixed]))
 
 
 WORST = Exercise(
@@ -313,10 +378,13 @@ WORST = Exercise(
     difficulty=1,
     signature="worst_gap(predictions, labels, groups)",
     reference=worst_gap,
-    public=lambda: [_groups_case("forty pictures in four groups", 40), _groups_case("other answers", 44)],
+    public=lambda: [
+        _groups_case("sixty pictures in four groups", 40, 4),
+        _groups_case("other answers", 44, 6),
+    ],
     hidden=lambda seed: [
-        _groups_case("more", seed % 10007 + 900),
-        _groups_case("and more", seed % 9973 + 950),
+        _groups_case("more", seed % 10007 + 900, 6),
+        _groups_case("and more", seed % 9973 + 950, 4),
     ],
     misconceptions=(
         Misconception(
@@ -340,14 +408,46 @@ WORST = Exercise(
             "The sign is turned: mean minus worst, so that a gap is positive.",
         ),
         Misconception(
+            "best",
+            lambda p, y, g: max(_shares(p, y, g)) - _mean(p, y),
+            "You measure to the best group. Asked for is the lowest accuracy, and how far it lies below.",
+        ),
+        Misconception(
+            "highest",
+            lambda p, y, g: _mean(p, y) - max(_shares(p, y, g)),
+            "You take off the highest accuracy: the worst group has the lowest one.",
+        ),
+        Misconception(
             "smallest_group",
-            lambda p, y, g: _mean(p, y) - _shares(p, y, g)[int(g.bincount().argmin())],
+            lambda p, y, g: _mean(p, y) - _shares(p, y, g)[int(g.unique(return_counts=True)[1].argmin())],
             "The smallest group need not be the worst one. Look for the lowest accuracy.",
         ),
         Misconception(
             "of_all",
-            lambda p, y, g: max(float(((p != y) & (g == k)).double().mean()) for k in g.unique()),
+            lambda p, y, g: (
+                _mean(p, y) - min(float(((p == y) & (g == k)).double().mean()) for k in g.unique())
+            ),
             "Divide by the number of pictures in the group, not by that of all pictures.",
+        ),
+        Misconception(
+            "counts",
+            lambda p, y, g: _mean(p, y) - min(float(((p == y) & (g == k)).sum()) for k in g.unique()),
+            "You count the right answers of a group. Divide by its number of pictures.",
+        ),
+        Misconception(
+            "by_label",
+            lambda p, y, g: _mean(p, y) - min(_shares(p, y, y)),
+            "You group by the label. Which group a picture belongs to stands in groups.",
+        ),
+        Misconception(
+            "counted_through",
+            lambda p, y, g: _mean(p, y) - min(_shares(p, y, g)[:2]),
+            "The groups' numbers have gaps, so counting up misses some: take groups.unique().",
+        ),
+        Misconception(
+            "last_left_out",
+            lambda p, y, g: _mean(p, y) - min(_shares(p, y, g)[:-1]),
+            "The last group is left out: range ends before the number that it is given.",
         ),
     ),
     blocks=("labkit.evaluation.accuracy_by_group",),

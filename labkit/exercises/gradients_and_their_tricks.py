@@ -54,7 +54,8 @@ def _b(x, g):
 
 
 def _relu_case(name: str, seed: int, rule: str) -> Case:
-    return Case(name, (_numbers(seed, 2, 3, 5, 4), _numbers(seed + 1, 2, 3, 5, 4), rule))
+    x = _numbers(seed, 2, 3, 5, 4)
+    return Case(name, (x * (x.abs() > 0.3), _numbers(seed + 1, 2, 3, 5, 4), rule))  # a fifth exactly 0
 
 
 RELU_BACKWARD = Exercise(
@@ -103,6 +104,33 @@ RELU_BACKWARD = Exercise(
             _rules(lambda x, g: x.clamp(min=0), lambda x, g: x.clamp(min=0), lambda x, g: x.clamp(min=0)),
             "You return the ReLU's output. What is asked for is what it passes back of the gradient.",
         ),
+        Misconception(
+            "on_at_zero",
+            _rules(lambda x, g: g * (x >= 0), _d, lambda x, g: _d(x, g) * (x >= 0)),
+            "At exactly 0 the ReLU is off: x > 0, not >=.",
+        ),
+        Misconception(
+            "by_value",
+            _rules(lambda x, g: g * x.clamp(min=0), _d, lambda x, g: _d(x, g) * x.clamp(min=0)),
+            "You multiply by the ReLU's output. [x > 0] is only whether it was on, 1 or 0.",
+        ),
+        Misconception(
+            "exchanged",
+            _rules(_g, _b, _d),
+            "The deconvnet and guided backpropagation are exchanged: guided looks at x too.",
+        ),
+        Misconception(
+            "plain_exchanged",
+            _rules(_d, _g, _b),
+            "The plain gradient and the deconvnet are exchanged: the plain one looks at x.",
+        ),
+        Misconception(
+            "only_whether",
+            _rules(
+                lambda x, g: (x > 0).to(g), lambda x, g: (g > 0).to(g), lambda x, g: ((x > 0) & (g > 0)).to(g)
+            ),
+            "You return whether something passes. Multiply the gradient by it.",
+        ),
     ),
     blocks=("labkit.attribution.guided_backprop", "labkit.attribution.deconvnet"),
 )
@@ -115,28 +143,21 @@ def smooth_grad(model: nn.Module, images: Tensor, target: int, noise: Tensor) ->
     return torch.stack([_slope(model, images + one, target) for one in noise]).mean(0)
 
 
-def _sg_absolute(model, images, target, noise):
-    return torch.stack([_slope(model, images + one, target).abs() for one in noise]).mean(0)
+def _sg(gradient):
+    """The mean of something else over the draws."""
+
+    def wrong(model, images, target, noise):
+        return torch.stack([gradient(model, images, target, one) for one in noise]).mean(0)
+
+    return wrong
 
 
-def _sg_sum(model, images, target, noise):
-    return smooth_grad(model, images, target, noise) * len(noise)
+def _sg_of(score):
+    return _sg(lambda model, x, target, one: _slope(model, x + one, target, score))
 
 
-def _sg_mean_first(model, images, target, noise):
-    return _slope(model, images + noise.mean(0), target)
-
-
-def _sg_clamped(model, images, target, noise):
-    return torch.stack([_slope(model, (images + one).clamp(0, 1), target) for one in noise]).mean(0)
-
-
-def _sg_probability(model, images, target, noise):
-    return torch.stack([_slope(model, images + one, target, lambda o: o.softmax(1)) for one in noise]).mean(0)
-
-
-def _sg_on_gradient(model, images, target, noise):
-    return torch.stack([_slope(model, images, target) + one for one in noise]).mean(0)
+def _first_of(out: Tensor) -> Tensor:
+    return out * (torch.arange(len(out)) == 0)[:, None]
 
 
 def _sg_case(name: str, seed: int, probe: str | None = None) -> Case:
@@ -166,22 +187,79 @@ SMOOTH_GRAD = Exercise(
     ],
     misconceptions=(
         Misconception(
-            "absolute", _sg_absolute, "Average the signed gradients; sizes are taken only at the end."
+            "absolute",
+            _sg(lambda model, x, t, one: _slope(model, x + one, t).abs()),
+            "You take sizes before you average. Keep the signs: that they cancel is the point.",
         ),
-        Misconception("sum", _sg_sum, "Divide by the number of draws: what is asked for is the mean."),
+        Misconception(
+            "sum",
+            lambda model, x, t, noise: smooth_grad(model, x, t, noise) * len(noise),
+            "Divide by the number of draws: what is asked for is the mean.",
+        ),
         Misconception(
             "mean_first",
-            _sg_mean_first,
+            lambda model, x, t, noise: _slope(model, x + noise.mean(0), t),
             "You average the noise first. Take a gradient for every draw, then the mean.",
         ),
         Misconception(
             "clamped",
-            _sg_clamped,
+            _sg(lambda model, x, t, one: _slope(model, (x + one).clamp(0, 1), t)),
             "Leave the noisy pictures as they are: clamping flattens the noise at the ends.",
         ),
-        Misconception("probability", _sg_probability, "Take the gradient of the score before the softmax."),
         Misconception(
-            "on_gradient", _sg_on_gradient, "The noise goes onto the picture, before the gradient is taken."
+            "probability",
+            _sg_of(lambda out: out.softmax(1)),
+            "Take the gradient of the score before the softmax.",
+        ),
+        Misconception(
+            "absolute_at_the_end",
+            lambda *args: smooth_grad(*args).abs(),
+            "The mean keeps its signs here: leave out the abs at the end.",
+        ),
+        Misconception(
+            "mean_score",
+            _sg_of(lambda out: out / len(out)),
+            "A mean over the batch divides each picture's gradient by the number of pictures. Take the sum.",
+        ),
+        Misconception(
+            "all_classes",
+            _sg_of(lambda out: out.sum(1, keepdim=True).expand_as(out)),
+            "You add the scores of all classes up. Take the target's column.",
+        ),
+        Misconception(
+            "leading_class",
+            _sg_of(lambda out: out.amax(1, keepdim=True).expand_as(out)),
+            "You follow whichever class leads. The target is given.",
+        ),
+        Misconception(
+            "first_picture",
+            _sg_of(_first_of),
+            "You ask for the first picture's score only. Each picture has its own: add them up.",
+        ),
+        Misconception(
+            "log_probability",
+            _sg_of(lambda out: out.log_softmax(1)),
+            "You take the gradient of the log probability. Take that of the score.",
+        ),
+        Misconception(
+            "no_picture",
+            _sg(lambda model, x, t, one: _slope(model, one, t)),
+            "The noise alone is shown. Add it to the picture.",
+        ),
+        Misconception(
+            "no_noise",
+            _sg(lambda model, x, t, one: _slope(model, x, t)),
+            "The noise is not used: every draw shows the same picture.",
+        ),
+        Misconception(
+            "last_draw",
+            lambda model, x, t, noise: _slope(model, x + noise[-1], t),
+            "You return the last draw's gradient. Collect them all, then take the mean.",
+        ),
+        Misconception(
+            "on_gradient",
+            _sg(lambda model, x, t, one: _slope(model, x, t) + one),
+            "The noise goes onto the picture, before the gradient is taken.",
         ),
     ),
     blocks=("labkit.attribution.smooth_grad",),
@@ -200,17 +278,21 @@ def integrated_gradients(
     return (images - baseline) * total / steps
 
 
-def _ig(places, *, factor=True, start=True, mean=True, turned=False, score=lambda out: out):
+def _between(images: Tensor, baseline: Tensor, share: float) -> Tensor:
+    return baseline + share * (images - baseline)
+
+
+def _way(images: Tensor, baseline: Tensor) -> Tensor:
+    return images - baseline
+
+
+def _ig(places, *, point=_between, factor=_way, mean=True, score=lambda out: out):
     """Integrated gradients with one thing done another way."""
 
     def wrong(model, images, baseline, target, steps):
-        way = images - baseline
-        total = torch.zeros_like(images)
-        for share in places(steps):
-            point = (baseline if start else 0) + share * (way if start else images)
-            total += _slope(model, point, target, score)
-        total = total / len(places(steps)) if mean else total
-        return total * (-way if turned else way if factor else 1)
+        shares = places(steps)
+        slopes = [_slope(model, point(images, baseline, share), target, score) for share in shares]
+        return sum(slopes) / (len(shares) if mean else 1) * factor(images, baseline)
 
     return wrong
 
@@ -226,6 +308,43 @@ def _ig_case(name: str, seed: int, steps: int) -> Case:
     )
 
 
+PATH_MISTAKES = (
+    Misconception("no_factor", _ig(_middles, factor=lambda x, b: 1),
+        "The factor (images - baseline) is missing: a slope is no share."),
+    Misconception("from_black", _ig(_middles, point=lambda x, b, s: s * x),
+        "Your way begins at black. It begins at the baseline."),
+    Misconception("sum", _ig(_middles, mean=False),
+        "Divide by the number of steps: an integral is a mean here."),
+    Misconception("turned", _ig(_middles, factor=lambda x, b: b - x),
+        "The factor is images - baseline, not baseline - images."),
+    Misconception("ends", _ig(lambda steps: [(k + 1) / steps for k in range(steps)]),
+        "You ask at the end of each step. Ask in its middle, (k + 1/2) / steps: that is far more exact."),
+    Misconception("begins", _ig(lambda steps: [k / steps for k in range(steps)]),
+        "You ask at the beginning of each step. Ask in its middle, at (k + 1/2) / steps."),
+    Misconception("probability", _ig(_middles, score=lambda out: out.softmax(1)),
+        "Integrate the score's gradient: the score before the softmax, not the probability."),
+    Misconception("times_picture", _ig(_middles, factor=lambda x, b: x),
+        "You multiply by the picture. The way begins at the baseline: images - baseline."),
+    Misconception("too_far", _ig(_middles, point=lambda x, b, s: b + s * x),
+        "Your way ends at baseline + images. From the baseline it goes by images - baseline."),
+    Misconception("no_start", _ig(_middles, point=lambda x, b, s: s * (x - b)),
+        "The baseline is missing in front: the point is baseline plus a share of the way."),
+    Misconception("no_parentheses", _ig(lambda steps: [k + 0.5 / steps for k in range(steps)]),
+        "Set parentheses around k + 0.5, or only the half is divided by steps."),
+    Misconception("counts_from_one", _ig(lambda steps: [(k + 1.5) / steps for k in range(steps)]),
+        "Your k begins with 1, so the last point lies beyond the picture. It begins with 0."),
+    Misconception("both_ends", _ig(lambda steps: torch.linspace(0, 1, steps).tolist()),
+        "Your first and last points are the ends of the way. Ask in the middle of each step."),
+    Misconception("both_ends_and_more", _ig(lambda steps: torch.linspace(0, 1, steps + 1).tolist()),
+        "These are steps + 1 points, both ends among them. Ask once a step, in its middle."),
+    Misconception("one_slope", _ig(lambda steps: [1.0]),
+        "You take the slope at the picture alone. Average it over the whole way."),
+    Misconception("mean_score", _ig(_middles, score=lambda out: out / len(out)),
+        "The mean of the scores divides each gradient by the number of pictures. Take their sum."),
+    Misconception("absolute", lambda *args: integrated_gradients(*args).abs(),
+        "Keep the signs: only signed parts add up to the difference."),
+)  # fmt: skip
+
 INTEGRATED_GRADIENTS = Exercise(
     id="attribution.integrated_gradients",
     title="Integrated gradients: the whole way",
@@ -239,37 +358,7 @@ INTEGRATED_GRADIENTS = Exercise(
         _ig_case("another network", seed % 10007 + 300, 5),
         _ig_case("a single step", seed % 9973 + 400, 1),
     ],
-    misconceptions=(
-        Misconception(
-            "no_factor",
-            _ig(_middles, factor=False),
-            "The factor (images - baseline) is missing: a slope is no share.",
-        ),
-        Misconception(
-            "from_black", _ig(_middles, start=False), "Your way begins at black. It begins at the baseline."
-        ),
-        Misconception(
-            "sum", _ig(_middles, mean=False), "Divide by the number of steps: an integral is a mean here."
-        ),
-        Misconception(
-            "turned", _ig(_middles, turned=True), "The factor is images - baseline, not baseline - images."
-        ),
-        Misconception(
-            "ends",
-            _ig(lambda steps: [(k + 1) / steps for k in range(steps)]),
-            "You ask at the end of each step. Ask in its middle, (k + 1/2) / steps: that is far more exact.",
-        ),
-        Misconception(
-            "begins",
-            _ig(lambda steps: [k / steps for k in range(steps)]),
-            "You ask at the beginning of each step. Ask in its middle, at (k + 1/2) / steps.",
-        ),
-        Misconception(
-            "probability",
-            _ig(_middles, score=lambda out: out.softmax(1)),
-            "Integrate the score's gradient: the score before the softmax, not the probability.",
-        ),
-    ),
+    misconceptions=PATH_MISTAKES,
     blocks=("labkit.attribution.integrated_gradients",),
 )
 
@@ -323,6 +412,26 @@ COMPENSATE = Exercise(
             "absolute",
             lambda weight, bias, shift: bias - (weight * shift[None, :, None, None]).abs().sum((1, 2, 3)),
             "Keep the signs: a negative weight takes away what a shift adds.",
+        ),
+        Misconception(
+            "mean",
+            lambda weight, bias, shift: bias - (weight * shift[None, :, None, None]).mean((1, 2, 3)),
+            "A convolution adds up over colours, rows and columns: sum, not mean.",
+        ),
+        Misconception(
+            "centre",
+            lambda weight, bias, shift: bias - weight[:, :, 1, 2] @ shift,
+            "You count the kernel's centre only. The shift lies under all of its places.",
+        ),
+        Misconception(
+            "along_rows",
+            lambda weight, bias, shift: bias - (weight * shift[None, None, :, None]).sum((1, 2, 3)),
+            "Your shift runs along the kernel's rows. The colours are axis 1 of weight.",
+        ),
+        Misconception(
+            "shift_summed",
+            lambda weight, bias, shift: bias - weight.sum((1, 2, 3)) * shift.sum(),
+            "You add the shift up over the colours first. Each colour's weights get their own shift.",
         ),
     ),
 )

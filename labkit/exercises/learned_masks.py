@@ -73,6 +73,26 @@ RISE = Exercise(
             lambda s, m, p: m[s.argmax()],
             "You keep the best mask alone. The map is a weighted mean of all of them.",
         ),
+        Misconception(
+            "p_above",
+            lambda s, m, p: rise_map(s, m, p) * p**2,
+            "You multiply by p: what stands below the line needs parentheses.",
+        ),
+        Misconception(
+            "plain_sum",
+            lambda s, m, p: (s[:, None, None] * m).sum(0),
+            "Both divisions are missing: by the number of masks and by p.",
+        ),
+        Misconception(
+            "by_scores",
+            lambda s, m, p: (s[:, None, None] * m).sum(0) / s.sum(),
+            "You divide by the sum of the scores. Divide by the number of masks and by p.",
+        ),
+        Misconception(
+            "drawn_share",
+            lambda s, m, p: rise_map(s, m, p) * p / m.mean(),
+            "You measure the open share on the masks. Here p, the share they were drawn with, is asked for.",
+        ),
     ),
     blocks=("labkit.attribution.rise",),
 )
@@ -140,6 +160,21 @@ MASK = Exercise(
             lambda grid, cell, down, right, side: _mask(grid, cell, right, down, side),
             "Down belongs to the rows and right to the columns; yours are exchanged.",
         ),
+        Misconception(
+            "other_way",
+            lambda grid, cell, down, right, side: _mask(grid, cell, cell - down, cell - right, side),
+            "You count the shift from the far end. The window begins at row down and column right.",
+        ),
+        Misconception(
+            "bicubic",
+            lambda *args: _mask(*args, mode="bicubic"),
+            "Bicubic goes below 0 and above 1. Enlarge bilinearly.",
+        ),
+        Misconception(
+            "hard",
+            lambda *args: (_mask(*args) > 0.5).double(),
+            "The soft edges are cut hard again. Leave the values between 0 and 1 as they are.",
+        ),
     ),
 )
 
@@ -201,6 +236,26 @@ BLEND = Exercise(
             _per_channel,
             "One mask belongs to one picture and covers all its channels: give masks a channel axis.",
         ),
+        Misconception(
+            "picture_whole",
+            lambda images, masks, blurred: images + (1 - masks[:, None]) * blurred,
+            "The picture stands there whole; weigh it with the mask.",
+        ),
+        Misconception(
+            "both_by_mask",
+            lambda images, masks, blurred: masks[:, None] * (images + blurred),
+            "You weigh both with the mask. The blurred picture is seen where the mask is not: 1 - mask.",
+        ),
+        Misconception(
+            "no_parentheses",
+            lambda images, masks, blurred: masks[:, None] * images + 1 - masks[:, None] * blurred,
+            "Set parentheses around 1 - mask, or the 1 is added to every pixel.",
+        ),
+        Misconception(
+            "from_nothing",
+            lambda images, masks, blurred: masks[:, None] * (images - blurred),
+            "You mix only what the picture has beyond the blurred one. Add the blurred one back.",
+        ),
     ),
 )
 
@@ -212,32 +267,79 @@ def mask_loss(score: Tensor, mask: Tensor, area: float, smooth: float, beta: flo
     return _loss(score, mask, area, smooth, beta)
 
 
+def _sum_of_powers(down: Tensor, right: Tensor, beta: float) -> Tensor:
+    return ((down**2 + right**2) ** (beta / 2)).sum()
+
+
+def _mean_of_powers(down: Tensor, right: Tensor, beta: float) -> Tensor:
+    return _sum_of_powers(down, right, beta) / down.numel()
+
+
+def _steps(mask: Tensor) -> tuple[Tensor, Tensor]:
+    return F.pad(mask[1:] - mask[:-1], (0, 0, 0, 1)), F.pad(mask[:, 1:] - mask[:, :-1], (0, 1))
+
+
 def _loss(
-    score,
-    mask,
-    area,
-    smooth,
-    beta,
-    *,
-    reduce=torch.sum,
-    kept=False,
-    sign=1.0,
-    power=True,
-    tv=True,
-    root=False,
-):
-    down = F.pad(mask[1:] - mask[:-1], (0, 0, 0, 1))
-    right = F.pad(mask[:, 1:] - mask[:, :-1], (0, 1))
-    steps = down**2 + right**2
-    steps = steps ** (beta / 2) if power else steps
-    steps = (down.abs() + right.abs()) ** beta if root else steps
-    gone = mask if kept else 1 - mask
-    return sign * score + area * reduce(gone.abs()) + (smooth * reduce(steps) if tv else 0.0)
+    score, mask, area, smooth, beta, *,
+    gone=lambda mask: (1 - mask).abs().sum(), steps=_steps, rough=_sum_of_powers, sign=1.0, weigh=True,
+):  # fmt: skip
+    return sign * score + (area if weigh else 1) * gone(mask) + smooth * rough(*steps(mask), beta)
+
+
+def _wrong_loss(**options):
+    return lambda *args: _loss(*args, **options)
+
+
+def _around(mask: Tensor) -> tuple[Tensor, Tensor]:
+    return mask.roll(-1, 0) - mask, mask.roll(-1, 1) - mask
+
+
+def _in_front(mask: Tensor) -> tuple[Tensor, Tensor]:
+    down, right = _steps(mask)
+    return down.roll(1, 0), right.roll(1, 1)
 
 
 def _loss_case(name: str, seed: int, beta: float) -> Case:
     return Case(name, (_numbers(seed, 1)[0], _numbers(seed + 1, 7, 6), 0.02, 0.3, beta))
 
+
+LOSS_MISTAKES = (
+    Misconception("mean", _wrong_loss(gone=lambda m: (1 - m).mean(), rough=_mean_of_powers),
+        "These are sums over the mask's cells, as in the paper; with means the weights differ."),
+    Misconception("mean_area", _wrong_loss(gone=lambda m: (1 - m).mean()),
+        "The deleted area is a sum over the cells too, not a mean."),
+    Misconception("kept", _wrong_loss(gone=lambda m: m.sum()),
+        "You charge for what is kept. The mask is 1 where the picture stays: deleted is 1 - mask."),
+    Misconception("squared_area", _wrong_loss(gone=lambda m: ((1 - m) ** 2).sum()),
+        "The deleted area is charged by its size, not by its square."),
+    Misconception("sign", _wrong_loss(sign=-1.0),
+        "Deleting is to lower the score: it enters with a plus, for the loss is made small."),
+    Misconception("no_score", _wrong_loss(sign=0.0),
+        "The score that is left is missing: without it the best mask deletes nothing."),
+    Misconception("no_smoothness", _wrong_loss(rough=lambda d, r, b: 0.0),
+        "The smoothness is missing: without it the mask becomes a scatter that fools this network alone."),
+    Misconception("exchanged", lambda score, mask, area, smooth, beta: _loss(score, mask, smooth, area, beta),
+        "The two weights are exchanged: area goes with what is deleted, smooth with the edges."),
+    Misconception("area_unweighted", _wrong_loss(weigh=False), "The weight of the deleted area is missing."),
+    Misconception("no_power", _wrong_loss(rough=lambda d, r, b: (d**2 + r**2).sum()),
+        "The squared steps are raised to beta / 2 before they are added up."),
+    Misconception("not_halved", _wrong_loss(rough=lambda d, r, b: _sum_of_powers(d, r, 2 * b)),
+        "The squares are there already, so the exponent is half of beta."),
+    Misconception("halved_after", _wrong_loss(rough=lambda d, r, b: _sum_of_powers(d, r, 2 * b) / 2),
+        "Set parentheses around beta / 2, or the power is taken first and then halved."),
+    Misconception("power_of_the_sum", _wrong_loss(rough=lambda d, r, b: (d**2 + r**2).sum() ** (b / 2)),
+        "You raise the whole sum. Each cell is raised to beta / 2 first, then all are added up."),
+    Misconception("apart", _wrong_loss(rough=lambda d, r, b: (d.abs() ** b + r.abs() ** b).sum()),
+        "You raise down and right apart. At each cell their squares are added first."),
+    Misconception("manhattan", _wrong_loss(rough=lambda d, r, b: ((d.abs() + r.abs()) ** b).sum()),
+        "Add the squares of the two steps first, then raise the sum to beta / 2."),
+    Misconception("cropped", _wrong_loss(steps=lambda m: tuple(s[:-1, :-1] for s in _steps(m))),
+        "The last row and column are left out. Only one of their two steps is 0."),
+    Misconception("around", _wrong_loss(steps=_around),
+        "Here roll goes round: the last row is compared with the first. The step there is 0."),
+    Misconception("padded_in_front", _wrong_loss(steps=_in_front),
+        "The zeros belong at the end, so that both steps of a cell start from it."),
+)  # fmt: skip
 
 LOSS = Exercise(
     id="attribution.mask_loss",
@@ -252,41 +354,7 @@ LOSS = Exercise(
         _loss_case("another mask", seed % 10007 + 70, 3.0),
         _loss_case("more", seed % 9973 + 80, 2.5),
     ],
-    misconceptions=(
-        Misconception(
-            "mean",
-            lambda *args: _loss(*args, reduce=torch.mean),
-            "These are sums over the mask's cells, as in the paper; with means the weights "
-            "mean something else.",
-        ),
-        Misconception(
-            "kept",
-            lambda *args: _loss(*args, kept=True),
-            "You charge for what is kept. The mask is 1 where the picture stays, so what is "
-            "deleted is 1 - mask.",
-        ),
-        Misconception(
-            "sign",
-            lambda *args: _loss(*args, sign=-1.0),
-            "Deleting is to lower the score: it enters with a plus, for the loss is made small.",
-        ),
-        Misconception(
-            "no_smoothness",
-            lambda *args: _loss(*args, tv=False),
-            "The smoothness is missing: without it the mask becomes a scatter of pixels that "
-            "fools this network alone.",
-        ),
-        Misconception(
-            "no_power",
-            lambda *args: _loss(*args, power=False),
-            "The squared steps are raised to beta / 2 before they are added up.",
-        ),
-        Misconception(
-            "manhattan",
-            lambda *args: _loss(*args, root=True),
-            "Add the squares of the two steps first, then raise the sum to beta / 2.",
-        ),
-    ),
+    misconceptions=LOSS_MISTAKES,
     blocks=("labkit.attribution.meaningful_perturbation", "labkit.optimize.total_variation"),
 )
 
@@ -353,6 +421,23 @@ AREA = Exercise(
             "turned",
             lambda *args: _area(*args, turned=True),
             "The share asked for is that of the ones, not of the zeros.",
+        ),
+        Misconception(
+            "root",
+            lambda *args: _area(*args) ** 0.5,
+            "The length is squared: no root.",
+        ),
+        Misconception(
+            "in_rows",
+            lambda mask, area: _area(mask.sort().values, area, ordered=False),
+            "You sort within each row. Flatten the mask first.",
+        ),
+        Misconception(
+            "ones_only",
+            lambda mask, area: (
+                (1 - mask.flatten().sort().values[-round(area * mask.numel()) :]) ** 2
+            ).mean(),
+            "You look at the ones only. The zeros before them are part of the mean.",
         ),
     ),
     blocks=("labkit.attribution.extremal_perturbation", "labkit.attribution.masks.area_loss"),

@@ -35,6 +35,7 @@ def occlusion(model: nn.Module, images: Tensor, target: int, window: int, stride
 def _occlude(
     model, images, target, window, stride, fill, *,
     score=lambda out: out, starts=window_starts, renew=True, mean=True, colour=None, kept=False,
+    gain=lambda drop: drop, channels=3, renew_map=False,
 ):  # fmt: skip
     """Occlusion with one thing done another way; the misconceptions differ in that thing alone."""
     total, count = torch.zeros_like(images[:, 0]), torch.zeros_like(images[:, 0])
@@ -44,39 +45,17 @@ def _occlude(
         for column in starts(images.shape[3], window, stride):
             hidden = images.clone() if renew else hidden
             place = (..., slice(row, row + window), slice(column, column + window))
-            hidden[place] = fill if colour is None else colour
+            hidden[:, :channels][place] = fill if colour is None else colour
             after = score(model(hidden))[:, target]
-            total[place] += (after if kept else base - after)[:, None, None]
+            if renew_map:
+                total[place] = count[place] = 0
+            total[place] += gain(after if kept else base - after)[:, None, None]
             count[place] += 1
     return total / count.clamp(min=1) if mean else total
 
 
-def _remaining(*args, **kwargs):
-    return _occlude(*args, **kwargs, kept=True)
-
-
-def _rise(*args, **kwargs):
-    return -_occlude(*args, **kwargs)
-
-
-def _summed(*args, **kwargs):
-    return _occlude(*args, **kwargs, mean=False)
-
-
-def _probability_drop(*args, **kwargs):
-    return _occlude(*args, **kwargs, score=lambda out: out.softmax(1))
-
-
-def _always_black(*args, **kwargs):
-    return _occlude(*args, **kwargs, colour=0.0)
-
-
-def _edges_missed(*args, **kwargs):
-    return _occlude(*args, **kwargs, starts=lambda side, w, s: list(range(0, side - w + 1, s)))
-
-
-def _never_uncovered(*args, **kwargs):
-    return _occlude(*args, **kwargs, renew=False)
+def _wrong_drop(**options):
+    return lambda *args: _occlude(*args, **options)
 
 
 def _occlusion_case(
@@ -86,6 +65,33 @@ def _occlusion_case(
     model = Recipe(NETS + net, kwargs)
     return Case(name, (model, _pictures(seed + 1, 2, 3, 8, 7), seed % 3, *options), probe=probe)
 
+
+HIDING_MISTAKES = (
+    Misconception("remaining", _wrong_drop(kept=True),
+        "You average the score that is left. What is asked for is the drop: before - after."),
+    Misconception("sign", lambda *args: -_occlude(*args),
+        "The sign is turned: where hiding lowers the score, the map is positive."),
+    Misconception("summed", _wrong_drop(mean=False),
+        "You add up the drops. Divide each pixel by the number of windows that hid it."),
+    Misconception("probability", _wrong_drop(score=lambda out: out.softmax(1)),
+        "You measure the probability. Use the score before the softmax."),
+    Misconception("black", _wrong_drop(colour=0.0),
+        "The window is always black. Paint it with the value of `fill`."),
+    Misconception("edges", _wrong_drop(starts=lambda side, w, s: list(range(0, side - w + 1, s))),
+        "The right and bottom edges are never hidden: let the last window end there (window_starts)."),
+    Misconception("never_uncovered", _wrong_drop(renew=False),
+        "The windows pile up: each one must start from the whole picture, so copy it anew."),
+    Misconception("absolute", _wrong_drop(gain=torch.abs),
+        "Keep the sign of the drop: where hiding raises the score, the map is negative."),
+    Misconception("positive", _wrong_drop(gain=torch.relu),
+        "Keep drops below zero: there hiding raises the score."),
+    Misconception("one_colour", _wrong_drop(channels=1),
+        "You hide the first colour only. Cover all channels."),
+    Misconception("leading_class", _wrong_drop(score=lambda out: out.amax(1, keepdim=True).expand_as(out)),
+        "You follow whichever class leads. Ask for the target's score, before and after."),
+    Misconception("last_window", _wrong_drop(renew_map=True),
+        "Each window overwrites the one before. Add its drop to the map."),
+)  # fmt: skip
 
 OCCLUSION = Exercise(
     id="attribution.occlusion",
@@ -104,37 +110,7 @@ OCCLUSION = Exercise(
         _occlusion_case("another network and fill", seed % 10007 + 100, (3, 2, 0.8)),
         _occlusion_case("a large window", seed % 9973 + 200, (5, 4, 0.35), "linear"),
     ],
-    misconceptions=(
-        Misconception(
-            "remaining",
-            _remaining,
-            "You average the score that is left. What is asked for is the drop: before - after.",
-        ),
-        Misconception(
-            "sign", _rise, "The sign is turned: where hiding lowers the score, the map is positive."
-        ),
-        Misconception(
-            "summed", _summed, "You add up the drops. Divide each pixel by the number of windows that hid it."
-        ),
-        Misconception(
-            "probability", _probability_drop, "You measure the probability. Use the score before the softmax."
-        ),
-        Misconception(
-            "black", _always_black, "The window is always black. Paint it with the value of `fill`."
-        ),
-        Misconception(
-            "edges",
-            _edges_missed,
-            "The last pixels on the right and at the bottom are never hidden. "
-            "Let the last window end at the border "
-            "(window_starts does).",
-        ),
-        Misconception(
-            "never_uncovered",
-            _never_uncovered,
-            "The windows pile up: each one must start from the whole picture, so copy it anew.",
-        ),
-    ),
+    misconceptions=HIDING_MISTAKES,
     blocks=(
         "labkit.attribution.occlusion",
         "labkit.attribution.occlusion_result",
@@ -175,6 +151,14 @@ def _times_input(model, images, target):
     return (_gradient(model, images, lambda out: out[:, target].sum()) * images).abs().amax(1)
 
 
+def _of_score(score, reduce=lambda slope: slope.abs().amax(1)):
+    return lambda model, images, target: reduce(_gradient(model, images, lambda out: score(out, target)))
+
+
+def _reduced(reduce):
+    return _of_score(lambda out, target: out[:, target].sum(), reduce)
+
+
 def _normalised(model, images, target):
     maps = library_saliency(model, images, target)
     return maps / maps.amax((1, 2), keepdim=True)
@@ -184,6 +168,33 @@ def _saliency_case(name: str, seed: int, net: str = "deeper", probe: str | None 
     kwargs = {"seed": seed} | ({"height": 8, "width": 6} if net == "linear" else {})
     return Case(name, (Recipe(NETS + net, kwargs), _pictures(seed + 1, 2, 3, 8, 6), seed % 3), probe=probe)
 
+
+SLOPE_MISTAKES = (
+    Misconception("mean", _channel_mean,
+        "You average over the colour channels. Simonyan takes the largest."),
+    Misconception("signed", _signed,
+        "The absolute value is missing: a strong negative slope matters as much."),
+    Misconception("probability", _of_probability,
+        "You differentiate the probability. Take the score before the softmax."),
+    Misconception("batch_mean", _batch_mean,
+        "Averaging scores over the batch shrinks every map by its size. Sum them."),
+    Misconception("times_input", _times_input,
+        "You multiply by the picture. That is gradient x input, not saliency."),
+    Misconception("normalised", _normalised,
+        "You divide by the maximum. Return the map as it is; plots rescale, maps do not."),
+    Misconception("largest_first", _reduced(lambda slope: slope.amax(1).abs()),
+        "First the absolute value, then the largest: yours misses a strong negative slope."),
+    Misconception("sum", _reduced(lambda slope: slope.abs().sum(1)),
+        "You add the colour channels up. Take the largest."),
+    Misconception("length", _reduced(lambda slope: slope.norm(dim=1)),
+        "You take the length over the colour channels. Take the largest absolute value."),
+    Misconception("all_classes", _of_score(lambda out, target: out.sum()),
+        "You add the scores of all classes up. Take the target's column."),
+    Misconception("leading_class", _of_score(lambda out, target: out.amax(1).sum()),
+        "You follow whichever class leads. The target is given."),
+    Misconception("first_picture", _of_score(lambda out, target: out[0, target]),
+        "You ask for the first picture's score only. Add up the target's scores of all."),
+)  # fmt: skip
 
 SALIENCY = Exercise(
     id="attribution.saliency",
@@ -202,34 +213,7 @@ SALIENCY = Exercise(
         _saliency_case("another network", seed % 10007 + 300),
         _saliency_case("another linear one", seed % 9973 + 400, "linear"),
     ],
-    misconceptions=(
-        Misconception(
-            "mean", _channel_mean, "You average over the colour channels. Simonyan takes the largest."
-        ),
-        Misconception(
-            "signed", _signed, "The absolute value is missing: a strong negative slope matters as much."
-        ),
-        Misconception(
-            "probability",
-            _of_probability,
-            "You differentiate the probability. Take the score before the softmax.",
-        ),
-        Misconception(
-            "batch_mean",
-            _batch_mean,
-            "Averaging scores over the batch shrinks every map by its size. Sum them.",
-        ),
-        Misconception(
-            "times_input",
-            _times_input,
-            "You multiply by the picture. That is gradient x input, not saliency.",
-        ),
-        Misconception(
-            "normalised",
-            _normalised,
-            "You divide by the maximum. Return the map as it is; plots rescale, maps do not.",
-        ),
-    ),
+    misconceptions=SLOPE_MISTAKES,
     blocks=("labkit.attribution.saliency",),
 )
 
@@ -335,6 +319,23 @@ def _gc_nearest(features, gradients, size):
     return _enlarged((gradients.mean((2, 3), keepdim=True) * features).sum(1).relu(), size, "nearest")
 
 
+def _gc_corners(features, gradients, size):
+    maps = (gradients.mean((2, 3), keepdim=True) * features).sum(1).relu()
+    return F.interpolate(maps[:, None], size=tuple(size), mode="bilinear", align_corners=True)[:, 0]
+
+
+def _gc_relu_last(features, gradients, size):
+    return _gc_signed(features, gradients, size).relu()
+
+
+def _gc_channel_mean(features, gradients, size):
+    return grad_cam(features, gradients, size) / features.shape[1]
+
+
+def _gc_absolute(features, gradients, size):
+    return _enlarged((gradients.mean((2, 3), keepdim=True) * features).sum(1).abs(), size)
+
+
 def _gc_ones(features, gradients, size):
     return _enlarged((1 + (gradients.mean((2, 3), keepdim=True) * features).sum(1)).relu(), size)
 
@@ -342,6 +343,27 @@ def _gc_ones(features, gradients, size):
 def _grad_cam_case(name: str, seed: int) -> Case:
     return Case(name, (_numbers(seed, 2, 5, 4, 3).relu(), _numbers(seed + 1, 2, 5, 4, 3), (12, 9)))
 
+
+WEIGHT_MISTAKES = (
+    Misconception("signed", _gc_signed,
+        "The ReLU at the end is missing: Grad-CAM keeps what speaks for the class."),
+    Misconception("sum", _gc_sum,
+        "The weights are the mean of the gradients over all places, not their sum."),
+    Misconception("elementwise", _gc_elementwise,
+        "You multiply place by place. Grad-CAM first averages each channel's gradient into one weight."),
+    Misconception("relu_weights", _gc_relu_weights,
+        "The ReLU goes around the finished sum, not around weights or channels."),
+    Misconception("corners", _gc_corners,
+        "Enlarge with align_corners=False: with True the places move outwards."),
+    Misconception("relu_last", _gc_relu_last,
+        "The ReLU comes before the map is enlarged, or its edges are cut sharp."),
+    Misconception("channel_mean", _gc_channel_mean,
+        "Add the weighted channels up. The mean is over places alone."),
+    Misconception("absolute", _gc_absolute,
+        "What speaks against the class turns to 0, not to its size: ReLU, not abs."),
+    Misconception("nearest", _gc_nearest, "Enlarge with mode='bilinear'; 'nearest' leaves blocks."),
+    Misconception("ones", _gc_ones, "The sum starts at one instead of zero, which lifts the whole map."),
+)  # fmt: skip
 
 GRAD_CAM = Exercise(
     id="attribution.grad_cam",
@@ -356,24 +378,7 @@ GRAD_CAM = Exercise(
         _grad_cam_case("other features", seed % 10007 + 700),
         _grad_cam_case("other gradients", seed % 9973 + 800),
     ],
-    misconceptions=(
-        Misconception(
-            "signed", _gc_signed, "The ReLU at the end is missing: Grad-CAM keeps what speaks for the class."
-        ),
-        Misconception(
-            "sum", _gc_sum, "The weights are the mean of the gradients over all places, not their sum."
-        ),
-        Misconception(
-            "elementwise",
-            _gc_elementwise,
-            "You multiply place by place. Grad-CAM first averages each channel's gradient into one weight.",
-        ),
-        Misconception(
-            "relu_weights", _gc_relu_weights, "The ReLU goes around the finished sum, not around the weights."
-        ),
-        Misconception("nearest", _gc_nearest, "Enlarge with mode='bilinear'; 'nearest' leaves blocks."),
-        Misconception("ones", _gc_ones, "The sum starts at one instead of zero, which lifts the whole map."),
-    ),
+    misconceptions=WEIGHT_MISTAKES,
     blocks=("labkit.attribution.grad_cam",),
 )
 
@@ -410,6 +415,27 @@ def _energy_case(name: str, seed: int) -> Case:
     return Case(name, (_numbers(seed, 3, 6, 5) + 0.4, _pictures(seed + 1, 3, 6, 5) > 0.6))
 
 
+ENERGY_MISTAKES = (
+    Misconception("absolute", _ei_absolute,
+        "Negative values must not count: clamp at zero, do not take abs."),
+    Misconception("signed", _ei_signed,
+        "Negative values cancel positive ones here: clamp the map at zero first."),
+    Misconception("whole_batch", _ei_whole_batch,
+        "You divide by the energy of the whole batch; each map has its own total."),
+    Misconception("pixels", _ei_pixels,
+        "You count pixels. Add up the map's values, so that strong ones count more."),
+    Misconception("of_mask", _ei_of_mask,
+        "You divide by the mask's size. Divide by the energy of the whole map."),
+    Misconception("outside", lambda maps, masks: energy_inside(maps, ~masks),
+        "That is the share outside of the mask."),
+    Misconception("to_outside", lambda m, k: energy_inside(m, k) / energy_inside(m, ~k),
+        "You divide by what lies outside. Divide by the energy of the whole map."),
+    Misconception("clamped_above", lambda m, k: (m.clamp(min=0) * k).sum((1, 2)) / m.sum((1, 2)),
+        "Below the line the map is not clamped. Both sums are of the positive part."),
+    Misconception("clamped_below", lambda m, k: (m * k).sum((1, 2)) / m.clamp(min=0).sum((1, 2)),
+        "Above the line the map is not clamped. Both sums are of the positive part."),
+)  # fmt: skip
+
 ENERGY_INSIDE = Exercise(
     id="evaluation.energy_inside",
     title="How much of the map lies on the object?",
@@ -423,25 +449,7 @@ ENERGY_INSIDE = Exercise(
         _energy_case("other maps", seed % 10007 + 900),
         _energy_case("and more", seed % 9973 + 1000),
     ],
-    misconceptions=(
-        Misconception(
-            "absolute", _ei_absolute, "Negative values must not count: clamp at zero, do not take abs."
-        ),
-        Misconception(
-            "signed", _ei_signed, "Negative values cancel positive ones here: clamp the map at zero first."
-        ),
-        Misconception(
-            "whole_batch",
-            _ei_whole_batch,
-            "You divide by the energy of the whole batch; each map has its own total.",
-        ),
-        Misconception(
-            "pixels", _ei_pixels, "You count pixels. Add up the map's values, so that strong ones count more."
-        ),
-        Misconception(
-            "of_mask", _ei_of_mask, "You divide by the mask's size. Divide by the energy of the whole map."
-        ),
-    ),
+    misconceptions=ENERGY_MISTAKES,
     blocks=("labkit.evaluation.energy_inside",),
 )
 

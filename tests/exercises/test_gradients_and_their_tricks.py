@@ -14,6 +14,7 @@ from labkit.attribution import (
 )
 from labkit.exercises import find
 from labkit.exercises.recipes import deeper, linear
+from labkit.grading import check
 
 
 def reference(name):
@@ -106,3 +107,48 @@ def test_a_shift_is_undone_exactly_and_only_the_factor_notices():
     torch.testing.assert_close(score, score_2)
     torch.testing.assert_close(slope, slope_2)
     torch.testing.assert_close(product_2 - product, slope * shift[:, None, None])
+
+
+def relu_by_autograd(x, gradient, rule):
+    def passed(above):
+        leaf = x.clone().requires_grad_(True)
+        return torch.autograd.grad(leaf.relu(), leaf, above)[0]
+
+    return {"gradient": passed, "deconvnet": torch.relu, "guided": lambda g: passed(g.relu())}[rule](gradient)
+
+
+def smooth_at_once(model, images, target, noise):
+    noisy = (images + noise).flatten(0, 1).requires_grad_(True)
+    model(noisy)[:, target].sum().backward()
+    for parameter in model.parameters():
+        parameter.grad = None
+    return noisy.grad.view_as(noise).mean(0)
+
+
+def path_from_the_picture(model, images, baseline, target, steps):
+    """The same points, walked the other way, in float32."""
+    found = []
+    for share in (torch.arange(steps) + 0.5) / steps:
+        x = torch.lerp(images, baseline, share.to(images)).requires_grad_(True)
+        found.append(torch.autograd.grad(model(x).sum(0)[target], x)[0])
+    return (torch.stack(found).mean(0) * (images - baseline)).float()
+
+
+def bias_by_a_convolution(weight, bias, shift):
+    colour = shift.view(1, -1, 1, 1).expand(1, -1, *weight.shape[2:])
+    return bias - nn.functional.conv2d(colour, weight)[0, :, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("relu_backward", relu_by_autograd),
+        ("smooth_grad", smooth_at_once),
+        ("integrated_gradients", path_from_the_picture),
+        ("compensate", bias_by_a_convolution),
+        ("compensate", lambda weight, bias, shift: bias - weight.sum((2, 3)) @ shift),
+    ],
+)
+def test_another_right_way_of_writing_it_gets_all_points(name, own):
+    exercise = find(f"attribution.{name}")
+    assert check(exercise.id, own) == exercise.points

@@ -27,7 +27,7 @@ SCALE = Exercise(
     signature="scale_add(x, factor)",
     reference=scale_add,
     public=lambda: [Case("two rows", (_rows(0), 2.0)), Case("factor three", (_rows(1), 3.0), probe="inputs")],
-    hidden=lambda seed: [Case("fresh rows", (_rows(seed), 1.0 + seed % 7), points=2)],
+    hidden=lambda seed: [Case("fresh rows", (_rows(seed), 2.0 + seed % 7), points=2)],
     misconceptions=(
         Misconception("add first", lambda x, factor: (x + 1) * factor, "Multiply before you add."),
         Misconception("no add", lambda x, factor: x * factor, "Add the one."),

@@ -1,0 +1,128 @@
+"""The references of notebook 24, held to answers known by hand and to other right ways of writing them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from labkit.exercises import find
+from labkit.exercises.surrogates_and_shapley import EXERCISES
+from labkit.grading import check
+from labkit.grading.judge import Judge
+
+
+def reference(name):
+    return find(f"attribution.{name}").reference
+
+
+def test_the_whole_picture_weighs_one_and_a_quarter_of_it_by_hand():
+    masks = torch.tensor([[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0]])
+    found = reference("lime_weights")(masks, 0.5)
+    torch.testing.assert_close(found, torch.tensor([1.0, math.exp(-0.5)]))
+
+
+def test_a_straight_line_is_found_whatever_the_weights_and_shrinks_by_the_penalty():
+    masks = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]).double()
+    scores, weights = (
+        7 + masks @ torch.tensor([2.0, -3.0]).double(),
+        torch.tensor([1.0, 2.0, 1.0, 3.0]).double(),
+    )
+    fit = reference("fit_surrogate")
+    torch.testing.assert_close(fit(masks, scores, weights, 0.0), torch.tensor([2.0, -3.0]).double())
+    shrunk = fit(masks, scores, torch.ones(4).double(), 1.0)  # the matrix is the identity: halved
+    torch.testing.assert_close(shrunk, torch.tensor([1.0, -1.5]).double())
+
+
+def test_a_game_that_needs_both_players_is_shared_evenly():
+    assert reference("shapley_values")(torch.tensor([0.0, 0.0, 0.0, 1.0]), 2).tolist() == [0.5, 0.5]
+    worth = torch.tensor([0.0, 1.0, 0.0, 1.0])  # player 0, the last digit, makes everything
+    assert reference("shapley_values")(worth, 2).tolist() == [1.0, 0.0]
+
+
+def test_the_kernel_of_three_players_by_hand():
+    assert reference("kernel_shap_weight")(3, 1) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+@pytest.mark.parametrize("seed", [0, 1, 123456789])
+def test_no_hidden_case_takes_one_mistake_for_another(exercise, seed):
+    judge = Judge(exercise, seed)
+    for wrong in exercise.misconceptions:
+        assert judge.result(judge.mistakes(wrong)).misconception == wrong.name
+
+
+def weights_of_a_gaussian(masks, width):
+    distance = 1 - torch.cosine_similarity(masks, torch.ones_like(masks))
+    return torch.exp(-(distance**2) / (2 * width**2))
+
+
+def weights_one_by_one(masks, width):
+    cosines = [math.sqrt(float(row.mean())) for row in masks]
+    return torch.tensor([math.exp(-((1 - c) ** 2) / width**2) ** 0.5 for c in cosines])
+
+
+def fit_with_a_free_column(masks, scores, weights, alpha):
+    x = torch.cat([masks, torch.ones(len(masks), 1, dtype=masks.dtype)], 1)
+    penalty = alpha * torch.eye(x.shape[1], dtype=masks.dtype)
+    penalty[-1, -1] = 0
+    return torch.linalg.solve(x.T @ torch.diag(weights) @ x + penalty, x.T @ (weights * scores))[:-1]
+
+
+def fit_by_appended_rows(masks, scores, weights, alpha):
+    x, y = masks - (weights @ masks) / weights.sum(), scores - (weights @ scores) / weights.sum()
+    parts, root = masks.shape[1], weights.sqrt()
+    x = torch.cat([root[:, None] * x, alpha**0.5 * torch.eye(parts, dtype=x.dtype)])
+    y = torch.cat([root * y, torch.zeros(parts, dtype=y.dtype)])
+    return torch.linalg.lstsq(x, y[:, None]).solution[:, 0]
+
+
+def fit_with_scores_as_they_are(masks, scores, weights, alpha):
+    """The mean of the scores falls out, for the centred masks are orthogonal to the weights."""
+    masks, scores, weights = masks.float(), scores.float(), weights.float()
+    x = masks - weights @ masks / weights.sum()
+    return torch.inverse(x.T * weights @ x + alpha * torch.eye(x.shape[1])) @ x.T @ (weights * scores)
+
+
+def shares_over_all_orders(value, players):
+    shares = torch.zeros(players)
+    for order in itertools.permutations(range(players)):
+        members = 0
+        for player in order:
+            shares[player] += value[members | 1 << player] - value[members]
+            members |= 1 << player
+    return shares / math.factorial(players)
+
+
+def shares_from_those_with(value, players):
+    rows = []
+    for i in range(players):
+        with_i = [c for c in range(2**players) if c & (1 << i)]
+        weigh = [1 / (players * math.comb(players - 1, c.bit_count() - 1)) for c in with_i]
+        rows.append(sum(w * (value[c] - value[c - (1 << i)]) for w, c in zip(weigh, with_i, strict=True)))
+    return torch.stack(rows)
+
+
+def weight_by_factorials(players, size):
+    ways = math.factorial(players) / math.factorial(size) / math.factorial(players - size)
+    return torch.tensor((players - 1) / ways / size / (players - size))
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("lime_weights", weights_of_a_gaussian),
+        ("lime_weights", weights_one_by_one),
+        ("fit_surrogate", fit_with_a_free_column),
+        ("fit_surrogate", fit_by_appended_rows),
+        ("fit_surrogate", fit_with_scores_as_they_are),
+        ("shapley_values", shares_over_all_orders),
+        ("shapley_values", shares_from_those_with),
+        ("kernel_shap_weight", weight_by_factorials),
+    ],
+)
+def test_another_right_way_of_writing_it_gets_all_points(name, own):
+    exercise = find(f"attribution.{name}")
+    assert check(exercise.id, own) == exercise.points
