@@ -16,10 +16,12 @@ from labkit.models import load_model
 from labkit.scoreboard import (
     ABOUT,
     BASELINES,
+    BUNDLED,
     LOW_IS_GOOD,
     MEASURES,
     METRICS,
     OPTIONS,
+    SCENES,
     Row,
     World,
     measure,
@@ -231,7 +233,35 @@ def test_rows_are_kept_as_they_come_and_not_measured_twice(tmp_path, monkeypatch
     assert scoreboard(2, methods=["the centre"], only=["clean"], kept=kept)[0].code != "of another day"
 
 
+def test_rows_that_ship_are_taken_where_their_code_is_this_one_and_a_line_cut_off_is_passed(
+    tmp_path, monkeypatch
+) -> None:
+    shipped = tmp_path / "shipped.jsonl"
+    (row,) = scoreboard(2, methods=["the centre"], only=["clean"], kept=shipped, bundled=None)
+    with shipped.open("a") as file:
+        file.write('{"world": "clean", "met')
+    monkeypatch.setattr("labkit.scoreboard.measure", lambda *_: pytest.fail("it was measured again"))
+    assert scoreboard(2, methods=["the centre"], only=["clean"], bundled=shipped) == [row]
+    monkeypatch.setattr("labkit.scoreboard.SCENES", {"clean": 2, "tag": 3})
+    assert scoreboard(methods=["the centre"], only=["clean"], bundled=shipped) == [row]
+    monkeypatch.setattr("labkit.scoreboard._code", lambda method: "of another day")
+    with pytest.raises(pytest.fail.Exception, match="measured again"):
+        scoreboard(2, methods=["the centre"], only=["clean"], bundled=shipped)
+
+
+def test_the_rows_that_ship_are_whole() -> None:
+    """Each world's table, once. What no longer fits the code is measured again, so that is not asked."""
+    raw = [json.loads(line) for line in BUNDLED.read_text("utf-8").splitlines()]
+    assert {(r["world"], r["method"]) for r in raw} == {(w, m) for w in ABOUT for m in (*METHODS, *BASELINES)}
+    assert len(raw) == len(ABOUT) * (len(METHODS) + len(BASELINES))
+    for row in raw:
+        assert row["scenes"] == SCENES[row["world"]]
+        assert set(row["values"]) == set(MEASURES[row["world"]])
+
+
 def test_mistakes_get_a_sentence() -> None:
+    with pytest.raises(ValueError, match="scenes must be"):
+        scoreboard(0)
     with pytest.raises(ValueError, match="methods must be among saliency"):
         scoreboard(1, methods=["salience"])
     with pytest.raises(ValueError, match="only must be among clean, tag, snow; got mud"):

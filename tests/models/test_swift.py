@@ -7,9 +7,16 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from labkit.attribution import kernel_shap, lime, occlusion, rise
-from labkit.models import unit
-from labkit.models.swift import swift
+from labkit.attribution import (
+    extremal_perturbation,
+    kernel_shap,
+    lime,
+    meaningful_perturbation,
+    occlusion,
+    rise,
+)
+from labkit.models import load_model, unit
+from labkit.models.swift import layout, swift
 
 
 def stirred(model: nn.Module) -> nn.Module:
@@ -100,3 +107,31 @@ def test_maps_are_those_of_the_model_itself(target: object, monkeypatch: pytest.
     for method, options in asked.items():
         theirs = method(model, x, target, **options)
         assert (found[method] - theirs).abs().max() <= 1e-9 * theirs.abs().max(), method.__name__
+
+
+class Changes(nn.Module):
+    """Answers by the order in memory: what no network should do, and what must then be left alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1)[:, :2] * (1 if x.is_contiguous() else 2)
+
+
+def test_pictures_lie_channels_last_only_where_the_model_answers_alike() -> None:
+    image, usual = torch.rand(1, 3, 16, 16), torch.contiguous_format
+    nets = {"plain": nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), "views": Viewed(nn.Conv2d(3, 4, 3)),
+            "changes": Changes()}  # fmt: skip
+    found = {name: layout(net.eval(), image) for name, net in nets.items()}
+    assert found == {"plain": torch.channels_last, "views": usual, "changes": usual}
+    assert image.is_contiguous()
+    assert layout(nets["plain"], torch.rand(1, 3, 16, 16, device="meta")) is usual
+
+
+def test_a_learned_mask_is_the_same_in_either_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, images = load_model("minivgg").double(), torch.rand(1, 3, 32, 32, dtype=torch.float64)
+    last = extremal_perturbation(net, images, 1, steps=5), meaningful_perturbation(net, images, 1, steps=5)
+    for place in ("masks", "meaningful"):
+        module = f"labkit.attribution.{place}.layout"
+        monkeypatch.setattr(module, lambda *_: torch.contiguous_format)
+    first = extremal_perturbation(net, images, 1, steps=5), meaningful_perturbation(net, images, 1, steps=5)
+    for a, b in zip(last, first, strict=True):
+        assert torch.allclose(a, b, atol=1e-8)
