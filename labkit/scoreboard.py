@@ -79,7 +79,7 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "tag": ("pointing", "energy", "box", "deletion", "insertion"),
     "snow": ("shift", "thaw", "snowfall", "gap"),
 }
-SCENES = {
+SCENES = {"clean": 100, "tag": 50, "snow": 25}  # if no other number is asked; snow takes four maps each
     "clean": 100,
     "tag": 50,
     "snow": 25,

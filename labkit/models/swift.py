@@ -1,4 +1,4 @@
-"""The same outputs sooner, for methods that ask a network many times: a private copy, and an order in memory."""
+"""The same answers sooner, for methods that ask a network many times: a private copy, an order in memory."""
 
 from __future__ import annotations
 
