@@ -80,10 +80,6 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "snow": ("shift", "thaw", "snowfall", "gap"),
 }
 SCENES = {"clean": 100, "tag": 50, "snow": 25}  # if no other number is asked; snow takes four maps each
-    "clean": 100,
-    "tag": 50,
-    "snow": 25,
-}  # unless another number is asked for; snow takes four maps each
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of a map's maximum, for its box
 LOW_IS_GOOD = {"deletion", "thaw"}
 
