@@ -82,7 +82,8 @@ class Masks extends AnswerView {
 
   drawCurve(answer, chance) {
     const areas = this.areas, most = areas[areas.length - 1], shares = areas.map((a) => Math.sqrt(a / most));
-    const labels = areas.map((a, i) => (i === 0 || i === areas.length - 1 || shares[i] - shares[Math.max(0, i - 1)] > 0.09 ? `${Math.round(100 * a)}%` : ""));
+    let free = -1; // up to where the axis is taken
+    const labels = areas.map((a, i) => (shares[i] < free ? "" : ((free = shares[i] + 0.11), `${Math.round(100 * a)}%`)));
     const line = (mode) => ({ name: mode, color: mode === "preserve" ? "var(--lk-accent)" : "var(--lk-positive)", strong: mode === this.state.mode, values: this.other(mode)?.p ?? [] });
     const p = answer ? percent(answer.p[this.state.stop]) : "not known yet";
     this.ui.curve.draw({ shares, labels, span: [0, 1], level: chance, chosen: this.state.stop,
