@@ -232,7 +232,7 @@ def demo(
 @app.command()
 def scoreboard(
     out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("scoreboard.html"),
-    scenes: Annotated[int | None, typer.Option(min=1, help="Scenes a world; else 100, 50 and 25.")] = None,
+    scenes: Annotated[int | None, typer.Option(min=1, help="Scenes a world; else 100, 30 and 12.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="Only this method (may be repeated).")] = None,
     world: Annotated[list[str] | None, typer.Option(help="Only clean, tag or snow (repeatable).")] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure what ships with the kit, too.")] = False,

@@ -6,6 +6,7 @@ are no methods at all (the picture's centre, its edges, chance): what does not b
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -79,7 +80,7 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "tag": ("pointing", "energy", "box", "deletion", "insertion"),
     "snow": ("shift", "thaw", "snowfall", "gap"),
 }
-SCENES = {"clean": 100, "tag": 50, "snow": 25}  # if no other number is asked; snow takes four maps each
+SCENES = {"clean": 100, "tag": 30, "snow": 12}  # if no other number is asked; snow takes four maps each
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of a map's maximum, for its box
 LOW_IS_GOOD = {"deletion", "thaw"}
 
@@ -135,7 +136,7 @@ def kept_rows() -> Path:
 
 @cache
 def _code(method: str) -> str:
-    """A hash of what a row rests on: its method, the measures, the scenes, the networks and this file."""
+    """A hash of what a row rests on: its method, the measures, the scenes, the networks, and what is done here."""
     sources = [
         "from labkit.scoreboard_worlds import worlds",
         "from labkit.evaluation import bootstrap, box_localization, deletion, energy_inside, pointing_hits",
@@ -143,10 +144,11 @@ def _code(method: str) -> str:
     if method in METHODS:
         sources.append(f"from labkit.attribution import {method}")
     else:
-        sources.append("from labkit.evaluation import centre_map")
+        sources.append("from labkit.evaluation import centre_map, edge_map, random_map")
     weights = Path(__file__).parent / "models" / "weights"
     networks = [(weights / f"{name}.safetensors").read_bytes() for name in NETWORKS]
-    return hash_of(sources, bare(Path(__file__).read_text("utf-8")).encode(), *networks)
+    own = bare("\n".join(map(inspect.getsource, (measure, _value, _shift, _boxed))))
+    return hash_of(sources, own.encode(), repr((LEVELS, sorted(LOW_IS_GOOD))).encode(), *networks)
 
 
 def _boxed(maps: Float[Tensor, "N H W"], boxes: Tensor) -> Bool[Tensor, " N"]:
