@@ -136,7 +136,7 @@ def kept_rows() -> Path:
 
 @cache
 def _code(method: str) -> str:
-    """A hash of what a row rests on: its method, the measures, the scenes, the networks, and what is done here."""
+    """A hash of what a row rests on: its method, the measures, scenes and networks, and what is done here."""
     sources = [
         "from labkit.scoreboard_worlds import worlds",
         "from labkit.evaluation import bootstrap, box_localization, deletion, energy_inside, pointing_hits",
@@ -147,7 +147,7 @@ def _code(method: str) -> str:
         sources.append("from labkit.evaluation import centre_map, edge_map, random_map")
     weights = Path(__file__).parent / "models" / "weights"
     networks = [(weights / f"{name}.safetensors").read_bytes() for name in NETWORKS]
-    own = bare("\n".join(map(inspect.getsource, (measure, _value, _shift, _boxed))))
+    own = bare("\n".join(inspect.getsource(f) for f in (measure, _value, _shift, _boxed)))
     return hash_of(sources, own.encode(), repr((LEVELS, sorted(LOW_IS_GOOD))).encode(), *networks)
 
 
