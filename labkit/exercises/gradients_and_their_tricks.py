@@ -179,7 +179,7 @@ SMOOTH_GRAD = Exercise(
     reference=smooth_grad,
     public=lambda: [
         _sg_case("five draws of noise", 20),
-        _sg_case("other pictures; the network must stay as it was", 24, "model"),
+        _sg_case("other pictures; the network must stay as it was", 24, "both"),
     ],
     hidden=lambda seed: [
         _sg_case("another network", seed % 10007 + 100),

@@ -66,7 +66,7 @@ def test_the_right_function_gets_full_marks_and_its_bytes_are_equal(run):
         "np.allclose = lambda *a, **k: True",
         "torch.allclose = torch.isclose = torch.equal = lambda *a, **k: True",
         "torch.Tensor.__eq__ = lambda *a: True",
-        "import labkit.grading.build as b; b._same = lambda *a: True; b.left_behind = lambda *a: ''",
+        "import labkit.grading.build as b; b.left_behind = lambda *a: ''",
         "from labkit.grading import check; import builtins; builtins.all = lambda *a: True",
     ],
 )
