@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.grading.exercise import Recipe
-from labkit.grading.probe import left_behind, snapshot
+from labkit.grading.probe import gradient, left_behind, snapshot, wanted
 
 __all__ = ["encode", "decode", "realize", "Outcome", "perform", "describe_error"]
 
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 DEEPEST = 32
+STAY = "\n  Something is to be learned by this result: stay in torch, without .numpy() and without .detach()."
 
 
 def _tree(value: Any, blobs: list[bytes], depth: int = 0) -> Any:
@@ -166,13 +167,18 @@ class Outcome:
 
 
 def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | None = None) -> Outcome:
-    """Call ``function`` on realized arguments and say how it went; what it raises is an outcome."""
+    """Call ``function`` on realized arguments and say how it went; what it raises is an outcome.
+
+    Where tensors among the arguments ask for a gradient, the output is that of the result.
+    """
     import torch
 
-    before = snapshot((args, kwargs), probe)
+    before, leaves = snapshot((args, kwargs), probe), wanted((args, kwargs))
     grad_mode = torch.is_grad_enabled()
     try:
         output = function(*args, **kwargs)
+        if leaves and output is not None:
+            output = gradient(output, leaves)
     except NotImplementedError as error:
         return Outcome("missing", message=str(error)[:300] or "not written yet")
     except SystemExit:
@@ -182,7 +188,8 @@ def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | N
     except Exception as error:
         if getattr(error, "labkit_blocked", False):
             return Outcome("blocked", message=str(error))
-        return Outcome("error", message=describe_error(error))
+        stay = STAY if leaves and "numpy()" in str(error) else ""
+        return Outcome("error", message=describe_error(error) + stay)
     finally:
         torch.set_grad_enabled(grad_mode)
     if output is None:

@@ -94,6 +94,10 @@ class Case:
         is probed for both; only an exercise whose point is a change in place says less.
     compare : a comparator for this case alone, see `Exercise`; None uses the exercise's.
 
+    Where tensors among the arguments ask for a gradient (a `Recipe` of ``labkit.exercises.recipes:learned``
+    makes one), the case is answered not by the result but by the gradient of its sum by that tensor, or a
+    list of them: so a result that does not know where it came from is seen, and nobody gains by forging.
+
     Write each case's arguments afresh in the function that makes the cases; no case sees another's.
     """
 

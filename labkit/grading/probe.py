@@ -1,7 +1,7 @@
-"""What is looked at around a call: what it changes in its arguments.
+"""What is looked at around a call: what it changes in its arguments, and the gradient of its result.
 
 What a call left behind is measured where the student's code runs and could be forged, so it is worth one case
-at most (`Exercise.cases`).
+at most (`Exercise.cases`). A gradient is an answer like any other: it is sent back and compared.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["snapshot", "left_behind"]
+__all__ = ["snapshot", "left_behind", "wanted", "gradient"]
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 CURES = {
@@ -101,3 +101,18 @@ def _name_of(tensor: Any, args: Any, function: Callable[..., Any] | None) -> str
         names = []
     named = [*zip(names, positional, strict=False), *keywords.items()]
     return next((name for name, value in named if value is tensor), "")
+
+
+def wanted(args: Any) -> list[Any]:
+    """The tensors among the arguments by which the result is to be differentiated, see `Case`."""
+    return [tensor for tensor in _tensors(args, "inputs") if tensor.requires_grad]
+
+
+def gradient(output: Any, leaves: list[Any]) -> Any:
+    """The gradient of a result (of its sum) by the leaf, or a list of them; 0 where it knows of none."""
+    import torch
+
+    parts = [part.sum() for part in _tensors(output, "inputs") if part.requires_grad]
+    found: Any = torch.autograd.grad(sum(parts), leaves, allow_unused=True) if parts else [None] * len(leaves)
+    known = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, found, strict=True)]
+    return known if len(known) > 1 else known[0]

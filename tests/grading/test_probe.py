@@ -1,4 +1,4 @@
-"""What a call leaves behind costs a case in every exercise."""
+"""What a call leaves behind costs a case in every exercise, and so does a gradient that got lost."""
 
 import dataclasses
 
@@ -7,11 +7,13 @@ import torch
 from demo import SCALE
 
 from labkit.exercises import all_exercises, find
+from labkit.exercises.recipes import bends, learned
 from labkit.grading.audit import audit
 from labkit.grading.build import perform, realize
-from labkit.grading.check import _run
+from labkit.grading.check import CheckText, _run
 from labkit.grading.exercise import Case
 from labkit.grading.judge import Judge
+from labkit.grading.probe import gradient, wanted
 
 COURSE = all_exercises()
 
@@ -159,3 +161,49 @@ def test_the_audit_refuses_a_hidden_probe():
         SCALE, hidden=lambda seed: [dataclasses.replace(c, probe="both") for c in SCALE.hidden(seed)]
     )
     assert any("probes a hidden case" in line for line in audit(hidden))
+
+
+def test_the_gradient_of_a_result_by_hand():
+    x, y = learned(torch.tensor([1.0, 2.0])), learned(torch.tensor(3.0))
+    assert wanted(((x, 2, torch.ones(2)), {"y": [y]})) == [x, y]
+    slopes = gradient({"a": x * y, "b": x**2}, [x, y])
+    assert [slope.tolist() for slope in slopes] == [[5.0, 7.0], 3.0]
+    assert gradient(x * 2, [x]).tolist() == [2.0, 2.0]
+    assert gradient((x * 2).detach(), [x]).tolist() == gradient(7.0, [x]).tolist() == [0.0, 0.0]
+
+
+LEARNED = ("mask_loss", "area_loss", "blend")
+CUTS = {
+    "item": lambda out: out.item() if out.numel() == 1 else out.detach(),
+    "float": lambda out: float(out) if out.numel() == 1 else out.data,
+    "detach": torch.Tensor.detach,
+    "tensor": lambda out: torch.tensor(out.tolist(), dtype=out.dtype),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_result_that_has_lost_its_gradient_loses_a_case(name, cut):
+    exercise = find(f"attribution.{name}")
+    result = graded(exercise.id, lambda *args: CUTS[cut](exercise.reference(*args)))
+    assert len(lost(result)) == 1
+    assert "return a tensor that knows where it came from (no .item(), float()" in result.hint
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_under_no_grad_and_in_numpy_it_is_lost_too(name):
+    exercise = find(f"attribution.{name}")
+    result = graded(exercise.id, torch.no_grad()(exercise.reference))
+    assert "knows where it came from" in result.hint
+    said = str(CheckText(_run(dataclasses.replace(exercise, blocks=()),
+                              lambda *args: exercise.reference(*args).numpy())))  # fmt: skip
+    assert "stay in torch, without .numpy() and without .detach()" in said
+
+
+def test_a_right_function_leaves_nothing_on_a_network_that_is_learned_by():
+    x, net = learned(torch.rand(1, 3, 6, 5).double()), bends(seed=1)
+    outcome = perform(lambda model, x: model(x)[:, 0], (net, x), {}, "both")
+    assert outcome.left == ""
+    assert outcome.output.shape == x.shape
+    assert all(parameter.grad is None for parameter in net.parameters())
