@@ -225,7 +225,7 @@ DELETION = Exercise(
     reference=deletion_curve,
     public=lambda: [
         _curve_case("seven steps to grey", 20, 7, 0.5),
-        _curve_case("five steps to black; the picture must stay as it was", 24, 5, 0.0, "inputs"),
+        _curve_case("five steps to black; the picture must stay as it was", 24, 5, 0.0, "both"),
     ],
     hidden=lambda seed: [
         _curve_case("another network", seed % 10007 + 300, 9, 0.5),

@@ -179,7 +179,7 @@ SMOOTH_GRAD = Exercise(
     reference=smooth_grad,
     public=lambda: [
         _sg_case("five draws of noise", 20),
-        _sg_case("other pictures; the network must stay as it was", 24, "model"),
+        _sg_case("other pictures; the network must stay as it was", 24, "both"),
     ],
     hidden=lambda seed: [
         _sg_case("another network", seed % 10007 + 100),
@@ -337,6 +337,8 @@ PATH_MISTAKES = (
         "Your first and last points are the ends of the way. Ask in the middle of each step."),
     Misconception("both_ends_and_more", _ig(lambda steps: torch.linspace(0, 1, steps + 1).tolist()),
         "These are steps + 1 points, both ends among them. Ask once a step, in its middle."),
+    Misconception("no_baseline", _ig(_middles, point=lambda x, b, s: s * x, factor=lambda x, b: x),
+        "The baseline is not used: the way begins there, and its length is images - baseline."),
     Misconception("one_slope", _ig(lambda steps: [1.0]),
         "You take the slope at the picture alone. Average it over the whole way."),
     Misconception("mean_score", _ig(_middles, score=lambda out: out / len(out)),

@@ -1,12 +1,12 @@
-"""Builders of the tiny networks that exercises are judged on. Nothing here knows an answer.
+"""Builders of what exercises are judged on: tiny networks, a tensor to learn. Nothing here knows an answer.
 
-All are float64 with weights drawn from ``seed``, so that results can be compared to many digits.
+The networks are float64 with weights drawn from ``seed``, so that results can be compared to many digits.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def _draw(model: nn.Module, seed: int) -> nn.Module:
@@ -53,3 +53,8 @@ def deeper(channels: int = 3, hidden: int = 4, classes: int = 3, seed: int = 0) 
         ),
         seed,
     )
+
+
+def learned(values: Tensor) -> Tensor:
+    """A tensor that is to be learned: the case is answered by the result's gradient by it."""
+    return values.clone().requires_grad_(True)

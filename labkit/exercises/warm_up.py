@@ -61,7 +61,7 @@ SGD_STEP = Exercise(
     public=lambda: [
         _step_case("a weight matrix and a bias", 1, 0.1),
         _step_case("another learning rate", 2, 0.03),
-        _step_case("the old parameters stay as they were", 3, 0.5, "inputs"),
+        _step_case("the old parameters stay as they were", 3, 0.5, "both"),
     ],
     hidden=lambda seed: [
         _step_case("other numbers", seed % 10007 + 50, 0.2),
@@ -146,7 +146,7 @@ INPUT_GRADIENT = Exercise(
             (Recipe(NETS + "linear", {"seed": 4}), _pictures(5, 1, 3, 4, 4), 1),
         ),
         _gradient_case("two pictures at once", 6, 2, 2),
-        _gradient_case("other pictures; the network must stay as it was", 8, 2, 0, "model"),
+        _gradient_case("other pictures; the network must stay as it was", 8, 2, 0, "both"),
     ],
     hidden=lambda seed: [
         _gradient_case("another network", seed % 10007 + 60, 3, seed % 3),
@@ -239,7 +239,7 @@ RECORD_ACTIVATION = Exercise(
     public=lambda: [
         _record_case("a convolution", 11, "0", False),
         _record_case("a convolution before an in-place ReLU", 12, "0", True),
-        _record_case("the hook is gone afterwards", 13, "1", False, "model"),
+        _record_case("the hook is gone afterwards", 13, "1", False, "both"),
     ],
     hidden=lambda seed: [
         _record_case("another layer", seed % 10007 + 30, "1", False),

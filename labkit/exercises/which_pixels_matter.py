@@ -104,7 +104,7 @@ OCCLUSION = Exercise(
     public=lambda: [
         _occlusion_case("a linear network, window 3, stride 2", 20, (3, 2, 0.5), "linear"),
         _occlusion_case("overlapping windows that do not fit evenly", 21, (4, 3, 0.5)),
-        _occlusion_case("other windows; the pictures must stay", 22, (3, 1, 0.2), probe="inputs"),
+        _occlusion_case("other windows; the pictures must stay", 22, (3, 1, 0.2), probe="both"),
     ],
     hidden=lambda seed: [
         _occlusion_case("another network and fill", seed % 10007 + 100, (3, 2, 0.8)),
@@ -207,7 +207,7 @@ SALIENCY = Exercise(
     public=lambda: [
         _saliency_case("a linear network, whose slopes are its weights", 30, "linear"),
         _saliency_case("a network with ReLUs and pooling", 31),
-        _saliency_case("other pictures; the network must stay as it was", 32, probe="model"),
+        _saliency_case("other pictures; the network must stay as it was", 32, probe="both"),
     ],
     hidden=lambda seed: [
         _saliency_case("another network", seed % 10007 + 300),

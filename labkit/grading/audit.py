@@ -17,8 +17,8 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
 
     The reference gets full marks on public and hidden cases and leaves nothing behind; an unwritten function
     gets nothing; each misconception returns the reference's type, shape and dtype, gets less than full
-    marks and its own hint, and no two are alike on the public cases; at most one case is probed; the cases
-    are the same when they are made again, and hidden ones differ between seeds.
+    marks and its own hint, and no two are alike on the public cases; one case at most is probed, a public
+    one; the cases are the same when they are made again, and hidden ones differ between seeds.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
         said.append(
             f"{exercise.id} has {len(exercise.misconceptions)} misconceptions; write at least {fewest}"
         )
+    if any(case.probe for group, case in both.cases if group == "hidden"):
+        said.append(f"{exercise.id} probes a hidden case; a student must see what is left behind")
     said += _about_seeds(exercise, seed)
     seen: list[tuple[str, list[Outcome]]] = []
     for wrong in exercise.misconceptions:

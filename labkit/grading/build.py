@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.grading.exercise import Recipe
+from labkit.grading.probe import gradient, left_behind, snapshot, wanted
 
-__all__ = ["encode", "decode", "realize", "Outcome", "perform", "left_behind", "snapshot", "describe_error"]
+__all__ = ["encode", "decode", "realize", "Outcome", "perform", "describe_error"]
 
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 DEEPEST = 32
+STAY = "\n  Something is to be learned by this result: stay in torch, without .numpy() and without .detach()."
 
 
 def _tree(value: Any, blobs: list[bytes], depth: int = 0) -> Any:
@@ -165,13 +167,18 @@ class Outcome:
 
 
 def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | None = None) -> Outcome:
-    """Call ``function`` on realized arguments and say how it went; what it raises is an outcome."""
+    """Call ``function`` on realized arguments and say how it went; what it raises is an outcome.
+
+    Where tensors among the arguments ask for a gradient, the output is that of the result.
+    """
     import torch
 
-    before = snapshot((args, kwargs), probe)
+    before, leaves = snapshot((args, kwargs), probe), wanted((args, kwargs))
     grad_mode = torch.is_grad_enabled()
     try:
         output = function(*args, **kwargs)
+        if leaves and output is not None:
+            output = gradient(output, leaves)
     except NotImplementedError as error:
         return Outcome("missing", message=str(error)[:300] or "not written yet")
     except SystemExit:
@@ -181,12 +188,13 @@ def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | N
     except Exception as error:
         if getattr(error, "labkit_blocked", False):
             return Outcome("blocked", message=str(error))
-        return Outcome("error", message=describe_error(error))
+        stay = STAY if leaves and "numpy()" in str(error) else ""
+        return Outcome("error", message=describe_error(error) + stay)
     finally:
         torch.set_grad_enabled(grad_mode)
     if output is None:
         return Outcome("error", message="the function returned None: does it end with `return`?")
-    return Outcome("ok", output, left=left_behind((args, kwargs), before, probe))
+    return Outcome("ok", output, left=left_behind((args, kwargs), before, probe, function))
 
 
 def _cure_for_a_name(error: NameError) -> str:
@@ -217,66 +225,3 @@ def describe_error(error: BaseException) -> str:
             line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
             return f"{text}\n  in {frame.name}: {line}" if line else text
     return text
-
-
-def _networks(value: Any) -> list[Any]:
-    import torch
-
-    if isinstance(value, torch.nn.Module):
-        return [value]
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return [network for item in items for network in _networks(item)]
-
-
-def _tensors(value: Any) -> list[Any]:
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        return [value]
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return [tensor for item in items for tensor in _tensors(item)]
-
-
-def _facts(network: Any) -> dict[str, list[Any]]:
-    """What must be as before, by the words used for it, in plain comparable form."""
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    parts = list(network.modules())
-    return {
-        "weights": [t.detach().clone() for t in (*network.parameters(), *network.buffers())],
-        "gradients in .grad": [None if p.grad is None else p.grad.clone() for p in network.parameters()],
-        "requires_grad flags": [p.requires_grad for p in network.parameters()],
-        "training flags": [part.training for part in parts],
-        "hooks": [len(getattr(part, hook)) for part in parts for hook in hooks],
-    }
-
-
-def snapshot(args: Any, probe: str | None) -> list[Any]:
-    """The state that `left_behind` compares with, before a call."""
-    if probe == "model":
-        return [_facts(network) for network in _networks(args)]
-    return [(t.detach().clone(), t.requires_grad) for t in _tensors(args)] if probe == "inputs" else []
-
-
-def _same(a: Any, b: Any) -> bool:
-    import torch
-
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
-    return type(a) is type(b) and a == b
-
-
-def left_behind(args: Any, before: list[Any], probe: str | None) -> str:
-    """A sentence on what a call changed in its arguments, or the empty string."""
-    if probe == "model":
-        for network, facts in zip(_networks(args), before, strict=True):
-            now = _facts(network)
-            for words, values in facts.items():
-                if len(values) != len(now[words]) or not all(map(_same, values, now[words])):
-                    return f"the network's {words} are not as they were before the call"
-    elif probe == "inputs":
-        for tensor, (values, required) in zip(_tensors(args), before, strict=True):
-            if not _same(values, tensor.detach()):
-                return "a tensor among the arguments was changed in place"
-            if tensor.requires_grad != required:
-                return "a tensor among the arguments has been switched to requires_grad"
-    return ""

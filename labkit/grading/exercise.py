@@ -15,12 +15,12 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 __all__ = ["Recipe", "Case", "Misconception", "Verdict", "Exercise"]
 
-PROBES = (None, "model", "inputs")
+PROBES = (None, "model", "inputs", "both")
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,15 @@ class Case:
     args, kwargs : the arguments (see the module's docstring for what they may be).
     points : the weight of this case within its exercise; 1 unless it matters more.
     probe : None, or what is measured around the call beside its result: ``"model"`` (each network among the
-        arguments is left as it was: parameters, buffers, gradients, training flags, hooks) or ``"inputs"``
-        (the tensors among the arguments are unchanged). Measured where the student's code runs and so
-        forgeable: at most one case per exercise.
+        arguments is left as it was: parameters, buffers, gradients, training flags, hooks), ``"inputs"``
+        (the tensors among the arguments are unchanged) or ``"both"``. Measured where the student's code runs
+        and so forgeable: one case per exercise, a public one. Where no public case names a probe, the first
+        is probed for both; only an exercise whose point is a change in place says less.
     compare : a comparator for this case alone, see `Exercise`; None uses the exercise's.
+
+    Where tensors among the arguments ask for a gradient (a `Recipe` of ``labkit.exercises.recipes:learned``
+    makes one), the case is answered not by the result but by the gradient of its sum by that tensor, or a
+    list of them: so a result that does not know where it came from is seen, and nobody gains by forging.
 
     Write each case's arguments afresh in the function that makes the cases; no case sees another's.
     """
@@ -108,7 +113,9 @@ class Case:
 
         check_positive("points", self.points)
         if self.probe not in PROBES:
-            raise ValueError(f"probe must be None, 'model' or 'inputs'; got {self.probe!r}. See Case.")
+            raise ValueError(
+                f"probe must be None, 'model', 'inputs' or 'both'; got {self.probe!r}. See Case."
+            )
         object.__setattr__(self, "args", tuple(self.args))
 
 
@@ -197,6 +204,12 @@ class Exercise:
         return self.id.rpartition(".")[2]
 
     def cases(self, seed: int | None = None) -> list[tuple[str, Case]]:
-        """The public cases, then (with a seed) the hidden ones, each as ``("public"|"hidden", case)``."""
-        public = [("public", case) for case in self.public()]
+        """The public cases, then (with a seed) the hidden ones, each as ``("public"|"hidden", case)``.
+
+        One public case is probed: those that name a probe, otherwise the first one, for both.
+        """
+        asked = list(self.public())
+        if asked and not any(case.probe for case in asked):
+            asked[0] = replace(asked[0], probe="both")
+        public = [("public", case) for case in asked]
         return public if seed is None else public + [("hidden", case) for case in self.hidden(seed)]

@@ -29,6 +29,11 @@ def test_a_constant_score_gives_a_flat_map_at_that_score():
     torch.testing.assert_close(flat, torch.full((4, 4), 0.7).double(), atol=0.02, rtol=0)
 
 
+def test_no_case_is_blind_to_a_division_by_the_share_that_is_shut():
+    exercise = find("attribution.rise_map")
+    assert check(exercise.id, lambda s, m, p: exercise.reference(s, m, 1 - p)) == 0
+
+
 def test_a_mask_keeps_the_size_of_its_cells_and_its_share():
     stripe = torch.zeros(5, 5).double()
     stripe[:, 2] = 1
@@ -96,7 +101,7 @@ def other_mask_loss(score, mask, area, smooth, beta):
         for c in range(mask.shape[1]):
             down = mask[r + 1, c] - mask[r, c] if r + 1 < mask.shape[0] else 0 * score
             right = mask[r, c + 1] - mask[r, c] if c + 1 < mask.shape[1] else 0 * score
-            total = total + smooth * (down**2 + right**2).sqrt() ** beta
+            total = total + smooth * (down**2 + right**2) ** (beta / 2)
     return total
 
 

@@ -78,7 +78,7 @@ def test_the_audit_complains(change, complaint):
     [
         (lambda: Recipe("torch.nn.Linear"), "factory must read 'package.module:function'"),
         (lambda: Case("c", points=0), "points must be a whole number of at least 1"),
-        (lambda: Case("c", probe="hooks"), "probe must be None, 'model' or 'inputs'"),
+        (lambda: Case("c", probe="hooks"), "probe must be None, 'model', 'inputs' or 'both'"),
         (lambda: dataclasses.replace(SCALE, id="scale"), "id must read 'topic.function'"),
         (
             lambda: dataclasses.replace(SCALE, signature="f(x)"),

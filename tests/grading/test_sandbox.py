@@ -7,6 +7,7 @@ import pytest
 import torch
 from demo import RIGHT_GRADIENT, RIGHT_SCALE, SCALE, notebook
 
+from labkit.exercises import find
 from labkit.grading.build import decode, encode
 from labkit.grading.exercise import Recipe
 from labkit.grading.judge import Judge
@@ -66,7 +67,7 @@ def test_the_right_function_gets_full_marks_and_its_bytes_are_equal(run):
         "np.allclose = lambda *a, **k: True",
         "torch.allclose = torch.isclose = torch.equal = lambda *a, **k: True",
         "torch.Tensor.__eq__ = lambda *a: True",
-        "import labkit.grading.build as b; b._same = lambda *a: True; b.left_behind = lambda *a: ''",
+        "import labkit.grading.build as b; b.left_behind = lambda *a: ''; b.gradient = lambda *a: a[0]",
         "from labkit.grading import check; import builtins; builtins.all = lambda *a: True",
     ],
 )
@@ -284,6 +285,23 @@ def test_a_network_is_built_in_the_worker(run):
     from demo import GRADIENT
 
     assert run(RIGHT_GRADIENT, GRADIENT)[0].points == 6
+
+
+AREA = """
+def area_loss(mask, area):
+    values = mask.flatten().sort().values
+    wanted = torch.zeros_like(values)
+    wanted[len(values) - round(area * len(values)) :] = 1
+    return ((values - wanted) ** 2).mean()
+"""
+
+
+def test_a_gradient_is_taken_in_the_worker_and_a_lost_one_costs_a_case(run):
+    exercise = find("attribution.area_loss")
+    assert run("import torch\n" + AREA, exercise)[0].points == exercise.points
+    result, _ = run("import torch\n" + AREA.replace(".mean()", ".mean().item()"), exercise)
+    assert [case.verdict.passed for case in result.cases] == [True, True, False, True, True]
+    assert "return a tensor that knows where it came from" in result.hint
 
 
 def test_strict_refuses_where_there_are_no_walls(monkeypatch):
