@@ -130,8 +130,8 @@ def release(
 ) -> None:
     """Write the student notebooks from the solutions; refuses, naming the cell, if a solution would leak."""
     with _mistakes():
+        from labkit.grading.bundle import release_bundle
         from labkit.grading.release import release as write
-        from labkit.grading.release import release_bundle
 
         written = write(solutions, notebooks)
         for path in [*written, *([release_bundle(out, notebooks=notebooks.absolute())] if bundle else [])]:

@@ -21,7 +21,7 @@ import labkit
 from labkit.grading.exercise import Exercise
 from labkit.grading.notebook import WORDS_HERE, _bound, _used
 
-__all__ = ["ReleaseError", "release", "release_bundle", "student_copy", "is_edited"]
+__all__ = ["ReleaseError", "release", "student_copy", "is_edited"]
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 TAG = "raises-exception"
@@ -284,10 +284,3 @@ def release(
 
 def _dump(book: dict[str, Any]) -> str:
     return json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-def release_bundle(out: str | Path = "dist", **settings: Any) -> Path:
-    """Write what students get into one zip, see `labkit.grading.bundle.release_bundle`."""
-    from labkit.grading.bundle import release_bundle as write
-
-    return write(out, **settings)
