@@ -2,6 +2,8 @@
 
     python tests/claims/ledger.py 21_which_pixels_matter --note "what was changed since the last time"
 
+``--keep PATH`` also writes the notebook with all that it printed and drew, to look at.
+
 A claim is a set of measured numbers (``what`` -> value, interval, threshold, holds, first value ever). It
 stands beside the commit, the seconds its notebook took, and a hash of the code that the numbers rest on:
 the notebook's own and every file of the library that it uses, directly or through another.
@@ -46,7 +48,9 @@ def code_hash(notebook: str) -> str:
     return hash_of(cells, *named)
 
 
-def run(notebook: str, timeout: int = 3600) -> tuple[dict[str, dict[str, dict[str, Any]]], float]:
+def run(
+    notebook: str, timeout: int = 3600, keep: Path | None = None
+) -> tuple[dict[str, dict[str, dict[str, Any]]], float]:
     """Run a solution in full mode: claim -> what -> its record, and the seconds it took."""
     import nbformat
     from nbclient import NotebookClient
@@ -63,6 +67,8 @@ def run(notebook: str, timeout: int = 3600) -> tuple[dict[str, dict[str, dict[st
         )
         client.execute(env=setting)
         seconds = time.perf_counter() - began
+        if keep is not None:
+            nbformat.write(book, keep)
         found: dict[str, dict[str, dict[str, Any]]] = {}
         for line in lines.read_text("utf-8").splitlines():
             record = json.loads(line)
@@ -102,8 +108,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebook", choices=list(CLAIMS))
     parser.add_argument("--note", default="", help="what was changed since the last measurement")
+    parser.add_argument("--keep", type=Path, help="where to write the notebook as it ran")
     options = parser.parse_args()
-    found, seconds = run(options.notebook)
+    found, seconds = run(options.notebook, keep=options.keep)
     write(options.notebook, found, seconds, options.note)
     for id, measures in found.items():
         for what, record in measures.items():
