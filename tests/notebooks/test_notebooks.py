@@ -18,8 +18,12 @@ from labkit.grading.release import student_copy
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
-# half an hour; the others run 45 to 90 minutes, and 23 says of each of its numbers what it does not prove
-WORDS = {"01_warm_up": (800, 1300), "23_learned_masks": (1200, 1800)}
+# half an hour; the others run 45 to 90 minutes, and two say of each of their numbers what it does not prove
+WORDS = {
+    "01_warm_up": (800, 1300),
+    "23_learned_masks": (1200, 1800),
+    "25_can_you_trust_a_heatmap": (1200, 1800),
+}
 CODE = {"01_warm_up": (9, 14), "25_can_you_trust_a_heatmap": (12, 20)}  # 25 puts eight claims on trial
 
 
