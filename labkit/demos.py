@@ -18,7 +18,8 @@ class Fault(NamedTuple):
 
     ``captions``, ``edits`` (arguments of ``labkit.data.replace``) and ``named`` (whether the network names
     the class) each hold two: with the fault, and without. ``cause`` is the place that the answer hangs on:
-    "tag", "around" (all but the object), "object", or None where it has no place.
+    "tag", "around" (all but the object), "object", or None where it has no place. A picture that the network
+    takes for something else has no truth.
     """
 
     kind: str
@@ -162,12 +163,10 @@ def _faulty(network: Any, fault: str, count: int) -> Chosen:
         if len(kept) >= count:
             break
     scenes = gather(kept[:count])
-    marked = scenes.tags.flatten(1).any(1)[:, None, None]
-    places = {
-        "tag": torch.where(marked, scenes.tags, scenes.masks),  # without the mark, the object is left
-        "around": ~scenes.masks,
-        "object": scenes.masks,
-    }
+    with torch.inference_mode():
+        named = (network(scenes.images).argmax(1) == scenes.labels)[:, None, None]
+    # of what is taken for something else, no cause was planted
+    places = {"tag": scenes.tags & named, "around": ~scenes.masks & named, "object": scenes.masks & named}
     with_it, without = about.captions
     names = [without if i == 1 else with_it for i in range(len(scenes.images))]
     masks = places.get(about.cause or "")

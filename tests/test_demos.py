@@ -37,14 +37,16 @@ def test_the_network_is_wrong_as_the_fault_wants_and_the_second_picture_shows_it
 
 def test_the_truth_is_the_planted_cause_where_it_has_a_place() -> None:
     tagged = chosen("minivgg-tag", 2)
-    assert tagged.masks[0].float().mean() < 0.04 < demos.LEAST < tagged.masks[1].float().mean()
+    assert 0 < tagged.masks[0].float().mean() < 0.04
     changed = (tagged.images[0] != tagged.images[1]).any(0)
     assert changed.any()
     assert not (changed & ~tagged.masks[0]).any()
     snow = chosen("minivgg-snow", 2)
     changed = (snow.images[0] != snow.images[1]).any(0)
     assert (changed & snow.masks[0]).sum() > 0.9 * changed.sum()
-    assert torch.equal(snow.masks[0], snow.masks[1])
+    assert not tagged.masks[1].any()  # taken for something else, of which no cause was planted
+    assert not snow.masks[1].any()
+    assert chosen("minivgg-bothcities", 2).masks[1].any()  # still named as it is
     assert chosen("minivgg-weather", 2).masks is None
     paint = chosen("minivgg-melbourne", 2)
     changed = (paint.images[0] != paint.images[1]).any(0)

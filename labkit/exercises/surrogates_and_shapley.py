@@ -281,6 +281,8 @@ SHARE_MISTAKES = (
         "All coalitions count alike (that is Banzhaf's value). Weigh by the orders that lead to each."),
     Misconception("all_coalitions", _weighed(lambda s, m: 1 / 2**m),
         "You divide by the number of coalitions. Each has a weight of its own, by its size."),
+    Misconception("one_over_players", _weighed(lambda s, m: 1 / m),
+        "1 over the number of players is the same for all: some sizes come up more often than others."),
     Misconception("no_weights", _weighed(lambda s, m: 1),
         "The weights are missing: multiply what the player adds by the fraction of factorials."),
     Misconception("unnormalized", _weighed(lambda s, m: factorial(s) * factorial(m - s - 1)),
@@ -320,7 +322,7 @@ SHAPLEY = Exercise(
     public=lambda: [_sv_case("three players", 40, 3), _sv_case("four players", 41, 4)],
     hidden=lambda seed: [
         _sv_case("another game", seed % 10007 + 500, 5),
-        _sv_case("two players", seed % 9973 + 600, 2),
+        _sv_case("six players", seed % 9973 + 600, 6),
     ],
     misconceptions=SHARE_MISTAKES,
     blocks=("labkit.attribution.shapley_values", "labkit.attribution.kernel_shap_values"),

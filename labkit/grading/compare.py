@@ -92,7 +92,7 @@ def _shape(output: Any, expected: Any, place: str) -> Verdict:
 def _values(output: Any, expected: Any, place: str, rtol: float, atol: float) -> Verdict:
     import torch
 
-    out, ref = output.double(), expected.double()
+    out, ref = output.detach().double(), expected.detach().double()
     odd = ~out.isfinite() & ref.isfinite()
     if odd.any():
         what = "NaN" if out[odd].isnan().any() else "infinity"

@@ -25,13 +25,20 @@ __all__ = ["write_reports", "feedback_page", "class_page", "item_analysis", "gra
 
 TICK, CROSS = "\u2713", "\u2717"
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color:
-#1c2733 } table { border-collapse: collapse; margin: 1rem 0 } caption { text-align: left; font-weight: 600 }
-th, td { border-bottom: 1px solid #cdd5dd; padding: .35rem .7rem; text-align: left; vertical-align: top }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } th { background: #f0f3f6 }
-td.full { background: #dff2e1 } td.some { background: #fff4d6 } td.none { background: #fbe3e0 }
-.hint { border-left: 4px solid #2d6da3; background: #eef5fb; padding: .5rem 1rem }
-.bar { display: inline-block; height: .7rem; background: #2d6da3 } small { color: #51606e }
+:root { color-scheme: light dark; --ink: #1c2733; --faint: #51606e; --line: #cdd5dd; --head: #f0f3f6;
+  --full: #dff2e1; --some: #fff4d6; --none: #fbe3e0; --mark: #2d6da3; --hint: #eef5fb; --paper: #fff }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4eaf0; --faint: #9fadba; --line: #3a4652;
+  --head: #222b34; --full: #1d3a26; --some: #423a1b; --none: #452724; --mark: #6fb1e8;
+  --hint: #1b2a38; --paper: #14191f } }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
+  color: var(--ink); background: var(--paper) } a { color: var(--mark) } main { overflow-x: auto }
+table { border-collapse: collapse; margin: 1rem 0 } caption { text-align: left; font-weight: 600 }
+th, td { border-bottom: 1px solid var(--line); padding: .35rem .7rem; text-align: left; vertical-align: top }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } th { background: var(--head) }
+td.full { background: var(--full) } td.some { background: var(--some) } td.none { background: var(--none) }
+td.bars { white-space: nowrap; font-variant-numeric: tabular-nums }
+.hint { border-left: 4px solid var(--mark); background: var(--hint); padding: .5rem 1rem }
+.bar { display: inline-block; height: .7rem; background: var(--mark) } small { color: var(--faint) }
 @media print { body { max-width: none } }
 """
 
@@ -44,7 +51,7 @@ def _page(title: str, body: str) -> str:
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{_esc(title)}</title><style>{STYLE}</style></head>\n<body><h1>{_esc(title)}</h1>\n{body}</body></html>\n"
+        f"<title>{_esc(title)}</title><style>{STYLE}</style></head>\n<body><h1>{_esc(title)}</h1>\n<main>{body}</main></body></html>\n"
     )
 
 
@@ -127,7 +134,7 @@ def class_page(report: ClassReport, pages: dict[str, str]) -> str:
         body.append(
             f"<tr><td>{_esc(line['title'])}<br><small>{_esc(words)}</small></td>"
             f"<td class='n'>{_number(line['lost_points'])}</td>"
-            f"<td class='n'><span class='bar' style='width:{share}px'></span> {share}%</td>"
+            f"<td class='bars'><span class='bar' style='width:{share}px'></span> {share}%</td>"
             f"<td>{found or 'none'}</td></tr>"
         )
     body.append("</tbody></table>")
