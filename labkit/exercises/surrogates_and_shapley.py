@@ -282,7 +282,7 @@ SHARE_MISTAKES = (
     Misconception("all_coalitions", _weighed(lambda s, m: 1 / 2**m),
         "You divide by the number of coalitions. Each has a weight of its own, by its size."),
     Misconception("one_over_players", _weighed(lambda s, m: 1 / m),
-        "1 over the number of players is the same for all: some sizes come up more often than others."),
+        "One over the number of players is the same for all: some sizes come up more often than others."),
     Misconception("no_weights", _weighed(lambda s, m: 1),
         "The weights are missing: multiply what the player adds by the fraction of factorials."),
     Misconception("unnormalized", _weighed(lambda s, m: factorial(s) * factorial(m - s - 1)),
