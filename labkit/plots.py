@@ -95,6 +95,8 @@ def show_maps(
                 f"the maps of {name!r} must have the shape ({len(images)}, H, W), one a picture; "
                 f"got {tuple(value.shape)}."
             )
+    # two threads that take slices of one tensor that asks for gradients can lock each other out within torch
+    images, maps = images.detach(), {name: value.detach() for name, value in maps.items()}
     rows, columns = len(maps) + 1, len(images)
     figure = _figure(1.75 * columns + 1.0, 1.8 * rows)
     widths = [1.0] * columns + [0.07]
