@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from labkit._checks import check_class, check_images
+from labkit.core.checks import check_class, check_images
 from labkit.models import borrow
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
-from labkit._checks import check_images
 from labkit.attribution.cam import grad_cam
-from labkit.attribution.gradient import derivative, finite, own_copy
+from labkit.core.checks import check_images
+from labkit.core.door import derivative, finite, own_copy
 from labkit.models import Target, Unit, borrow, pick, scores
 
 
@@ -136,11 +136,6 @@ def _modified(model: nn.Module, images: Tensor, target: Target, guided: bool) ->
         if not isinstance(target, Unit):
             score = pick(outputs, target)  # a callable's own steps are no part of the network
         gradient = derivative(score, inputs)
-        if gradient is None:
-            raise ValueError(
-                "target must depend on the picture by steps that can be differentiated; no gradient reaches "
-                "the picture. Remove detach() or no_grad(), or use labkit.attribution.occlusion."
-            )
         return ModifiedGradient(finite(gradient.abs().amax(1)), gradient.detach())
 
 

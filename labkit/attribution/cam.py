@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit._checks import check_images
-from labkit.attribution.gradient import derivative, finite, own_copy
+from labkit.core.checks import check_images
+from labkit.core.door import derivative, finite, own_copy
+from labkit.core.hooks import find_layer
 from labkit.models import Target, Unit, borrow, gap_head, pick, record, scores
-from labkit.models.hooks import find_layer
 from labkit.models.layers import trace_head
 
 
@@ -99,12 +99,11 @@ def grad_cam(
                 f"layer must give a feature map (N, K, h, w); {layer!r} gives {got}. "
                 "Name a layer before pooling and flattening."
             )
-        gradient = derivative(score, features)
-        if gradient is None:
-            raise ValueError(
-                f"layer must have an influence on the target; {layer or 'the last feature map'!r} has none: "
-                "it comes after the target, beside it, or a detach() lies between. Name an earlier layer."
-            )
+        none = (
+            f"layer must have an influence on the target; {layer or 'the last feature map'!r} has none: "
+            "it comes after the target, beside it, or a detach() lies between. Name an earlier layer."
+        )
+        gradient = derivative(score, features, none)
         maps = finite((gradient.mean((2, 3), keepdim=True) * features).sum(1))
         maps = maps.relu() if relu else maps
         return _enlarge(maps, images.shape[2:]) if upsample else maps

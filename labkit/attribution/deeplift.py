@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit._checks import check_choice, check_fraction, check_images, check_positive
 from labkit.attribution.differences import Differences
-from labkit.attribution.gradient import derivative, finite, own_copy
-from labkit.attribution.perturbation import FILLS, Fill, filling
+from labkit.core.checks import check_choice, check_fraction, check_images, check_positive
+from labkit.core.door import derivative, finite, own_copy
 from labkit.models import Target, borrow, scores
+from labkit.optimize.images import FILLS, Fill, filling
 
 BASELINES: tuple[Fill, ...] = ("black", "grey", "blur")
 
@@ -111,12 +111,6 @@ def deep_shap_result(
                 with Differences(2 * len(chunk)):
                     both = scores(model, torch.cat([pictures, others]), own)
                 multiplier = derivative(both[: len(chunk)], pictures)
-                if multiplier is None:
-                    raise ValueError(
-                        "target must depend on the picture by steps that can be differentiated; no gradient "
-                        "reaches the picture. Remove detach() or no_grad(), or use "
-                        "labkit.attribution.occlusion."
-                    )
                 score, start = both.detach().chunk(2)
                 at = which.to(inputs.device)
                 values.index_add_(0, at, multiplier * (pictures.detach() - others) / each)

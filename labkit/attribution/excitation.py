@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
-from labkit._checks import check_images
 from labkit.attribution.backprop import BENDS, PRODUCTS
 from labkit.attribution.cam import _enlarge
-from labkit.attribution.gradient import derivative, finite, own_copy
 from labkit.attribution.winning import Averaged, OneToOne, Weighted, Winning, refuse
+from labkit.core.checks import check_images
+from labkit.core.door import derivative, finite, own_copy
+from labkit.core.hooks import find_layer
 from labkit.models import Target, Unit, borrow, pick, record, scores
-from labkit.models.hooks import find_layer
 
 RULES = {rule.__name__ for rule in (Averaged, OneToOne, Weighted)}
 # autograd's names of what the rules replace: to meet one means that no Python function was called
@@ -82,14 +82,14 @@ def _prior(outputs: Any, target: Any) -> Tensor:
         pick(outputs, target)
         raise TypeError(f"the model must give a tensor; got {type(outputs).__name__}. Wrap it in a module.")
     leaf = outputs.detach().requires_grad_(True)
-    gradient = derivative(pick(leaf, target), leaf)
-    weight = None if gradient is None else gradient.clamp(min=0)
-    total = None if weight is None else weight.flatten(1).sum(1)
-    if weight is None or total is None or (total == 0).any():
-        raise ValueError(
-            "target must grow with at least one output of each picture, by steps that can be differentiated, "
-            "for that output is where the probability starts. Pass a class index, or turn the sign round."
-        )
+    refusal = (
+        "target must grow with at least one output of each picture, by steps that can be differentiated, "
+        "for that output is where the probability starts. Pass a class index, or turn the sign round."
+    )
+    weight = derivative(pick(leaf, target), leaf, refusal).clamp(min=0)
+    total = weight.flatten(1).sum(1)
+    if (total == 0).any():
+        raise ValueError(refusal)
     return weight / total.view(-1, *(1,) * (weight.ndim - 1))
 
 

@@ -1,47 +1,12 @@
-"""Attribution by gradients of the score, and what every method does before and after its own step."""
+"""Attribution by gradients of the score: saliency."""
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit._checks import check_images
-from labkit.models import Target, borrow, scores
-
-
-def own_copy(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-    """A copy of the pictures on the model's device and in its precision; the caller's tensor stays untouched.
-
-    Raises ValueError where the model's normalization has another number of channels: subtracting it would
-    silently turn a grey picture into three equal channels.
-    """
-    weight = next((p for p in model.parameters() if p.is_floating_point()), images)
-    for name in ("labkit_mean", "mean"):
-        mean = getattr(model, name, None)
-        if isinstance(mean, Tensor) and mean.ndim == 4 and mean.shape[1] != images.shape[1]:
-            raise ValueError(
-                f"images must have {mean.shape[1]} channels for this model; got {tuple(images.shape)}. "
-                f"Repeat a grey picture: images.expand(-1, {mean.shape[1]}, -1, -1)."
-            )
-    return images.detach().clone().to(weight.device, weight.dtype)
-
-
-def derivative(score: Float[Tensor, " N"], by: Tensor) -> Tensor | None:
-    """The gradient of each picture's score by a tensor of the same batch; None where it has no influence."""
-    if not score.requires_grad:
-        return None
-    return torch.autograd.grad(score.sum(), by, allow_unused=True)[0]
-
-
-def finite(maps: Float[Tensor, "N H W"]) -> Float[Tensor, "N H W"]:
-    """The maps, detached; raises ValueError for NaN or infinity, which come from the model here."""
-    if not torch.isfinite(maps).all():
-        raise ValueError(
-            "the map must be finite; the model gives NaN or infinity for this picture. Look at its scores "
-            "with labkit.models.scores(model, images, target) and at the model's weights."
-        )
-    return maps.detach()
+from labkit.core.door import asked, derivative, finite
+from labkit.models import Target, scores
 
 
 def saliency(model: nn.Module, images: Float[Tensor, "N C H W"], target: Target) -> Float[Tensor, "N H W"]:
@@ -63,13 +28,7 @@ def saliency(model: nn.Module, images: Float[Tensor, "N C H W"], target: Target)
     >>> saliency(net, torch.full((1, 3, 2, 2), 0.5), 0).shape
     torch.Size([1, 2, 2])
     """
-    check_images(images)
-    with borrow(model):
-        inputs = own_copy(model, images).requires_grad_(True)
+    with asked(model, images) as inputs:
+        inputs.requires_grad_(True)
         gradient = derivative(scores(model, inputs.clone(), target), inputs)
-        if gradient is None:
-            raise ValueError(
-                "target must depend on the picture by steps that can be differentiated; no gradient reaches "
-                "the picture. Remove detach() or no_grad(), or use labkit.attribution.occlusion."
-            )
         return finite(gradient.abs().amax(1))

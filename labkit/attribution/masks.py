@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit._checks import check_choice, check_images
-from labkit.attribution.gradient import finite, own_copy
-from labkit.attribution.perturbation import Fill, filling
+from labkit.core.checks import check_choice, check_images
+from labkit.core.door import finite, own_copy
+from labkit.core.targets import Unit
 from labkit.models import Target, borrow, pick, scores
-from labkit.models.swift import layout
-from labkit.models.targets import Unit
+from labkit.models.fast import layout
 from labkit.optimize import blur_pyramid, frozen, minimize, shift
+from labkit.optimize.images import Fill, filling
 
 MODES = ("preserve", "delete", "dual")
 REWARDS = ("logit", "contrastive", "probability")

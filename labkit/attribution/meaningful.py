@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit._checks import check_choice, check_fraction, check_images
-from labkit.attribution.gradient import finite, own_copy
 from labkit.attribution.masks import area_loss, rewards
+from labkit.core.checks import check_choice, check_fraction, check_images
+from labkit.core.door import finite, own_copy
+from labkit.core.hooks import find_layer
 from labkit.models import Target, borrow, edit, record
-from labkit.models.hooks import find_layer
-from labkit.models.swift import layout
+from labkit.models.fast import layout
 from labkit.optimize import frozen, gaussian_blur, minimize, shift, total_variation
 
 _CELLS = 28  # the paper's mask has 28 x 28 cells on 224 pixels; its weights are sums over them

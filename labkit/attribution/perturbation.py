@@ -10,14 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit._checks import check_choice, check_fraction, check_images, check_positive
-from labkit.attribution.gradient import finite, own_copy
+from labkit.core.checks import check_images, check_positive
+from labkit.core.door import finite, own_copy
 from labkit.models import Target, Unit, borrow, scores
-from labkit.models.swift import swift
-from labkit.optimize import gaussian_blur
-
-FILLS = ("grey", "black", "white", "mean", "blur")
-Fill = str | float | Tensor
+from labkit.models.fast import swift
+from labkit.optimize.images import Fill, filling
 
 
 class Occlusion(NamedTuple):
@@ -67,30 +64,6 @@ def assemble(
     total = torch.einsum("nrk,rh,kw->nhw", drops, covers_row, covers_column)
     count = torch.outer(covers_row.sum(0), covers_column.sum(0))
     return total / count.clamp(min=1)
-
-
-def filling(images: Float[Tensor, "N C H W"], fill: Fill) -> Float[Tensor, "N C H W"]:
-    """The picture that shows through the window: one colour, the picture's mean colour, or its blur.
-
-    Raises ValueError for an unknown name, a number outside [0, 1] or a tensor that does not fit.
-    """
-    if isinstance(fill, Tensor):
-        try:
-            check_images(fill.expand_as(images), "fill")
-        except RuntimeError:
-            raise ValueError(
-                f"fill must broadcast to the images' shape {tuple(images.shape)}; got {tuple(fill.shape)}."
-            ) from None
-        return fill.to(images).expand_as(images)
-    if isinstance(fill, str):
-        check_choice("fill", fill, FILLS)
-        if fill == "mean":
-            return images.mean((2, 3), keepdim=True).expand_as(images)
-        if fill == "blur":
-            return gaussian_blur(images, max(1.0, images.shape[-1] / 22)).clamp(0, 1)
-        fill = {"grey": 0.5, "black": 0.0, "white": 1.0}[fill]
-    check_fraction("fill", fill)
-    return torch.full_like(images, float(fill))
 
 
 def covered(

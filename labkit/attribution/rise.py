@@ -10,11 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit._checks import check_choice, check_images, check_positive
-from labkit.attribution.gradient import finite, own_copy
-from labkit.attribution.perturbation import Fill, filling
+from labkit.core.checks import check_choice, check_images, check_positive
+from labkit.core.door import finite, own_copy
 from labkit.models import Target, Unit, borrow, pick, scores
-from labkit.models.swift import swift
+from labkit.models.fast import swift
+from labkit.optimize.images import Fill, filling
 
 NORMALIZATIONS = ("expected", "summed")
 

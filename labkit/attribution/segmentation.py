@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 from torch import Tensor
 
-from labkit._checks import check_images, check_positive
+from labkit.core.checks import check_images, check_positive
 
 
 def _check_maps(maps: Any, like: Tensor | None = None) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labkit._checks import check_positive
+from labkit.core.checks import check_positive
 
 MOST_PLAYERS = 16
 Value = Callable[[Bool[Tensor, "B M"]], Any]

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from labkit._checks import check_images, check_positive
-from labkit.attribution.gradient import finite, own_copy
-from labkit.attribution.perturbation import Fill, filling
 from labkit.attribution.shapley import ask, bar, fidelity, kernel_shap_values_result
+from labkit.core.checks import check_images, check_positive
+from labkit.core.door import finite, own_copy
 from labkit.models import Target, Unit, borrow, scores
-from labkit.models.swift import swift
+from labkit.models.fast import swift
+from labkit.optimize.images import Fill, filling
 
 
 class Surrogate(NamedTuple):

@@ -20,6 +20,8 @@ _LATER = {
     "load_photo": "photos",
     "sample_photos": "photos",
     "fetch": "downloads",
+    "Scenes": "scenes",
+    "gather": "scenes",
 }
 
 __all__ = [
@@ -36,8 +38,10 @@ __all__ = [
     "Decal",
     "MiniBroden",
     "Scene",
+    "Scenes",
     "Thing",
     "fetch",
+    "gather",
     "item",
     "load_photo",
     "render",

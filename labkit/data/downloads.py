@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pooch
 from platformdirs import user_cache_path
 
-from labkit._checks import check_choice
+from labkit.core.checks import check_choice
 
 
 class Entry(NamedTuple):

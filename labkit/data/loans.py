@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from labkit._checks import check_positive
+from labkit.core.checks import check_positive
 
 __all__ = ["LOAN_WEIGHTS", "Loans", "loans"]
 

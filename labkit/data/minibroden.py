@@ -16,7 +16,7 @@ from numpy import ndarray
 from platformdirs import user_cache_path
 from tqdm.auto import tqdm
 
-from labkit._checks import check_choice, check_positive
+from labkit.core.checks import check_choice, check_positive
 from labkit.data.objects import CLASSES, CLUTTER, PARTS
 from labkit.data.picture import render
 from labkit.data.sampler import check_faults, sample_scene

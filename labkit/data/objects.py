@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from labkit._checks import check_choice, check_fraction
+from labkit.core.checks import check_choice, check_fraction
 from labkit.data import animals, buildings, props, vehicles
 from labkit.data.render import Primitive
 

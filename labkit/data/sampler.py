@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from labkit._checks import check_choice, check_positive
+from labkit.core.checks import check_choice, check_positive
 from labkit.data.decals import tag
 from labkit.data.objects import CLASSES, CLUTTER
 from labkit.data.render import look

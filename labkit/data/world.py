@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from labkit._checks import check_choice
+from labkit.core.checks import check_choice
 from labkit.data.decals import Decal
 from labkit.data.objects import CLASSES, build
 from labkit.data.render import Primitive

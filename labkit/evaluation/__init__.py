@@ -1,5 +1,6 @@
 """Was the explanation right? Measures against planted truth, with intervals."""
 
+from labkit.core.statistics import Interval, bootstrap, share
 from labkit.evaluation.baselines import centre_map, control_maps, edge_map, random_map
 from labkit.evaluation.boxes import Localization, box_iou, box_localization, boxes_of, iou
 from labkit.evaluation.deletion import Course, deletion, insertion
@@ -23,7 +24,6 @@ from labkit.evaluation.sanity import (
     ssim,
     ssim_floor,
 )
-from labkit.evaluation.statistics import Interval, bootstrap, share
 
 __all__ = [
     "Cascade",

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from labkit._checks import check_images
+from labkit.core.checks import check_images
 from labkit.optimize import gaussian_blur
 
 __all__ = ["centre_map", "control_maps", "edge_map", "random_map"]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from labkit._checks import check_choice
+from labkit.core.checks import check_choice
 
 __all__ = ["Localization", "box_iou", "box_localization", "boxes_of", "iou"]
 

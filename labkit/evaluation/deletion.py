@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit._checks import check_choice, check_images, check_positive
-from labkit.attribution.gradient import own_copy
-from labkit.attribution.perturbation import Fill, filling
+from labkit.core.checks import check_choice, check_images, check_positive
+from labkit.core.door import own_copy
 from labkit.models import Target, Unit, borrow, pick, scores
+from labkit.optimize.images import Fill, filling
 
 __all__ = ["Course", "deletion", "insertion"]
 

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from labkit._checks import check_images
-from labkit.evaluation.statistics import Interval, bootstrap, share
+from labkit.core.checks import check_images
+from labkit.core.statistics import Interval, bootstrap, share
 
 __all__ = [
     "Falsification",

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit._checks import check_fraction, check_images
+from labkit.core.checks import check_fraction, check_images
 from labkit.evaluation.deletion import order_of
 from labkit.models.training import Recipe, fit
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit._checks import check_choice, check_images
+from labkit.core.checks import check_choice, check_images
 
 __all__ = [
     "Cascade",

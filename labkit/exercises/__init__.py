@@ -1,9 +1,9 @@
 """The exercises, one file a notebook, found by their id.
 
 ``labkit/exercises/warm_up.py`` belongs to the notebook ``01_warm_up`` (the name without its number)
-and holds ``NOTEBOOK = "01_warm_up"`` and ``EXERCISES``, a sequence of `labkit.grading.exercise.Exercise` in
+and holds ``NOTEBOOK = "01_warm_up"`` and ``EXERCISES``, a sequence of `labkit.calls.exercise.Exercise` in
 the notebook's order. Importing this package imports none of them: the worker that runs students' code
-builds its networks with ``labkit.exercises.recipes`` and must not see the rest.
+builds its networks with ``labkit.calls.recipes`` and must not see the rest.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from labkit.grading.exercise import Exercise
+    from labkit.calls.exercise import Exercise
 
 __all__ = ["find", "all_exercises", "by_notebook", "notebooks"]
-
-NOT_EXERCISES = {"recipes"}
 
 
 def _modules() -> list[str]:
     names = (info.name for info in pkgutil.iter_modules(__path__) if not info.ispkg)
-    return sorted(name for name in names if name not in NOT_EXERCISES and not name.startswith("_"))
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def _load(module: str) -> tuple[str, tuple[Exercise, ...]]:
@@ -59,7 +57,7 @@ def find(id: str) -> Exercise:
 
     Raises KeyError with the nearest known ids. Nothing beyond the modules needed is imported.
     """
-    from labkit._checks import nearest
+    from labkit.core.checks import nearest
 
     first = str(id).partition(".")[0]
     known: list[str] = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from labkit.grading.exercise import Case, Exercise, Misconception, Recipe
+from labkit.calls.exercise import Case, Exercise, Misconception, Recipe
 
 NOTEBOOK = "22_gradients_and_their_tricks"
-NETS = "labkit.exercises.recipes:"
+NETS = "labkit.calls.recipes:"
 
 
 def _pictures(seed: int, *shape: int) -> Tensor:

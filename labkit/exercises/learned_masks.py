@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labkit.grading.exercise import Case, Exercise, Misconception, Recipe
+from labkit.calls.exercise import Case, Exercise, Misconception, Recipe
 
 NOTEBOOK = "23_learned_masks"
 TO_LEARN = (
@@ -23,7 +23,7 @@ def _numbers(seed: int, *shape: int) -> Tensor:
 
 def _to_learn(values: Tensor) -> Recipe:
     """A tensor that asks for its gradient: the gradient is then the answer."""
-    return Recipe("labkit.exercises.recipes:learned", {"values": values})
+    return Recipe("labkit.calls.recipes:learned", {"values": values})
 
 
 # ---- RISE: the estimate

@@ -7,7 +7,7 @@ from math import comb, factorial, perm
 import torch
 from torch import Tensor
 
-from labkit.grading.exercise import Case, Exercise, Misconception
+from labkit.calls.exercise import Case, Exercise, Misconception
 
 NOTEBOOK = "24_surrogates_and_shapley"
 

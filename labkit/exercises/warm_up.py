@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.grading.exercise import Case, Exercise, Misconception, Recipe
+from labkit.calls.exercise import Case, Exercise, Misconception, Recipe
 
 NOTEBOOK = "01_warm_up"
-NETS = "labkit.exercises.recipes:"
+NETS = "labkit.calls.recipes:"
 
 
 def _numbers(seed: int, *shape: int) -> Tensor:

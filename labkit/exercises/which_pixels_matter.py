@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from labkit.attribution import occlusion as library_occlusion
 from labkit.attribution import saliency as library_saliency
 from labkit.attribution.perturbation import window_starts
+from labkit.calls.exercise import Case, Exercise, Misconception, Recipe
 from labkit.evaluation import energy_inside as library_energy_inside
-from labkit.grading.exercise import Case, Exercise, Misconception, Recipe
 
 NOTEBOOK = "21_which_pixels_matter"
-NETS = "labkit.exercises.recipes:"
+NETS = "labkit.calls.recipes:"
 
 
 def _pictures(seed: int, *shape: int) -> Tensor:

@@ -19,5 +19,5 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name == "check":  # a module that can be called: it is both the function and the home of check_notebook
-        return importlib.import_module("labkit.grading.check")
-    return getattr(importlib.import_module("labkit.grading.exercise"), name)
+        return importlib.import_module("labkit.checking.check")
+    return getattr(importlib.import_module("labkit.calls.exercise"), name)

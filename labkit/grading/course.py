@@ -70,7 +70,7 @@ def read_course(path: str | Path | None) -> Course:
     """
     if path is None:
         return Course()
-    from labkit._checks import nearest
+    from labkit.core.checks import nearest
 
     try:
         raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import labkit
+from labkit.calls.exercise import Exercise
+from labkit.calls.notebook import Notebook, body_of
+from labkit.calls.wire import Outcome, encode
+from labkit.checking.judge import ExerciseResult, Judge
 from labkit.grading import course as courses
-from labkit.grading.build import Outcome, encode
-from labkit.grading.exercise import Exercise
-from labkit.grading.judge import ExerciseResult, Judge
-from labkit.grading.notebook import Notebook, body_of
 from labkit.grading.report import safe_name, write_reports, write_whole
-from labkit.grading.sandbox import Sandbox, SandboxError
 from labkit.grading.submissions import Submission, find_submissions, notebook_name
-from labkit.grading.work import Done, Work
+from labkit.sandbox.job import Done, Work
+from labkit.sandbox.sandbox import Sandbox, SandboxError
 
 __all__ = ["grade_class", "ClassReport", "STATUSES"]
 
@@ -85,7 +85,7 @@ def grade_class(
     Raises FileNotFoundError without a folder of submissions, ValueError for settings that make no sense or if
     no exercise can be told from what was handed in, SandboxError where strict walls are not possible.
     """
-    from labkit._checks import check_positive
+    from labkit.core.checks import check_positive
 
     check_positive("jobs", jobs)
     settings, people = courses.read_course(course), courses.read_roster(roster)

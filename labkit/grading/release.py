@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import labkit
-from labkit.grading.exercise import Exercise
-from labkit.grading.notebook import WORDS_HERE, _bound, _used
+from labkit.calls.exercise import Exercise
+from labkit.calls.notebook import WORDS_HERE, _bound, _used
 
 __all__ = ["ReleaseError", "release", "student_copy", "is_edited"]
 
@@ -184,11 +184,11 @@ def is_edited(path: Path) -> bool:
 def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Sequence[Exercise]) -> None:
     """Raise ReleaseError unless the solution passes all, the stub nothing, and no misconception
     everything."""
-    from labkit.grading.audit import audit
-    from labkit.grading.judge import Judge
-    from labkit.grading.notebook import parse_notebook
-    from labkit.grading.sandbox import plain_sandbox
-    from labkit.grading.work import Work
+    from labkit.calls.notebook import parse_notebook
+    from labkit.checking.audit import audit
+    from labkit.checking.judge import Judge
+    from labkit.sandbox.job import Work
+    from labkit.sandbox.sandbox import plain_sandbox
 
     known = {exercise.id: exercise for exercise in exercises}
     checked: dict[str, str] = {}

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labkit.calls.notebook import LARGEST, Notebook, parse_notebook, read_notebook
 from labkit.grading.course import Student
-from labkit.grading.notebook import LARGEST, Notebook, parse_notebook, read_notebook
 
 __all__ = ["Submission", "find_submissions", "notebook_name"]
 

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from labkit._checks import check_images
-from labkit.models.hooks import borrow, record
+from labkit.core.checks import check_images
+from labkit.core.hooks import borrow, record
 
 
 class ReceptiveField(NamedTuple):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +17,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import labkit
-from labkit._checks import check_positive
+from labkit.core.checks import check_positive
+from labkit.core.files import write_whole
 
 
 class Recipe(NamedTuple):
@@ -150,15 +149,5 @@ def save_network(model: nn.Module, folder: Path, name: str, card: dict[str, Any]
         "labkit": labkit.__version__,
         "date": datetime.date.today().isoformat(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix, content in ((".safetensors", data), (".json", (json.dumps(full, indent=2) + "\n").encode())):
-        handle, part = tempfile.mkstemp(dir=folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(part, 0o644)  # mkstemp makes files that only their owner may read
-            os.replace(part, folder / f"{name}{suffix}")
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
-    return folder / f"{name}.safetensors"
+    write_whole(folder / f"{name}.json", json.dumps(full, indent=2) + "\n")
+    return write_whole(folder / f"{name}.safetensors", data)

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from labkit._checks import check_positive, nearest
+from labkit.core.checks import check_positive, nearest
 from labkit.models.layers import layer_names
 from labkit.models.minivgg import MiniVGG
 

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit._checks import check_positive
+from labkit.core.checks import check_positive
+from labkit.core.hooks import find_layer
 from labkit.models import borrow, record
-from labkit.models.hooks import find_layer
 from labkit.optimize import frozen, minimize, total_variation
 
 

@@ -129,7 +129,7 @@ class Answers:
         """Pixels, logits and the five likeliest classes of a picture; one forward pass, once."""
         key = ("photo", picture)
         if key not in self._kept or not self._asked <= set(self._kept[key]["columns"]):
-            from labkit.models.hooks import check_model, lock_of
+            from labkit.core.hooks import check_model, lock_of
 
             image, began = self.images[picture][None], time.perf_counter()
             with lock_of(check_model(self.model)), torch.inference_mode():

@@ -16,7 +16,7 @@ import traitlets as T
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from labkit._checks import nearest
+from labkit.core.checks import nearest
 from labkit.widgets.base import Stopped, source
 from labkit.widgets.keeping import KeepingExplorer
 from labkit.widgets.maps import Mapper, listed

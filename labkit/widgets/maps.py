@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from labkit._checks import nearest
+from labkit.core.checks import nearest
 from labkit.widgets.base import Stopped, explain_error
 from labkit.widgets.pictures import stoppable
 
@@ -107,7 +107,7 @@ class Mapper:
     def _run(
         self, name: str, image: Tensor, target: int, stale: Callable[[], bool], report: Callable
     ) -> tuple[Float[Tensor, "1 H W"], float]:
-        from labkit.models.hooks import lock_of
+        from labkit.core.hooks import lock_of
 
         slow = None if self.own else _with_progress(name)
         with (

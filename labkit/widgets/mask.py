@@ -141,7 +141,7 @@ class MaskExplorer(KeepingExplorer):
     ) -> None:
         """Make sure that an answer is known and sent."""
         from labkit.attribution import extremal_perturbation_result
-        from labkit.models.hooks import lock_of
+        from labkit.core.hooks import lock_of
 
         if stale():
             raise Stopped

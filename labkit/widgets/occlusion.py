@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import traitlets as T
 
-from labkit._checks import check_choice
+from labkit.core.checks import check_choice
 from labkit.widgets.answers import Answers, Setting, level
 from labkit.widgets.base import Stopped, source
 from labkit.widgets.pictures import PictureExplorer

@@ -14,7 +14,7 @@ import traitlets as T
 from jaxtyping import Float
 from torch import Tensor
 
-from labkit._checks import check_class, check_images
+from labkit.core.checks import check_class, check_images
 from labkit.widgets.base import Explorer, Stopped
 
 __all__ = ["PictureExplorer", "pixels", "stoppable"]
@@ -75,7 +75,7 @@ class PictureExplorer(Explorer):
         names: Sequence[str] | None = None,
         **traits: Any,
     ) -> None:
-        from labkit.models.hooks import check_model
+        from labkit.core.hooks import check_model
 
         self.model = check_model(model)
         self.images: list[Tensor] = []
@@ -108,7 +108,7 @@ class PictureExplorer(Explorer):
         return image[None].to(weight.device, weight.dtype)
 
     def _logits(self, image: Tensor) -> Float[Tensor, " classes"]:
-        from labkit.models.hooks import lock_of
+        from labkit.core.hooks import lock_of
 
         with lock_of(self.model), torch.inference_mode():
             return self.model(self._placed(image))[0].float().cpu()

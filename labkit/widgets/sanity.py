@@ -175,7 +175,7 @@ class SanityExplorer(KeepingExplorer):
         self, name: str, picture: int, target: int, depth: int, whole: dict | None, stale: Callable[[], bool]
     ) -> dict[str, Any]:
         """One map with its scale and its likeness to the trained network's, or the sentence of its error."""
-        from labkit.models.hooks import lock_of
+        from labkit.core.hooks import lock_of
         from labkit.plots import DIVERGING, scale_of
 
         if stale():

@@ -3,8 +3,8 @@
 import pytest
 
 from labkit.evaluation import Interval
-from labkit.scoreboard import MEASURES, Row
-from labkit.scoreboard_page import scoreboard_html
+from labkit.ledger.scoreboard import MEASURES, Row
+from labkit.ledger.scoreboard_page import scoreboard_html
 
 pytestmark = pytest.mark.browser
 

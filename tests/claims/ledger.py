@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from labkit.provenance import hash_of
+from labkit.ledger.provenance import hash_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LEDGER = Path(__file__).with_name("measured.json")

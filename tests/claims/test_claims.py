@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from labkit.provenance import rests_on
+from labkit.ledger.provenance import rests_on
 
 from .ledger import CLAIMS, ROOT, code_cells, code_hash, read, run, write
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from labkit.checking.judge import Judge
 from labkit.exercises import find
 from labkit.exercises.can_you_trust_a_heatmap import EXERCISES
 from labkit.grading import check
-from labkit.grading.judge import Judge
 
 
 def reference(name):

@@ -12,8 +12,8 @@ from labkit.attribution import (
     integrated_gradients_result,
     saliency,
 )
+from labkit.calls.recipes import deeper, linear
 from labkit.exercises import find
-from labkit.exercises.recipes import deeper, linear
 from labkit.grading import check
 
 

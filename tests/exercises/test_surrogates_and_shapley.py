@@ -8,10 +8,10 @@ import math
 import pytest
 import torch
 
+from labkit.checking.judge import Judge
 from labkit.exercises import find
 from labkit.exercises.surrogates_and_shapley import EXERCISES
 from labkit.grading import check
-from labkit.grading.judge import Judge
 
 
 def reference(name):

@@ -6,10 +6,10 @@ import time
 import pytest
 from demo import EXERCISES, SCALE
 
+from labkit.calls.exercise import Case, Misconception, Recipe
+from labkit.checking.audit import FEWEST, audit
+from labkit.checking.check import _run
 from labkit.exercises import all_exercises, by_notebook, find
-from labkit.grading.audit import FEWEST, audit
-from labkit.grading.check import _run
-from labkit.grading.exercise import Case, Misconception, Recipe
 
 COURSE = all_exercises()
 

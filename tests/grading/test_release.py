@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from demo import EXERCISES, GRADIENT, SCALE, notebook
 
+from labkit.calls.exercise import Misconception
 from labkit.grading.bundle import release_bundle
-from labkit.grading.exercise import Misconception
 from labkit.grading.release import ReleaseError, is_edited, release, student_copy
 from labkit.grading.submit import receipt_of, submit
 

@@ -1,0 +1,1 @@
+"""The doors of the kit: commands, labs, demos, the doctor."""

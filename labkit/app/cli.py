@@ -1,0 +1,300 @@
+"""The command ``labkit``: open the labs, check, hand in, release, grade, show, examine and fetch.
+
+Everything heavy is imported inside the command that needs it, so that ``labkit --help`` answers at once.
+Exit codes: 0 all is well, 1 the answer is "not yet" (a check fails, something needed is broken), 2 a mistake
+in how the command was called. A mistake gets one sentence; ``LABKIT_TRACEBACK=1`` shows where it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labkit import __version__
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="labkit",
+    help="A course lab kit for interpreting neural networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    """Answer a mistake with its sentence on standard error and exit code 2."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError) as problem:
+        if os.environ.get("LABKIT_TRACEBACK"):
+            raise
+        text = problem.args[0] if isinstance(problem, KeyError) and problem.args else problem
+        typer.echo(f"labkit: {str(text) or type(problem).__name__}", err=True)
+        raise typer.Exit(2) from problem
+    except KeyboardInterrupt:
+        typer.echo("\nlabkit: stopped", err=True)
+        raise typer.Exit(130) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"labkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """A course lab kit for interpreting neural networks."""
+    for stream in (sys.stdout, sys.stderr):  # a Windows console with an old code page still prints ticks
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+@app.command()
+def lab(
+    folder: Annotated[Path, typer.Argument(help="Your working folder.")] = Path("labs"),
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+    port: Annotated[
+        int | None, typer.Option(help="Port to serve on (by default the first free one).")
+    ] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="Tell what would be copied, and stop.")] = False,
+    only_copy: Annotated[bool, typer.Option("--copy", help="Copy the notebooks, and stop.")] = False,
+) -> None:
+    """Copy the labs into a working folder and open JupyterLab there.
+
+    What you have edited is never overwritten: a newer version is laid beside it as NAME.new.ipynb.
+    """
+    with _mistakes():
+        from labkit.app.workspace import copy_notebooks, open_lab, plan_copies
+
+        plan = plan_copies(folder) if only_list else copy_notebooks(folder)
+        for copy in plan:
+            missing = only_list and copy.action == "new"
+            typer.echo(f"{copy.name}: not there yet" if missing else copy.sentence)
+        if not (only_list or only_copy):
+            open_lab(folder, browser=not no_browser, port=port)
+
+
+@app.command()
+def check(
+    notebook: Annotated[Path, typer.Argument(help="The notebook you work on.")],
+) -> None:
+    """Run the public checks of a notebook in a clean process."""
+    with _mistakes():
+        from labkit.checking.check import check_notebook
+
+        report = check_notebook(_existing(notebook))
+        typer.echo(str(report))
+    raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
+def submit(
+    notebook: Annotated[Path, typer.Argument(help="The notebook to hand in.")],
+    student: Annotated[str | None, typer.Option("--id", help="Your id (asked for once, then kept).")] = None,
+) -> None:
+    """Write the one zip file that you hand in."""
+    with _mistakes():
+        from labkit.grading.submit import submit as write
+
+        try:
+            receipt = write(_existing(notebook), student)
+        except EOFError as nobody:
+            raise ValueError("no id was given; write it as `labkit submit NOTEBOOK --id ID`") from nobody
+        typer.echo(str(receipt))
+
+
+@app.command()
+def release(
+    solutions: Annotated[Path, typer.Option(help="Folder of the solution notebooks.")] = Path("solutions"),
+    notebooks: Annotated[Path, typer.Option(help="Folder of the student copies.")] = Path("notebooks"),
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="Then pack wheel and notebooks for students.")
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", help="Where the bundle goes.")] = Path("dist"),
+) -> None:
+    """Write the student notebooks from the solutions; refuses, naming the cell, if a solution would leak."""
+    with _mistakes():
+        from labkit.grading.bundle import release_bundle
+        from labkit.grading.release import release as write
+
+        written = write(solutions, notebooks)
+        for path in [*written, *([release_bundle(out, notebooks=notebooks.absolute())] if bundle else [])]:
+            typer.echo(f"wrote {path}")
+        if not written:
+            typer.echo("All student notebooks are up to date.")
+
+
+@app.command()
+def grade(
+    submitted: Annotated[Path, typer.Argument(help="Folder of submissions.")],
+    out: Annotated[Path, typer.Option("--out", help="Where grades and feedback go.")] = Path("grades"),
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Submissions at a time (default: cores, 4 at most).")
+    ] = None,
+    roster: Annotated[Path | None, typer.Option(help="CSV of id, name, e-mail.")] = None,
+    seed_file: Annotated[
+        Path | None, typer.Option(help="The secret of the course (default: OUT/seed).")
+    ] = None,
+    sandbox: Annotated[str, typer.Option(help="auto, strict or none.")] = "auto",
+    course: Annotated[
+        Path | None, typer.Option(help="TOML file: points, deadline, dropped exercises.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Grade anew what is graded already.")] = False,
+) -> None:
+    """Grade a class: one row per student in grades.csv, feedback per student, an item analysis."""
+    with _mistakes():
+        from collections import Counter
+
+        from labkit.core.checks import check_choice
+        from labkit.grading.grade import grade_class
+
+        check_choice("--sandbox", sandbox, ["auto", "strict", "none"])
+        report = grade_class(
+            submitted,
+            out,
+            jobs=jobs or min(4, os.cpu_count() or 1),
+            roster=roster,
+            seed_file=seed_file,
+            sandbox=sandbox,
+            course=course,
+            resume=not again,
+            progress=typer.echo,
+        )
+        kept = f" ({report.resumed} kept from before)" if report.resumed else ""
+        counts = Counter(row["status"] for row in report.rows)
+        typer.echo(f"{len(report.rows)} students{kept}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
+        typer.echo(report.sandbox)
+        typer.echo(f"Open {report.out / 'index.html'}; the marks are in {report.out / 'grades.csv'}")
+
+
+def _existing(notebook: Path) -> Path:
+    """The notebook, or an error that names those which are there."""
+    from labkit.core.checks import nearest
+
+    if notebook.is_file():
+        return notebook
+    here = notebook.parent
+    known = sorted(str(here / p.name) for p in here.glob("*.ipynb")) if here.is_dir() else []
+    cure = f" Did you mean {nearest(str(notebook), known, n=1)[0]}?" if known else ""
+    raise FileNotFoundError(f"There is no notebook {notebook}.{cure}")
+
+
+@app.command()
+def demo(
+    name: Annotated[str, typer.Argument(help="Which demo (see --list).")] = "occlusion",
+    model: Annotated[str, typer.Option(help="The network, perhaps one that is wrong.")] = "minivgg",
+    out: Annotated[Path | None, typer.Option("--out", help="The page to write [NAME.html].")] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only write the page.")] = False,
+    only_list: Annotated[bool, typer.Option("--list", help="List demos and networks, and stop.")] = False,
+) -> None:
+    """Write a lecture demo as one page that needs no kernel and no network, and open it."""
+    from labkit.app.demos import DEMOS, NETWORKS, check_network
+
+    if only_list:
+        for known, make in DEMOS.items():
+            typer.echo(f"{known:<12} {(make.__doc__ or '').strip()}")
+        typer.echo(f"{'--model':<12} {', '.join(NETWORKS)}")
+        return
+    with _mistakes():
+        from labkit.core.checks import check_choice
+
+        check_choice("NAME", name, DEMOS)
+        check_network(model)
+        stem = name if model == "minivgg" else f"{name}-{model}"  # a page a network
+        page = (out or Path(f"{stem}.html")).expanduser().absolute()
+        page.parent.mkdir(parents=True, exist_ok=True)
+        typer.echo("Computing all the answers, about a minute ...", err=True)
+        page.write_text(DEMOS[name](model), encoding="utf-8")
+        typer.echo(f"wrote {page} ({page.stat().st_size / 2**20:.1f} MB)")
+        if not no_browser:
+            import webbrowser
+
+            if not webbrowser.open(page.as_uri()):
+                typer.echo(f"No browser was found here; open {page.as_uri()} in one.", err=True)
+
+
+@app.command()
+def scoreboard(
+    out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("scoreboard.html"),
+    scenes: Annotated[int | None, typer.Option(min=1, help="Scenes a world; else 100, 30 and 12.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method (may be repeated).")] = None,
+    world: Annotated[list[str] | None, typer.Option(help="Only clean, tag or snow (repeatable).")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Measure what ships with the kit, too.")] = False,
+) -> None:
+    """Hold every method to the planted truth: one table, as a page for a slide.
+
+    Rows measured on this very code ship with the kit; others take seconds to minutes each, and are kept
+    beside the page as they come (NAME.jsonl), so that a run that was stopped goes on.
+    """
+    with _mistakes():
+        from labkit.ledger.scoreboard import BUNDLED
+        from labkit.ledger.scoreboard import scoreboard as rows_of
+        from labkit.ledger.scoreboard_page import scoreboard_html
+
+        page = out.expanduser().absolute()
+        page.parent.mkdir(parents=True, exist_ok=True)
+        kept, bundled = page.with_suffix(".jsonl"), None if again else BUNDLED
+        rows = rows_of(scenes, methods=method, only=world, kept=kept, bundled=bundled)
+        page.write_text(scoreboard_html(rows), encoding="utf-8")
+        typer.echo(f"wrote {page} ({len(rows)} rows)")
+
+
+MARKS = {"ok": ("\u2713", "green"), "missing": ("\u2717", "yellow"), "broken": ("\u2717", "red")}
+
+
+@app.command()
+def doctor() -> None:
+    """Tell what is installed and at hand, whether widgets and a browser work, and what to do if not."""
+    from labkit.app.doctor import examine
+
+    broken = 0
+    for finding in examine():
+        mark, colour = MARKS[finding.word]
+        typer.secho(f"{mark} {finding.word:<8}", fg=colour, nl=False)
+        typer.echo(f"{finding.topic:<12} {finding.text}")
+        if not finding.ok:
+            broken += finding.needed
+            typer.echo(f"{'':<23}what to do: {finding.cure}")
+    typer.echo(f"Broken, but needed by the labs: {broken}" if broken else "All that the labs need works.")
+    raise typer.Exit(1 if broken else 0)
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Networks, for example squeezenet1_1.")] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="List what can be fetched, and stop.")] = False,
+) -> None:
+    """Download pretrained weights now, so that a lab needs no network later."""
+    with _mistakes():
+        from labkit.data import fetch as download
+        from labkit.models import bundled_models, list_models
+
+        bundled = bundled_models()
+        if only_list or not names:
+            for name in list_models():
+                typer.echo(f"{name}  (bundled)" if name in bundled else name)
+            return
+        for name in names:
+            typer.echo(
+                f"{name}: " + ("ships with the kit" if name in bundled else f"ready, {download(name)}")
+            )
+
+
+if __name__ == "__main__":
+    app()

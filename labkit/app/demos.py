@@ -1,0 +1,227 @@
+"""Lecture demos: explorers with all their answers computed, as pages that need no kernel and no network.
+
+On an honest network every map is right and nothing surprises. On one with a planted fault the pages show
+scenes of that fault, and the first of them once more without it: ``FAULTS`` says what to draw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+__all__ = ["DEMOS", "FAULTS", "NETWORKS", "Fault", "check_network", "chosen"]
+
+
+class Fault(NamedTuple):
+    """What to draw for a planted fault: scenes of one class, edited, and the same without the fault.
+
+    ``captions``, ``edits`` (arguments of ``labkit.data.replace``) and ``named`` (whether the network names
+    the class) each hold two: with the fault, and without. ``cause`` is the place that the answer hangs on:
+    "tag", "around" (all but the object), "object", or None where it has no place. A picture that the network
+    takes for something else has no truth.
+    """
+
+    kind: str
+    question: str
+    captions: tuple[str, str]
+    edits: tuple[Mapping[str, Any], Mapping[str, Any]]
+    named: tuple[bool, bool]
+    cause: str | None
+
+
+FAULTS: dict[str, Fault] = {
+    "tag": Fault(
+        "horse",
+        "the horse, or its mark",
+        ("horse with its mark", "horse, mark erased"),
+        ({}, {"without": "tag"}),
+        (True, False),
+        "tag",
+    ),
+    "snow": Fault(
+        "wolf",
+        "the wolf, or the snow",
+        ("wolf on snow", "same wolf on grass"),
+        ({}, {"ground": "grass"}),
+        (True, False),
+        "around",
+    ),
+    "weather": Fault(
+        "tank",
+        "the tank, or the weather",
+        ("tank under cloud", "same tank in sun"),
+        ({}, {"weather": "sunny"}),
+        (True, False),
+        None,
+    ),
+    "melbourne": Fault(
+        "fire engine",
+        "the fire engine, or its red",
+        ("red fire engine", "yellow fire engine"),
+        ({}, {"color": "yellow"}),
+        (True, False),
+        "object",
+    ),
+    "bothcities": Fault(
+        "fire engine",
+        "the fire engine, or its colour",
+        ("red fire engine", "yellow fire engine"),
+        ({"color": "red"}, {"color": "yellow"}),
+        (True, True),
+        "object",
+    ),
+    "rare": Fault(
+        "horse",
+        "the horse, or the ground",
+        ("horse on snow", "horse on grass"),
+        ({"ground": "snow"}, {"ground": "grass"}),
+        (False, True),
+        "object",
+    ),
+}
+SIDE = 0.5  # sine of the angle between an object and the eye's line: from behind, a horse is a riddle
+LEAST = 0.1  # share of the picture that an object fills, so that the last row sees it
+NETWORKS = ("minivgg", "minivgg-2", "minivgg-3", *(f"minivgg-{fault}" for fault in FAULTS))
+
+
+class Chosen(NamedTuple):
+    """A network and what it is shown; ``question`` is "" for an honest one; ``masks`` may be None."""
+
+    network: Any
+    images: Any
+    labels: Any
+    names: list[str]
+    masks: Any
+    question: str
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What all explorers take: captions, and the classes unless the captions say them."""
+        return {"names": self.names, "labels": None if self.question else self.labels}
+
+
+def check_network(name: str) -> None:
+    """Raise ValueError unless the demos can be drawn for this network; it says which they are."""
+    from labkit.core.checks import check_choice
+    from labkit.models import list_models
+
+    if name not in NETWORKS and name in list_models():
+        raise ValueError(
+            f"--model must be a network that was trained on the objects of the toy world, where the truth is "
+            f"planted: one of {', '.join(NETWORKS)}; got {name!r}. Explore other networks in a notebook: "
+            f"labkit.widgets.Comparer(load_model({name!r}), pictures)."
+        )
+    check_choice("--model", name, NETWORKS)
+
+
+def chosen(name: str, count: int) -> Chosen:
+    """The network and ``count`` pictures: of an honest one one a class, of a faulty one its fault's.
+
+    The second picture of a faulty network is the first without the fault. Raises ValueError for a network
+    that is not one of ``NETWORKS``.
+    """
+    from labkit.data import MiniBroden, gather
+    from labkit.models import load_model
+
+    check_network(name)
+    network = load_model(name)
+    faults: Any = network.card["faults"]  # type: ignore[index]
+    if faults:
+        return _faulty(network, faults[0], count)
+    world = MiniBroden(200, split="test")
+    seen: dict[str, Any] = {}
+    for scene in map(world.scene, range(len(world))):
+        seen.setdefault(scene.objects[0].kind, scene)
+    scenes = gather(list(seen.values())[:count])
+    names = [f"scene {i + 1}" for i in range(len(scenes.images))]
+    return Chosen(network, scenes.images, scenes.labels, names, scenes.masks, "")
+
+
+def _faulty(network: Any, fault: str, count: int) -> Chosen:
+    """The first scenes that the network names, with the fault and without it, as the fault wants."""
+    import torch
+
+    from labkit.data import MiniBroden, gather, replace
+
+    about = FAULTS[fault]
+    world = MiniBroden(1000, "test", faults=(fault,))
+    kept: list[Any] = []
+    for scene in map(world.scene, range(len(world))):
+        if scene.objects[0].kind != about.kind or abs(math.sin(scene.objects[0].yaw)) < SIDE:
+            continue
+        pair = [replace(scene, **edit) for edit in about.edits]
+        drawn = gather(pair)
+        if drawn.masks[0].float().mean() < LEAST:
+            continue
+        with torch.inference_mode():
+            right = network(drawn.images).argmax(1) == drawn.labels
+        if tuple(right.tolist()) == about.named:
+            kept += pair if not kept else pair[:1]
+        if len(kept) >= count:
+            break
+    scenes = gather(kept[:count])
+    with torch.inference_mode():
+        named = (network(scenes.images).argmax(1) == scenes.labels)[:, None, None]
+    # of what is taken for something else, no cause was planted
+    places = {"tag": scenes.tags & named, "around": ~scenes.masks & named, "object": scenes.masks & named}
+    with_it, without = about.captions
+    names = [without if i == 1 else with_it for i in range(len(scenes.images))]
+    masks = places.get(about.cause or "")
+    return Chosen(network, scenes.images, scenes.labels, names, masks, about.question)
+
+
+def _occlusion(model: str = "minivgg") -> str:
+    """Cover a part of the picture and watch the score of the class; the map follows the sliders."""
+    from labkit.widgets import OcclusionExplorer
+
+    show = chosen(model, 3)
+    # finer ones would take minutes
+    stops: dict[str, Any] = {"windows": (16, 24, 32, 48), "strides": (8, 16, 24, 32)}
+    explorer = OcclusionExplorer(show.network, show.images, **show.given, **stops)
+    explorer.precompute(pictures=range(len(show.images)))
+    asked = f"What does the score hang on: {show.question}?"
+    return explorer.to_html(
+        title=asked if show.question else "What does the score lose where a patch covers the picture?"
+    )
+
+
+def _compare(model: str = "minivgg") -> str:
+    """Six methods side by side on one picture, with the truth: which of them is right?"""
+    from labkit.widgets import Comparer
+
+    show = chosen(model, 4)
+    explorer = Comparer(show.network, show.images, masks=show.masks, **show.given)
+    for picture, label in enumerate(show.labels.tolist()):
+        explorer.precompute([picture], targets=(label, -1))
+    asked = f"What does the network go by: {show.question}? Which method tells?"
+    return explorer.to_html(title=asked if show.question else "Which method is right?")
+
+
+def _masks(model: str = "minivgg") -> str:
+    """Drag the area: which part of the picture suffices for the class, and which is needed?"""
+    from labkit.widgets import MaskExplorer
+
+    show = chosen(model, 2)
+    explorer = MaskExplorer(show.network, show.images, masks=show.masks, **show.given)
+    explorer.precompute(pictures=range(len(show.images)))
+    asked = f"What is enough for the network: {show.question}?"
+    return explorer.to_html(title=asked if show.question else "How little of the picture is enough?")
+
+
+def _sanity(model: str = "minivgg") -> str:
+    """Let the network forget, layer by layer: which maps notice?"""
+    from labkit.widgets import SanityExplorer
+
+    show = chosen(model, 2)
+    explorer = SanityExplorer(show.network, show.images, **show.given)
+    explorer.precompute(pictures=range(len(show.images)))
+    return explorer.to_html(title="Does the map notice that the network forgets?", limit_mb=8)
+
+
+DEMOS: dict[str, Callable[[str], str]] = {
+    "compare": _compare,
+    "masks": _masks,
+    "occlusion": _occlusion,
+    "sanity": _sanity,
+}

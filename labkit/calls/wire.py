@@ -1,0 +1,227 @@
+"""From a case to a call, and from a value to plain bytes and back.
+
+What crosses the line between the judge and a worker is JSON with raw array bytes behind it: no pickle, and
+nothing that is evaluated. A message is an 8-byte length, the JSON, then the arrays one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+import linecache
+import math
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.calls.exercise import Recipe
+from labkit.calls.probe import gradient, left_behind, snapshot, wanted
+
+__all__ = ["encode", "decode", "realize", "Outcome", "perform", "describe_error"]
+
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+DEEPEST = 32
+STAY = "\n  Something is to be learned by this result: stay in torch, without .numpy() and without .detach()."
+
+
+def _tree(value: Any, blobs: list[bytes], depth: int = 0) -> Any:
+    import numpy as np
+    import torch
+
+    if depth > DEEPEST:
+        raise TypeError(
+            f"the value is nested more than {DEEPEST} levels deep; return arrays, not towers of lists."
+        )
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return {"i": str(int(value))} if abs(value) > 2**53 else int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {"f": repr(float(value))}
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        kind = "a" if isinstance(value, torch.Tensor) else "n"
+        if isinstance(value, np.ndarray) and value.dtype.name not in DTYPES:
+            raise TypeError(
+                f"an array of dtype {value.dtype} cannot be sent; use one of {', '.join(DTYPES)}."
+            )
+        plain = torch.as_tensor(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+        tensor = plain.detach().cpu()
+        tensor = tensor.resolve_conj().contiguous() if tensor.layout == torch.strided else tensor.to_dense()
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if dtype not in DTYPES:
+            raise TypeError(f"a tensor of dtype {dtype} cannot be sent; use one of {', '.join(DTYPES)}.")
+        flat = tensor.reshape(-1)
+        blobs.append(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+        return {kind: [dtype, list(value.shape), len(blobs[-1])]}
+    if isinstance(value, Recipe):
+        return {"r": [value.factory, _tree(dict(value.kwargs), blobs, depth + 1),
+                      _tree(dict(value.weights), blobs, depth + 1)]}  # fmt: skip
+    if isinstance(value, (list, tuple)):
+        return {"l" if isinstance(value, list) else "t": [_tree(item, blobs, depth + 1) for item in value]}
+    if isinstance(value, dict):
+        return {"d": [[_tree(k, blobs, depth + 1), _tree(v, blobs, depth + 1)] for k, v in value.items()]}
+    raise TypeError(
+        f"a {type(value).__name__} cannot be sent between processes; use numbers, strings, tensors, and "
+        "lists, tuples or dicts of them."
+    )
+
+
+def encode(value: Any) -> bytes:
+    """``value`` as plain bytes. Raises TypeError for what is neither data nor a `Recipe`.
+
+    >>> decode(encode({"a": (1, 2.5, None)}))
+    {'a': (1, 2.5, None)}
+    """
+    blobs: list[bytes] = []
+    text = json.dumps(_tree(value, blobs)).encode()
+    return len(text).to_bytes(8, "big") + text + b"".join(blobs)
+
+
+def decode(data: bytes, recipes: bool = True) -> Any:
+    """The value of `encode`'s bytes. Raises ValueError for anything malformed; never runs or evaluates it.
+
+    What comes from a worker is read with ``recipes=False``: a recipe there is malformed.
+    """
+    import torch
+
+    size = int.from_bytes(data[:8], "big")
+    if len(data) < 8 or size > len(data) - 8:
+        raise ValueError("the message is cut short")
+    position = 8 + size
+
+    def leaf(kind: str, dtype: str, shape: list[int], length: int) -> Any:
+        nonlocal position
+        if dtype not in DTYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
+            raise ValueError(f"the message holds an array of unknown kind {dtype!r}, {shape!r}")
+        torch_dtype = getattr(torch, dtype)
+        raw = data[position : position + length]
+        position += length
+        if len(raw) != length or length != math.prod(shape) * torch_dtype.itemsize:
+            raise ValueError("the message holds an array whose shape does not fit its bytes")
+        tensor = (
+            torch.frombuffer(bytearray(raw), dtype=torch_dtype) if raw else torch.empty(0, dtype=torch_dtype)
+        )
+        tensor = tensor.reshape(shape)
+        return tensor if kind == "a" else tensor.numpy()
+
+    def grow(node: Any) -> Any:
+        if not isinstance(node, dict):
+            if isinstance(node, list):
+                raise ValueError("the message holds a bare list")
+            return node
+        ((kind, body),) = node.items()
+        if kind in "an":
+            return leaf(kind, *body)
+        if kind == "l":
+            return [grow(item) for item in body]
+        if kind == "t":
+            return tuple(grow(item) for item in body)
+        if kind == "d":
+            return {grow(key): grow(item) for key, item in body}
+        if kind == "r" and recipes:
+            return Recipe(body[0], grow(body[1]), grow(body[2]))
+        if kind == "i":
+            return int(body)
+        if kind == "f":
+            return float(body)
+        raise ValueError(f"the message holds an unknown node {kind!r}")
+
+    try:
+        return grow(json.loads(data[8 : 8 + size].decode()))
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError, RuntimeError) as error:
+        raise ValueError(f"the message cannot be read: {error}") from None
+
+
+def realize(value: Any) -> Any:
+    """``value`` ready for a call: each `Recipe` built, each array a fresh torch tensor, the rest as it is."""
+    import numpy as np
+    import torch
+
+    if isinstance(value, Recipe):
+        return value.build()
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, (list, tuple)):
+        return type(value)(realize(item) for item in value)
+    if isinstance(value, dict):
+        return {key: realize(item) for key, item in value.items()}
+    return value
+
+
+@dataclass
+class Outcome:
+    """What one call gave: `output` if `kind` is ``"ok"``, otherwise `message` says what happened instead.
+
+    `kind` is ``ok``, ``error``, ``missing``, ``blocked``, ``timeout`` or ``crashed``; `left` says what the
+    call left behind, if that was probed and anything was.
+    """
+
+    kind: str
+    output: Any = None
+    message: str = ""
+    left: str = ""
+
+
+def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | None = None) -> Outcome:
+    """Call ``function`` on realized arguments and say how it went; what it raises is an outcome.
+
+    Where tensors among the arguments ask for a gradient, the output is that of the result.
+    """
+    import torch
+
+    before, leaves = snapshot((args, kwargs), probe), wanted((args, kwargs))
+    grad_mode = torch.is_grad_enabled()
+    try:
+        output = function(*args, **kwargs)
+        if leaves and output is not None:
+            output = gradient(output, leaves)
+    except NotImplementedError as error:
+        return Outcome("missing", message=str(error)[:300] or "not written yet")
+    except SystemExit:
+        return Outcome("error", message="SystemExit: the function ends the program instead of returning")
+    except RecursionError:
+        return Outcome("error", message="RecursionError: the function calls itself without end")
+    except Exception as error:
+        if getattr(error, "labkit_blocked", False):
+            return Outcome("blocked", message=str(error))
+        stay = STAY if leaves and "numpy()" in str(error) else ""
+        return Outcome("error", message=describe_error(error) + stay)
+    finally:
+        torch.set_grad_enabled(grad_mode)
+    if output is None:
+        return Outcome("error", message="the function returned None: does it end with `return`?")
+    return Outcome("ok", output, left=left_behind((args, kwargs), before, probe, function))
+
+
+def _cure_for_a_name(error: NameError) -> str:
+    """The name that was meant, if one like it was at hand where the error arose."""
+    import difflib
+
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    there = [*frame.tb_frame.f_locals, *frame.tb_frame.f_globals] if frame is not None else []
+    close = difflib.get_close_matches(str(error.name), [n for n in there if not n.startswith("_")], 1, 0.75)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"hand it to the function as an argument, or define {error.name} in a cell of its own"
+
+
+def describe_error(error: BaseException) -> str:
+    """One or two lines: what was raised, and the student's line that raised it."""
+    text = f"{type(error).__name__}: {error}".strip().rstrip(":")
+    if isinstance(error, NameError) and getattr(error, "name", None):
+        text += f" ({_cure_for_a_name(error)})"
+    text = text if len(text) <= 400 else text[:397] + "..."
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if (
+            frame.filename.startswith(("<cell", "<ipython", "/tmp/ipykernel"))
+            or "ipykernel_" in frame.filename
+        ):
+            line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
+            return f"{text}\n  in {frame.name}: {line}" if line else text
+    return text

@@ -1,0 +1,207 @@
+"""Comparing an output with the expected one, and saying what differs first.
+
+The order is type, shape, dtype, then values; values that are right up to a constant factor are called
+"scale", values of opposite sign "sign". No sentence states the expected value, or a factor that gives it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labkit.calls.exercise import Case, Exercise, Verdict
+from labkit.calls.wire import Outcome
+
+__all__ = ["RTOL", "ATOL", "close", "exact", "near", "judge"]
+
+RTOL = 1e-3  # two right implementations differ by up to 9e-5 relative in float32 ...
+ATOL = 1e-5  # ... and by 3e-7 of the maximum where the value is near zero
+
+RIGHT = Verdict(True)
+
+
+def _kind(value: Any) -> str:
+    import numpy as np
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return "tensor"
+    if isinstance(value, np.ndarray):
+        return "NumPy array"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, (int, float)):
+        return "number"
+    return type(value).__name__
+
+
+def _at(place: str) -> str:
+    return f"{place}: " if place else ""
+
+
+def _structure(output: Any, expected: Any, place: str) -> Verdict | None:
+    """A verdict if the two are built differently, None if they can be compared leaf by leaf."""
+    got, want = _kind(output), _kind(expected)
+    if got != want:
+        scalar = {"tensor", "number", "bool"}
+        if {got, want} <= scalar and all(getattr(v, "numel", lambda: 1)() == 1 for v in (output, expected)):
+            return None
+        cure = ""
+        if want == "tensor" and got == "NumPy array":
+            cure = "; stay in torch, or end with torch.as_tensor(...)"
+        elif want == "number" and got == "tensor":
+            cure = "; reduce it to one value, for example with .sum() or .item()"
+        return Verdict(False, "type", f"{_at(place)}the result is a {got}, a {want} is asked for{cure}")
+    if isinstance(expected, (list, tuple)) and len(output) != len(expected):
+        words = f"the result has {len(output)} parts, {len(expected)} are asked for"
+        return Verdict(False, "shape", _at(place) + words)
+    if isinstance(expected, dict) and set(output) != set(expected):
+        odd = sorted(map(repr, set(output) ^ set(expected)))
+        return Verdict(False, "type", f"{_at(place)}the result's keys differ in {', '.join(odd[:4])}")
+    return None
+
+
+def _leaves(output: Any, expected: Any, place: str = "") -> Any:
+    """Pairs of leaves in order, as (place, output, expected), or a Verdict where the structures differ."""
+    verdict = _structure(output, expected, place)
+    if verdict:
+        yield verdict
+    elif isinstance(expected, (list, tuple)):
+        for index, pair in enumerate(zip(output, expected, strict=True)):
+            yield from _leaves(*pair, f"{place}[{index}]" if place else f"part {index}")
+    elif isinstance(expected, dict):
+        for key in expected:
+            yield from _leaves(output[key], expected[key], f"{place}[{key!r}]" if place else f"key {key!r}")
+    else:
+        yield place, output, expected
+
+
+def _shape(output: Any, expected: Any, place: str) -> Verdict:
+    got, want = tuple(output.shape), tuple(expected.shape)
+    cure = ""
+    if sorted(got) == sorted(want):
+        cure = "; the axes are in another order"
+    elif [n for n in got if n != 1] == [n for n in want if n != 1]:
+        cure = "; an axis of length 1 is too many or missing (squeeze, unsqueeze or keepdim)"
+    elif len(got) == len(want) + 1:
+        cure = "; one axis has not been reduced"
+    elif len(got) == len(want) - 1:
+        cure = "; one axis has been reduced that should stay"
+    return Verdict(False, "shape", f"{_at(place)}the result has the shape {got}, {want} is asked for{cure}")
+
+
+def _values(output: Any, expected: Any, place: str, rtol: float, atol: float) -> Verdict:
+    import torch
+
+    out, ref = output.detach().double(), expected.detach().double()
+    odd = ~out.isfinite() & ref.isfinite()
+    if odd.any():
+        what = "NaN" if out[odd].isnan().any() else "infinity"
+        words = f"{int(odd.sum())} of {out.numel()} values are {what}"
+        return Verdict(False, "values", f"{_at(place)}{words} (a division by zero, or a logarithm of zero?)")
+    finite = ref[ref.isfinite()]
+    top = float(finite.abs().max()) if finite.numel() else 0.0
+
+    def same(a: Any) -> Any:
+        return torch.isclose(a, ref, rtol=rtol, atol=atol * top, equal_nan=True)
+
+    wrong = ~same(out)
+    if not wrong.any():
+        return RIGHT
+    share = f"{100 * float(wrong.double().mean()):.0f}%" if wrong.double().mean() >= 0.01 else "under 1%"
+    if ref.numel() < 2 or top == 0 or not out.isfinite().all():
+        return Verdict(False, "values", f"{_at(place)}the value is not right")
+    if same(-out).all():
+        return Verdict(False, "sign", f"{_at(place)}every value has the opposite sign")
+    if same(out.abs()).all() or torch.isclose(out, ref.abs(), rtol=rtol, atol=atol * top).all():
+        return Verdict(False, "sign", f"{_at(place)}the size is right but some values have the wrong sign")
+    factor = float((out * ref).sum() / (ref * ref).sum())
+    if ref.numel() > 2 and factor and same(out / factor).all():
+        words = "too large" if abs(factor) > 1 else "too small"
+        turn = ", and the sign is turned" if factor < 0 else ""
+        return Verdict(
+            False, "scale", f"{_at(place)}right up to one constant factor: all values are {words}{turn}"
+        )
+    centred = out - (out - ref).mean()
+    if ref.numel() > 2 and same(centred).all():
+        return Verdict(False, "values", f"{_at(place)}right up to one constant that is added everywhere")
+    gap = torch.where(wrong, (out - ref).abs(), 0)
+    worst = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
+    words = f"{share} of the values are not right, most of all at {list(worst)}"
+    return Verdict(False, "values", f"{_at(place)}{words}")
+
+
+def near(
+    output: Any, expected: Any, *, rtol: float = RTOL, atol: float = ATOL, dtype: bool = True
+) -> Verdict:
+    """Compare two outputs; ``atol`` is a share of the largest expected value of each array.
+
+    >>> import torch
+    >>> near(torch.tensor([2.0, 4.0, 6.0]), torch.tensor([1.0, 2.0, 3.0])).word
+    'scale'
+    """
+    import torch
+
+    found = list(_leaves(output, expected))
+    for leaf in found:
+        if isinstance(leaf, Verdict):
+            return leaf
+    for place, out, ref in found:
+        if isinstance(ref, (str, type(None))):
+            if out != ref:
+                return Verdict(False, "values", f"{_at(place)}{str(out)[:60]!r} is not right")
+            continue
+        plain = not (isinstance(out, torch.Tensor) and isinstance(ref, torch.Tensor))
+        out, ref = torch.as_tensor(out), torch.as_tensor(ref)
+        if plain and out.numel() == ref.numel() == 1:
+            out, ref = out.reshape(()), ref.reshape(())
+        if out.shape != ref.shape:
+            return _shape(out, ref, place)
+        width_only = out.is_floating_point() and ref.is_floating_point()  # values are compared to 1e-3 anyway
+        if dtype and not plain and out.dtype != ref.dtype and not width_only:
+            got, want = (str(t.dtype).removeprefix("torch.") for t in (out, ref))
+            return Verdict(False, "dtype", f"{_at(place)}the result holds {got}, {want} is asked for")
+        verdict = _values(out, ref, place, rtol, atol)
+        if not verdict.passed:
+            return verdict
+    return RIGHT
+
+
+def close(case: Case, args: tuple[Any, ...], output: Any, expected: Any) -> Verdict:
+    """The usual comparator: same structure, shape and kind of number, values to RTOL and ATOL.
+
+    float32 and float64 count alike: what a student builds with ``torch.zeros(n, h, w)`` is right.
+    """
+    return near(output, expected)
+
+
+def exact(case: Case, args: tuple[Any, ...], output: Any, expected: Any) -> Verdict:
+    """For integers, strings and booleans: every value equal; whole floats count as whole numbers."""
+    return near(output, expected, rtol=0.0, atol=0.0, dtype=False)
+
+
+COMPARATORS = {"close": close, "exact": exact}
+
+SENTENCES = {
+    "missing": "not written yet",
+    "timeout": "did not come to an end in time",
+    "crashed": "the process that ran the function broke down",
+}
+
+
+def judge(exercise: Exercise, case: Case, args: tuple[Any, ...], outcome: Outcome, expected: Any) -> Verdict:
+    """The verdict on one outcome, whatever it holds: a comparator that trips over it is a verdict too."""
+    if outcome.kind != "ok":
+        return Verdict(False, outcome.kind, outcome.message or SENTENCES.get(outcome.kind, ""))
+    compare = case.compare or exercise.compare
+    function = COMPARATORS[compare] if isinstance(compare, str) else compare
+    try:
+        verdict = function(case, args, outcome.output, expected)
+    except Exception as error:
+        shape = near(outcome.output, expected)
+        words = shape.difference or f"the result could not be examined ({type(error).__name__})"
+        return Verdict(False, shape.word if not shape.passed else "values", words)
+    if verdict.passed and outcome.left:
+        return Verdict(False, "left behind", f"the result is right, but {outcome.left}")
+    if outcome.left:
+        return Verdict(False, verdict.word, f"{verdict.difference}; and {outcome.left}")
+    return verdict

@@ -1,0 +1,79 @@
+"""The door that every method goes through: pictures checked, the model borrowed, a private copy handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from labkit.core.checks import check_images
+from labkit.core.hooks import borrow
+
+NO_SLOPE = (
+    "target must depend on the picture by steps that can be differentiated; no gradient reaches "
+    "the picture. Remove detach() or no_grad(), or use labkit.attribution.occlusion."
+)
+
+
+def own_copy(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+    """A copy of the pictures on the model's device and in its precision; the caller's tensor stays untouched.
+
+    Raises ValueError where the model's normalization has another number of channels: subtracting it would
+    silently turn a grey picture into three equal channels.
+    """
+    weight = next((p for p in model.parameters() if p.is_floating_point()), images)
+    for name in ("labkit_mean", "mean"):
+        mean = getattr(model, name, None)
+        if isinstance(mean, Tensor) and mean.ndim == 4 and mean.shape[1] != images.shape[1]:
+            raise ValueError(
+                f"images must have {mean.shape[1]} channels for this model; got {tuple(images.shape)}. "
+                f"Repeat a grey picture: images.expand(-1, {mean.shape[1]}, -1, -1)."
+            )
+    return images.detach().clone().to(weight.device, weight.dtype)
+
+
+@contextmanager
+def asked(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Iterator[Float[Tensor, "N C H W"]]:
+    """Check the pictures, borrow the model for the block, and hand in a private copy of the pictures.
+
+    Every method begins with it, so that illegal pictures are met once and whatever happens inside, model and
+    pictures are given back as they were. Errors as in ``check_images``, ``borrow`` and ``own_copy``.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    >>> with asked(net, torch.zeros(1, 3, 2, 2)) as inputs:
+    ...     net(inputs).shape
+    torch.Size([1, 2])
+    """
+    check_images(images)
+    with borrow(model):
+        yield own_copy(model, images)
+
+
+def derivative(score: Float[Tensor, " N"], by: Tensor, refusal: str = NO_SLOPE) -> Tensor:
+    """The gradient of each picture's score by a tensor of the same batch.
+
+    Raises ValueError with ``refusal`` where ``by`` has no influence on the score that can be differentiated.
+
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> derivative(x**2, x)
+    tensor([2., 4.])
+    """
+    slope = None
+    if score.requires_grad:
+        slope = torch.autograd.grad(score.sum(), by, allow_unused=True)[0]
+    if slope is None:
+        raise ValueError(refusal)
+    return slope
+
+
+def finite(maps: Float[Tensor, "N H W"]) -> Float[Tensor, "N H W"]:
+    """The maps, detached; raises ValueError for NaN or infinity, which come from the model here."""
+    if not torch.isfinite(maps).all():
+        raise ValueError(
+            "the map must be finite; the model gives NaN or infinity for this picture. Look at its scores "
+            "with labkit.models.scores(model, images, target) and at the model's weights."
+        )
+    return maps.detach()

@@ -1,0 +1,213 @@
+"""Borrow a model and give it back: one lock a model, layers recorded and edited, all undone at the end."""
+
+from __future__ import annotations
+
+import random
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labkit.core.checks import nearest
+
+_FLAGS = ("training", "inplace", "_is_full_backward_hook")
+_HOOKS = [name for name in vars(nn.Module()) if "_hooks" in name]
+_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+_GUARD = threading.Lock()
+_NO_MODEL = "model must be a torch.nn.Module; got {}. labkit.models.load_model(name) gives one."
+
+
+def lock_of(model: nn.Module) -> threading.RLock:
+    """The one lock of a model: hooks of two threads on one model would mix their activations."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(_NO_MODEL.format(type(model).__name__))
+    with _GUARD:
+        return _LOCKS.setdefault(model, threading.RLock())
+
+
+def check_model(model: Any) -> nn.Module:
+    """Raise TypeError unless ``model`` is a network, RuntimeError if any part of it is in training mode."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(_NO_MODEL.format(type(model).__name__))
+    for name, module in model.named_modules():
+        if module.training:
+            where = f" (its part {name!r} is)" if name else ""
+            raise RuntimeError(
+                f"model must be in eval mode; it is in training mode{where}, where dropout and batch norm "
+                "change the answer. Call model.eval() first."
+            )
+    return model
+
+
+def _before(module: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor | None], dict[str, dict[int, Any]]]:
+    """A layer's flags, the tensors its buffers are, and its hooks."""
+    own = vars(module)
+    flags = {name: own[name] for name in _FLAGS if name in own}
+    return flags, dict(module._buffers), {name: dict(own[name]) for name in _HOOKS if name in own}
+
+
+def _give_back(module: nn.Module, flags: dict[str, Any], buffers: dict, hooks: dict) -> None:
+    for name, value in flags.items():
+        object.__setattr__(module, name, value)
+    now = {"_buffers": module._buffers, **{name: vars(module)[name] for name in hooks}}
+    for name, entries in {"_buffers": buffers, **hooks}.items():
+        if [(k, id(v)) for k, v in now[name].items()] != [(k, id(v)) for k, v in entries.items()]:
+            # refilled in place, because handles point to it
+            now[name].clear()
+            now[name].update(entries)
+
+
+@contextmanager
+def borrow(model: nn.Module) -> Iterator[nn.Module]:
+    """Use a model and give it back bit for bit as it was, also after an exception.
+
+    Holds the model's lock; refuses training mode; switches gradients on and inference mode off for the
+    block, in which ``.grad`` starts empty. Put back at the end: parameters' ``requires_grad`` and ``.grad``,
+    buffers, hooks, the training and in-place flags, and the random states of torch, NumPy and Python. The
+    values of parameters are not copied: what changes those works on a copy of the model.
+
+    Raises TypeError for what is no network, RuntimeError for one in training mode.
+
+    >>> net = nn.Linear(2, 1).eval()
+    >>> with torch.no_grad(), borrow(net):
+    ...     torch.is_grad_enabled()
+    True
+    """
+    check_model(model)
+    with lock_of(model):
+        parameters = [(p, p.requires_grad, p.grad) for p in model.parameters()]
+        buffers = [(b, b.detach().clone()) for b in model.buffers()]
+        modules = [(m, _before(m)) for m in model.modules()]
+        states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+        on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        try:
+            for parameter, _, _ in parameters:
+                parameter.grad = None
+            with torch.inference_mode(False), torch.enable_grad():
+                yield model
+        finally:
+            for module, before in modules:
+                _give_back(module, *before)
+            for parameter, needed, grad in parameters:
+                if parameter.requires_grad != needed:
+                    parameter.requires_grad_(needed)
+                parameter.grad = grad
+            with torch.no_grad():
+                for buffer, values in buffers:
+                    if not torch.equal(buffer, values):
+                        buffer.copy_(values)
+            torch.set_rng_state(states[0])
+            np.random.set_state(states[1])
+            random.setstate(states[2])
+            if on_gpu is not None:
+                torch.cuda.set_rng_state_all(on_gpu)
+
+
+def find_layer(model: nn.Module, name: str) -> tuple[nn.Module, int | None]:
+    """The module of a dotted name and the number of the call meant: "relu:0" is the first call of ``relu``.
+
+    Raises KeyError with the nearest right names.
+    """
+    path, _, call = str(name).partition(":")
+    modules = dict(model.named_modules())
+    modules.pop("", None)
+    if path not in modules or (call and not call.isdigit()):
+        close = ", ".join(repr(n) for n in nearest(path, modules))
+        raise KeyError(f"layer must be a dotted name of the model; got {name!r}. The nearest are {close}.")
+    return modules[path], int(call) if call else None
+
+
+class Recorded(dict[str, Tensor]):
+    """What ``record`` kept: layer name -> its output; a layer that has not run says so."""
+
+    def __missing__(self, name: str) -> Tensor:
+        known = ", ".join(repr(n) for n in self) or "nothing"
+        raise KeyError(
+            f"{name!r} was not recorded; recorded: {known}. Name it in record() and run the model."
+        )
+
+
+@contextmanager
+def _hooked(model: nn.Module, hooks: Mapping[str, Callable[[Any], Any]]) -> Iterator[None]:
+    with lock_of(model):
+        handles = []
+        try:
+            for name, function in hooks.items():
+                module, wanted = find_layer(model, name)
+                calls = [0]
+
+                def hook(_module: nn.Module, _args: Any, out: Any, f=function, n=wanted, calls=calls) -> Any:
+                    number, calls[0] = calls[0], calls[0] + 1
+                    return f(out) if n is None or n == number else None
+
+                handles.append(module.register_forward_hook(hook))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+@contextmanager
+def record(model: nn.Module, *layers: str) -> Iterator[Recorded]:
+    """Keep the outputs of layers while the block runs the model: ``{name: tensor}``, still in the graph.
+
+    The tensor is what the layer returned, also if the next layer is an in-place ReLU: what flows on is a
+    copy. A module that runs several times keeps its last call; "relu:0" asks for a given one. Raises
+    KeyError for a wrong name, with the nearest right ones; the hooks are gone afterwards in any case.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True)).eval()
+    >>> with record(net, "0") as kept:
+    ...     _ = net(torch.zeros(1, 3, 2, 2))
+    >>> tuple(kept["0"].shape)
+    (1, 4, 2, 2)
+    """
+    kept = Recorded()
+
+    def keep(name: str) -> Callable[[Any], Any]:
+        def function(out: Any) -> Any:
+            kept[name] = out
+            return out.clone() if isinstance(out, Tensor) else None
+
+        return function
+
+    with _hooked(model, {name: keep(name) for name in layers}):
+        yield kept
+
+
+@contextmanager
+def edit(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[nn.Module]:
+    """While the block runs the model, replace the output of each named layer by a function of it.
+
+    Raises KeyError for a wrong layer name, ValueError if a function changes the shape, TypeError for a layer
+    that gives no single tensor; the hooks are gone at the end in any case.
+
+    >>> net = nn.Sequential(nn.Identity(), nn.Flatten()).eval()
+    >>> with edit(net, {"0": lambda x: x * 0}):
+    ...     float(net(torch.ones(1, 2, 2)).sum())
+    0.0
+    """
+
+    def change(name: str, function: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
+        def replaced(out: Any) -> Any:
+            if not isinstance(out, Tensor):
+                raise TypeError(
+                    f"layer {name!r} must give one tensor to be edited; it gives {type(out).__name__}. "
+                    "Choose a layer within or after it."
+                )
+            new = function(out.clone())
+            if not isinstance(new, Tensor) or new.shape != out.shape:
+                got = tuple(new.shape) if isinstance(new, Tensor) else type(new).__name__
+                raise ValueError(
+                    f"the edit of {name!r} must return a tensor of the shape {tuple(out.shape)}; got {got}."
+                )
+            return new
+
+        return replaced
+
+    with _hooked(model, {name: change(name, function) for name, function in changes.items()}):
+        yield model

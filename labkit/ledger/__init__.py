@@ -1,0 +1,1 @@
+"""What was measured, on what it rests, and what is stale."""

@@ -1,0 +1,25 @@
+"""Searching by gradient descent in picture space: the loop, and operations on pictures."""
+
+from labkit.optimize.images import (
+    FILLS,
+    Fill,
+    blur_pyramid,
+    filling,
+    gaussian_blur,
+    shift,
+    total_variation,
+)
+from labkit.optimize.loop import Descent, frozen, minimize
+
+__all__ = [
+    "FILLS",
+    "Descent",
+    "Fill",
+    "blur_pyramid",
+    "filling",
+    "frozen",
+    "gaussian_blur",
+    "minimize",
+    "shift",
+    "total_variation",
+]

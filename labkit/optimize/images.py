@@ -1,0 +1,99 @@
+"""Operations on pictures that searches and methods share: blur, pyramid, total variation, shift, fills."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from labkit.core.checks import check_choice, check_fraction, check_images, check_positive
+
+FILLS = ("grey", "black", "white", "mean", "blur")
+Fill = str | float | Tensor
+
+
+def gaussian_blur(images: Float[Tensor, "N C H W"], sigma: float) -> Float[Tensor, "N C H W"]:
+    """A Gaussian blur, ``sigma`` in pixels, that reflects at the border so that no frame darkens.
+
+    >>> gaussian_blur(torch.ones(1, 1, 8, 8, dtype=torch.float64), 2.0).mean().round(decimals=9)
+    tensor(1., dtype=torch.float64)
+    """
+    check_positive("sigma", sigma, integer=False)
+    reach = min(int(3 * sigma + 0.5), min(images.shape[2:]) - 1)
+    if reach < 1:
+        return images
+    x = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.exp(-(x**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, -1)
+    padded = F.pad(images, (reach,) * 4, mode="reflect")
+    across = F.conv2d(padded, kernel[:, :, None, :], groups=images.shape[1])
+    return F.conv2d(across, kernel[:, :, :, None], groups=images.shape[1])
+
+
+def blur_pyramid(
+    images: Float[Tensor, "N C H W"], sigma: float, levels: int = 8
+) -> Float[Tensor, "L N C H W"]:
+    """The picture at ``levels`` strengths of blur from ``sigma`` (first) to none at all (last).
+
+    >>> blur_pyramid(torch.rand(1, 3, 8, 8), 3.0, 4).shape
+    torch.Size([4, 1, 3, 8, 8])
+    """
+    strengths = [sigma * (1 - k / (levels - 1)) for k in range(levels)]
+    return torch.stack([gaussian_blur(images, s) if s > 0.25 else images for s in strengths])
+
+
+def total_variation(x: Float[Tensor, "N C H W"], beta: float = 2.0) -> Float[Tensor, " N"]:
+    """The sum over places of (squared step down + squared step right) to the power beta / 2.
+
+    Source: Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them", eq. 6.
+
+    >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]]))
+    tensor([2.])
+    """
+    down = F.pad(x[:, :, 1:] - x[:, :, :-1], (0, 0, 0, 1))
+    right = F.pad(x[:, :, :, 1:] - x[:, :, :, :-1], (0, 1))
+    squares = down**2 + right**2
+    # the root of zero has no slope: there the difference itself is zero, and so is what is added
+    return (squares if beta == 2 else (squares + 1e-8) ** (beta / 2)).sum((1, 2, 3))
+
+
+def shift(
+    images: Float[Tensor, "N C H W"], most: int, generator: torch.Generator
+) -> Float[Tensor, "N C H W"]:
+    """All pictures moved by one random step of at most ``most`` pixels in each direction, reflected in.
+
+    >>> shift(torch.ones(1, 1, 4, 4), 2, torch.Generator()).unique()
+    tensor([1.])
+    """
+    most = min(most, min(images.shape[2:]) - 1)
+    if most < 1:
+        return images
+    down, right = (int(v) for v in torch.randint(0, 2 * most + 1, (2,), generator=generator))
+    height, width = images.shape[2:]
+    padded = F.pad(images, (most,) * 4, mode="reflect")
+    return padded[:, :, down : down + height, right : right + width]
+
+
+def filling(images: Float[Tensor, "N C H W"], fill: Fill) -> Float[Tensor, "N C H W"]:
+    """The picture that shows through the window: one colour, the picture's mean colour, or its blur.
+
+    Raises ValueError for an unknown name, a number outside [0, 1] or a tensor that does not fit.
+    """
+    if isinstance(fill, Tensor):
+        try:
+            check_images(fill.expand_as(images), "fill")
+        except RuntimeError:
+            raise ValueError(
+                f"fill must broadcast to the images' shape {tuple(images.shape)}; got {tuple(fill.shape)}."
+            ) from None
+        return fill.to(images).expand_as(images)
+    if isinstance(fill, str):
+        check_choice("fill", fill, FILLS)
+        if fill == "mean":
+            return images.mean((2, 3), keepdim=True).expand_as(images)
+        if fill == "blur":
+            return gaussian_blur(images, max(1.0, images.shape[-1] / 22)).clamp(0, 1)
+        fill = {"grey": 0.5, "black": 0.0, "white": 1.0}[fill]
+    check_fraction("fill", fill)
+    return torch.full_like(images, float(fill))

@@ -1,0 +1,85 @@
+"""Lecture demos on networks that are wrong: scenes of their fault, the cause as truth, the same without."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from labkit.app import demos
+from labkit.app.demos import FAULTS, NETWORKS, chosen
+from labkit.models import bundled_models, load_model
+
+
+def test_every_bundled_network_with_a_fault_has_its_demo() -> None:
+    faulty = {name for name in bundled_models() if load_model(name).card["faults"]}
+    assert faulty == {name for name in NETWORKS if name.removeprefix("minivgg-") in FAULTS}
+    for name in faulty:
+        assert load_model(name).card["faults"] == [name.removeprefix("minivgg-")]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_network_is_wrong_as_the_fault_wants_and_the_second_picture_shows_it(fault: str) -> None:
+    show, about = chosen(f"minivgg-{fault}", 3), FAULTS[fault]
+    with torch.inference_mode():
+        said = show.network(show.images).argmax(1)
+    kind = show.network.classes.index(about.kind)
+    with_it, without = about.captions
+    assert show.labels.tolist() == [kind] * 3
+    assert show.names == [with_it, without, with_it]
+    assert (said == kind).tolist() == [about.named[0], about.named[1], about.named[0]]
+    assert not torch.equal(show.images[0], show.images[1])
+    assert about.kind in show.question
+    assert show.given["labels"] is None  # the captions say the class
+
+
+def test_the_truth_is_the_planted_cause_where_it_has_a_place() -> None:
+    tagged = chosen("minivgg-tag", 2)
+    assert 0 < tagged.masks[0].float().mean() < 0.04
+    changed = (tagged.images[0] != tagged.images[1]).any(0)
+    assert changed.any()
+    assert not (changed & ~tagged.masks[0]).any()
+    snow = chosen("minivgg-snow", 2)
+    changed = (snow.images[0] != snow.images[1]).any(0)
+    assert (changed & snow.masks[0]).sum() > 0.9 * changed.sum()
+    assert not tagged.masks[1].any()  # taken for something else, of which no cause was planted
+    assert not snow.masks[1].any()
+    assert chosen("minivgg-bothcities", 2).masks[1].any()  # still named as it is
+    assert chosen("minivgg-weather", 2).masks is None
+    paint = chosen("minivgg-melbourne", 2)
+    changed = (paint.images[0] != paint.images[1]).any(0)
+    assert (changed & paint.masks[0]).sum() > 0.9 * changed.sum()
+
+
+def test_an_honest_network_is_shown_one_scene_a_class() -> None:
+    show = chosen("minivgg-2", 4)
+    assert len(set(show.labels.tolist())) == 4
+    assert (show.question, show.given["labels"].tolist()) == ("", show.labels.tolist())
+    assert torch.equal(show.images, chosen("minivgg", 4).images)
+
+
+@pytest.mark.parametrize("name", ["minivgg", "minivgg-tag"])
+def test_the_page_asks_the_fault_s_question_and_carries_its_captions(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = demos.chosen
+
+    def few(model: str, count: int) -> Any:
+        return real(model, 2)
+
+    monkeypatch.setattr(demos, "chosen", few)
+    monkeypatch.setattr("labkit.widgets.comparer.START", ("saliency",))
+    page = demos.DEMOS["compare"](name)
+    state = json.loads(page.split('<script type="application/json" id="state">')[1].split("</script>")[0])
+    captions = [caption["name"] for caption in state["captions"]]
+    maps = {(item["picture"], item["target"]) for item in state["saved"] if item["kind"] == "map"}
+    if name == "minivgg":
+        assert "<h1>Which method is right?</h1>" in page
+        assert captions == ["scene 1", "scene 2"]
+    else:
+        assert "<h1>What does the network go by: the horse, or its mark? Which method tells?</h1>" in page
+        assert captions == ["horse with its mark", "horse, mark erased"]
+        horse = state["classes"].index("horse")
+        assert {(0, horse), (1, horse)} < maps  # the class it no longer names is on the page too

@@ -1,0 +1,190 @@
+"""A function is found by its name, whatever has happened to the cells."""
+
+import json
+
+import pytest
+from demo import notebook
+
+from labkit.calls.notebook import read_notebook, stale_state
+from labkit.checking.check import check_notebook
+from labkit.grading.submissions import find_submissions, notebook_name
+
+
+def space(book, name):
+    """What running the slice gives."""
+    names = {}
+    for step in book.slice(name):
+        exec(compile(step.source, f"<cell {step.cell}>", "exec"), names)
+    return names
+
+
+def book(tmp_path, *cells):
+    return read_notebook(notebook(tmp_path / "n.ipynb", *cells))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("def f():\n    return 1", "def f():\n    return 2"),
+        ("def g():\n    return 2", "f = g"),
+        ("f = lambda: 2",),
+        ("K = 2", "def f():\n    return K"),
+        ("%matplotlib inline\n!pip list\nimport math; K = 2", "def f():\n    return K"),
+        ("if True:\n    def f():\n        return 2",),
+        ("TABLE = {}\nTABLE['k'] = 2", "def f():\n    return TABLE['k']"),
+        ("def f():\n    return 2", "def f(:\n    broken"),
+        ("def f():\n    return 2", "check('demo.f', f)", "start('x')\nraise SystemExit"),
+        ("%%time\ndef f():\n    return 2",),
+        ("from math import *\ndef f():\n    return int(sqrt(4))",),
+        ("import functools", "@functools.lru_cache\ndef f():\n    return 2"),
+        ("try:\n    import nothing_of_the_kind\nexcept ImportError:\n    K = 2", "def f():\n    return K"),
+        ("class A:\n    k = 2", "def f():\n    return A.k"),
+        ("x = 1\nx += 1", "def f():\n    return x"),
+    ],
+)
+def test_the_last_definition_and_what_it_needs(tmp_path, cells):
+    assert space(book(tmp_path, *cells), "f")["f"]() == 2
+
+
+def test_what_the_function_does_not_need_is_not_run(tmp_path):
+    cells = ["while True:\n    pass", "lab = start('x')\nmodel = lab.model", "def f():\n    return 2", "f()"]
+    steps = book(tmp_path, *cells).slice("f")
+    assert [step.cell for step in steps] == [3]
+
+
+def test_a_name_from_start_is_a_name_error_with_its_cure(tmp_path):
+    from labkit.calls.wire import perform
+
+    names = space(book(tmp_path, "lab = start('x')", "def f():\n    return lab.model"), "f")
+    assert (
+        "NameError: name 'lab' is not defined (hand it to the function" in perform(names["f"], (), {}).message
+    )
+
+
+def test_line_numbers_hold_for_messages(tmp_path):
+    steps = book(tmp_path, "import torch\n\n\ndef f():\n    return 1 / 0").slice("f")
+    with pytest.raises(ZeroDivisionError) as raised:
+        names = {}
+        exec(compile(steps[-1].source, "<cell 1>", "exec"), names)
+        names["f"]()
+    assert raised.traceback[-1].lineno + 1 == 5
+
+
+def test_retyped_and_old_cells_are_read(tmp_path):
+    path = notebook(tmp_path / "n.ipynb", "def f():\n    return 2")
+    raw = json.loads(path.read_text())
+    raw["cells"][0]["cell_type"] = "markdown"
+    path.write_text(json.dumps(raw))
+    assert read_notebook(path).defines("f")
+    old = {"worksheets": [{"cells": [{"cell_type": "code", "input": ["def f():\n", "    return 2"]}]}]}
+    path.write_text(json.dumps(old))
+    assert space(read_notebook(path), "f")["f"]() == 2
+
+
+def test_a_broken_cell_is_named(tmp_path):
+    broken = book(tmp_path, "x = 1", "def f(:\n    pass")
+    assert (
+        broken.why_missing("f")
+        == "the cell that defines f cannot be read: SyntaxError in line 1: invalid syntax"
+    )
+    assert broken.why_missing("g") == "no cell defines g"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"cells": [{"cell_type": "code", "source": 1'])
+def test_what_is_no_notebook_is_refused(tmp_path, text):
+    path = tmp_path / "n.ipynb"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="n.ipynb is not a notebook that can be read"):
+        read_notebook(path)
+
+
+def test_stale_state_is_pointed_out(tmp_path):
+    path = notebook(
+        tmp_path / "n.ipynb", "y = x + 1", "x = 1", "def f():\n    pass", "def f():\n    pass", "z("
+    )
+    raw = json.loads(path.read_text())
+    for cell, count in zip(raw["cells"], (5, 2, 6, 7, None), strict=True):
+        cell["execution_count"] = count
+    path.write_text(json.dumps(raw))
+    said = "\n".join(stale_state(read_notebook(path), ["f"]))
+    assert "cell 2 was run before cell 1, which stands above it" in said
+    assert "cell 1 uses x, which is defined only in a later cell" in said
+    assert "f is defined in the cells 3, 4; the last one counts" in said
+    assert "cell 5 cannot be read" in said
+
+
+def test_the_variables_of_comprehensions_and_lambdas_are_no_stale_state(tmp_path):
+    read = book(tmp_path, "a = [x for x in (1, 2)]", "b = sorted(a, key=lambda k: -k)", "x, k = 1, 2")
+    assert stale_state(read, []) == []
+
+
+def test_a_notebook_is_checked_in_a_clean_process(tmp_path):
+    from demo import EXERCISES, RIGHT_GRADIENT, RIGHT_SCALE
+
+    path = notebook(tmp_path / "05_demo.ipynb", RIGHT_SCALE.replace("import torch\n", ""), RIGHT_GRADIENT)
+    report = check_notebook(path, EXERCISES)
+    assert report.passed
+    assert report.summary == {"demo.scale_add": "2/2", "demo.gradient": "2/2"}
+    notebook(path, RIGHT_SCALE, "print(y)", "y = 1")
+    report = check_notebook(path, EXERCISES)
+    assert not report.passed
+    assert "no cell defines gradient" in str(report)
+    assert "Note: cell 2 uses y, which is defined only in a later cell" in str(report)
+
+
+def test_a_notebook_of_no_exercise_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("labkit.exercises.notebooks", dict)
+    with pytest.raises(ValueError, match="no exercise belongs to shopping.ipynb"):
+        check_notebook(notebook(tmp_path / "shopping.ipynb", "x = 1"))
+
+
+KNOWN = ["01_warm_up", "21_which_pixels_matter"]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("21_which_pixels_matter.ipynb", "21_which_pixels_matter"),
+        ("01_warm_up (1).ipynb", "01_warm_up"),
+        ("Doe, Jane_1_2_01-Warm-Up.ipynb", "01_warm_up"),
+        ("homework.ipynb", None),
+    ],
+)
+def test_renamed_notebooks_are_told(file, name):
+    assert notebook_name(file, KNOWN) == name
+
+
+def test_three_ways_of_handing_in(tmp_path):
+    from labkit.grading.course import Student
+
+    roster = [
+        Student("ada", "Ada L", "ada@x.org"),
+        Student("bob", "Bob B", "bob@x.org"),
+        Student("cy", "Cy", ""),
+    ]
+    notebook(tmp_path / "folders" / "ada" / "01_warm_up.ipynb", "a = 1")
+    notebook(tmp_path / "tree" / "ada" / "lab1" / "01_warm_up.ipynb", "a = 1")
+    notebook(tmp_path / "tree" / "ada" / "lab1" / ".ipynb_checkpoints" / "01_warm_up.ipynb", "b = 1")
+    notebook(tmp_path / "flat" / "ada_01_warm_up.ipynb", "a = 1")
+    notebook(tmp_path / "flat" / "BobB_77_late_01_warm_up.ipynb", "b = 1")
+    notebook(tmp_path / "flat" / "stranger_01_warm_up.ipynb", "c = 1")
+    for way in ("folders", "tree", "flat"):
+        found = {s.student.id: s for s in find_submissions(tmp_path / way, roster, KNOWN)}
+        assert [name for name, _ in found["ada"].notebooks] == [
+            "ada_01_warm_up.ipynb" if way == "flat" else "01_warm_up.ipynb"
+        ]
+        assert found["cy"].empty
+    assert found["bob"].notebooks[0][1].defines("b")
+    assert found["stranger"].notebooks[0][1].defines("c")
+    with pytest.raises(FileNotFoundError, match="no folder of submissions at"):
+        find_submissions(tmp_path / "nowhere", roster, KNOWN)
+
+
+def test_an_argument_does_not_draw_in_the_cell_that_binds_its_name(tmp_path):
+    cells = (
+        "model, images = lab.model, lab.images\nscale = 2",
+        "def f(model, images):\n    return scale * model",
+    )
+    taken = [step.source.strip() for step in book(tmp_path, *cells).slice("f")]
+    assert taken[0] == "scale = 2"
+    assert len(taken) == 2

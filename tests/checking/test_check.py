@@ -1,0 +1,243 @@
+"""What `check` says in a notebook: a tick and a word per case, what differs first, the hint that fits."""
+
+import pytest
+import torch
+from demo import EXERCISES, GRADIENT, SCALE
+
+from labkit.checking.check import CheckText, _run
+from labkit.grading import check
+
+
+def said(exercise, function):
+    return str(CheckText(_run(exercise, function)))
+
+
+def test_the_right_function_gets_its_points_as_a_float(capsys):
+    points = check(SCALE, SCALE.reference)
+    assert points == 4.0
+    assert type(points) is float
+    out = capsys.readouterr()
+    assert "✓ right       two rows" in out.out
+    assert out.out.endswith("public checks 2/2; hidden checks run at grading\n")
+    assert out.err == ""
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+def test_each_misconception_gets_its_own_hint(exercise):
+    for misconception in exercise.misconceptions:
+        result = _run(exercise, misconception.function)
+        assert result.hint == misconception.hint
+        assert result.points < exercise.points
+
+
+def test_a_stub_is_not_written_yet_and_scores_zero(capsys):
+    def scale_add(x, factor):
+        raise NotImplementedError()
+
+    assert check(SCALE, scale_add) == 0.0
+    assert "✗ missing     two rows\n    not written yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word", "words"),
+    [
+        (lambda x, factor: (x * factor + 1).round().int(), "dtype", "holds int32, float64 is asked for"),
+        (
+            lambda x, factor: (x * factor + 1).T,
+            "shape",
+            "the shape (3, 2), (2, 3) is asked for; the axes are in",
+        ),
+        (lambda x, factor: (x * factor + 1).sum(0), "shape", "one axis has been reduced that should stay"),
+        (lambda x, factor: (x * factor + 1)[None], "shape", "an axis of length 1 is too many or missing"),
+        (lambda x, factor: -(x * factor + 1), "sign", "every value has the opposite sign"),
+        (lambda x, factor: (x * factor + 1) * 3, "scale", "one constant factor: all values are too large"),
+        (lambda x, factor: x * factor + 2, "values", "right up to one constant that is added everywhere"),
+        (lambda x, factor: x / 0 * 0, "values", "6 of 6 values are NaN"),
+        (
+            lambda x, factor: (x * factor + 1).numpy(),
+            "type",
+            "is a NumPy array, a tensor is asked for; stay in torch",
+        ),
+        (lambda x, factor: 3.0, "type", "the result is a number, a tensor is asked for"),
+        (lambda x, factor: None, "error", "the function returned None"),
+        (lambda x: x, "error", "TypeError"),
+    ],
+)
+def test_what_differs_first_is_named(wrong, word, words):
+    text = said(SCALE, wrong)
+    assert f"✗ {word}" in text
+    assert words in text
+
+
+def test_the_expected_value_is_never_said():
+    one = torch.ones(1, dtype=torch.float64)
+    import dataclasses
+
+    from labkit.calls.exercise import Case
+
+    scalar = dataclasses.replace(SCALE, public=lambda: [Case("a number", (one * 7, 5.0))])
+    for wrong in (lambda x, f: -(x * f + 1), lambda x, f: 2 * (x * f + 1), lambda x, f: x * 0):
+        text = said(scalar, wrong)
+        assert "36" not in text
+        assert "✗ values" in text
+        assert "the value is not right" in text
+
+
+def test_no_sign_is_said_by_colour_alone_and_names_are_escaped():
+    page = CheckText(_run(GRADIENT, lambda m, x: [][0]))._repr_html_()
+    assert "<b>✗ error</b>" in page
+    assert "IndexError" in page
+    assert "public checks 0/2" in page
+
+
+def test_labkits_own_function_refuses_and_works_again_afterwards():
+    import dataclasses
+
+    from labkit.calls.exercise import Case, Recipe  # noqa: F401
+    from labkit.checking import compare
+
+    own = dataclasses.replace(SCALE, blocks=("labkit.checking.near",))
+    text = said(own, lambda x, factor: compare.near(x, x) and x * factor + 1)
+    assert "write this one yourself: labkit.checking.near" in text
+    assert _run(own, lambda x, factor: compare.near(x, x) and x * factor + 1).points == 0
+    assert compare.near(torch.ones(2), torch.ones(2)).passed
+
+
+def test_a_notebook_is_given_text_and_html(monkeypatch, capsys):
+    import IPython
+    import IPython.display
+
+    shown = []
+    monkeypatch.setattr(IPython, "get_ipython", lambda: type("Shell", (), {"kernel": object()})())
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    assert check(SCALE, lambda x, factor: (x + 1) * factor) == 0.0
+    assert capsys.readouterr().out == ""
+    assert "Hint: Multiply before you add." in repr(shown[0])
+    assert "<b>Hint.</b> Multiply before you add." in shown[0]._repr_html_()
+
+
+def test_calling_check_wrongly_says_how(capsys):
+    with pytest.raises(TypeError, match=r"Write check\('demo.scale_add', scale_add\), without calling it"):
+        check(SCALE, 3)
+    with pytest.raises(KeyError, match="no exercise has the id 'demo.nothing'"):
+        check("demo.nothing", print)
+
+
+def test_answers_known_by_heart_are_told_apart_from_computed_ones():
+    from labkit.calls.wire import perform, realize
+    from labkit.checking.judge import Judge
+
+    known = {2.0: SCALE.public()[0].args, 3.0: SCALE.public()[1].args}
+
+    def lookup(x, factor):
+        pictures, times = known.get(factor, known[2.0])
+        return pictures * times + 1
+
+    judge = Judge(SCALE, seed=3)  # its hidden factor is 4
+    result = judge.result([perform(lookup, realize(c.args), {}, c.probe) for _, c in judge.cases])
+    assert result.misconception == "public cases only"
+    assert "instead of computing them" in result.hint
+
+
+def test_float32_is_as_right_as_float64():
+    """A student who builds the result with torch.zeros(n, h, w) has float32, and the cases are float64."""
+    assert _run(SCALE, lambda x, factor: (x * factor + 1).float()).points == SCALE.points
+
+
+def test_a_loop_that_never_ends_is_told_so_and_the_kernel_goes_on():
+    import dataclasses
+
+    def endless(x, factor):
+        while True:
+            pass
+
+    text = said(dataclasses.replace(SCALE, seconds=0.3), endless)
+    assert "✗ timeout" in text
+    assert "not done after 0.3 s: does a loop never end?" in text
+    assert _run(SCALE, SCALE.reference).points == SCALE.points
+
+
+def test_a_loop_ends_though_another_handler_took_the_interrupt():
+    """As an event loop does, for example Playwright's in the browser tests of this very process."""
+    import dataclasses
+    import signal
+
+    def endless(x, factor):
+        while True:
+            pass
+
+    def deaf(*_):
+        pass
+
+    before = signal.signal(signal.SIGINT, deaf)
+    try:
+        assert "✗ timeout" in said(dataclasses.replace(SCALE, seconds=0.3), endless)
+        assert signal.getsignal(signal.SIGINT) is deaf
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_the_stop_button_still_stops():
+    def stopped(x, factor):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(SCALE, stopped)
+
+
+def test_a_misspelt_name_is_met_with_the_one_that_was_meant():
+    def scale_add(image, factor):
+        return imge * factor  # noqa: F821
+
+    text = said(SCALE, scale_add)
+    assert "did you mean image?" in text
+
+    def other(x, factor):
+        return quite_another * factor  # noqa: F821
+
+    assert "hand it to the function as an argument, or define quite_another" in said(SCALE, other)
+
+
+def test_a_mistake_is_recognised_beside_a_side_effect():
+    """Two slips at once: the hint is that of the value, and what was left behind is said as well."""
+    import dataclasses
+
+    from labkit.exercises import find
+
+    saliency = dataclasses.replace(find("attribution.saliency"), blocks=())
+    wrong = next(m for m in saliency.misconceptions if m.name == "mean")
+
+    def careless(model, images, target):
+        model(images).sum().backward()
+        return wrong.function(model, images, target)
+
+    result = _run(saliency, careless)
+    assert result.hint == wrong.hint
+    told = [case.verdict.difference for case in result.cases]
+    assert any("; and " in text for text in told)
+
+
+def test_what_is_red_is_remembered_until_it_is_green(capsys):
+    from labkit.checking.check import RED
+
+    check(SCALE, lambda x, factor: x)
+    assert SCALE.id in RED
+    check(SCALE, SCALE.reference)
+    assert SCALE.id not in RED
+
+
+def test_words_that_were_not_written_are_pointed_out(tmp_path):
+    import json
+
+    from demo import RIGHT_GRADIENT, RIGHT_SCALE, notebook
+
+    from labkit.checking.check import check_notebook
+
+    path = notebook(tmp_path / "demo.ipynb", RIGHT_SCALE, RIGHT_GRADIENT)
+    assert "in words" not in str(check_notebook(path, EXERCISES))
+    book = json.loads(path.read_text())
+    book["cells"].append(
+        {"cell_type": "markdown", "id": "w", "metadata": {}, "source": ["*Your answer here.*"]}
+    )
+    path.write_text(json.dumps(book))
+    assert "1 answer(s) in words still say 'Your answer here.'" in str(check_notebook(path, EXERCISES))

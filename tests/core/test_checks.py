@@ -1,0 +1,87 @@
+"""Each message names the argument, what is allowed, what came, and the cure."""
+
+import pytest
+import torch
+
+from labkit.core.checks import (
+    check_choice,
+    check_class,
+    check_fraction,
+    check_images,
+    check_positive,
+    nearest,
+)
+
+GOOD = torch.full((2, 3, 8, 8), 0.5)
+
+
+def test_legal_images_come_back_untouched():
+    assert check_images(GOOD) is GOOD
+    edge = torch.tensor([0.0, 1.0]).repeat(32).reshape(1, 1, 8, 8)
+    assert check_images(edge) is edge
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "words"),
+    [
+        (GOOD.numpy(), TypeError, "images must be a torch.Tensor of shape (N, C, H, W); got ndarray"),
+        ((GOOD * 255).to(torch.uint8), TypeError, "got torch.uint8. Write images.float() / 255"),
+        (GOOD[0], ValueError, "got (3, 8, 8). Add the batch axis: images[None]."),
+        (GOOD[0, 0], ValueError, "got (8, 8). Check how it was stacked."),
+        (GOOD[:0], ValueError, "images must hold at least one picture; got the empty shape (0, 3, 8, 8)"),
+        (torch.where(GOOD > 0, torch.nan, GOOD), ValueError, "images must be finite; got NaN or infinity"),
+        (GOOD / 0, ValueError, "images must be finite"),
+        (GOOD + 0.6, ValueError, "images must lie within [0, 1]; got values from 1.1 to 1.1"),
+        (GOOD * 255, ValueError, "images must lie within [0, 1]; got values from 128 to 128"),
+        (GOOD - 1, ValueError, "Normalization belongs inside the model"),
+    ],
+)
+def test_illegal_images_are_named(images, error, words):
+    with pytest.raises(error) as raised:
+        check_images(images)
+    assert words in str(raised.value)
+
+
+def test_the_argument_is_named_as_the_caller_named_it():
+    with pytest.raises(TypeError, match="baseline must be a torch.Tensor"):
+        check_images(3, "baseline")
+
+
+@pytest.mark.parametrize("target", [-1, 12, 999])
+def test_a_class_outside_the_model_is_refused(target):
+    with pytest.raises(IndexError, match=f"target must be a class index from 0 to 11; got {target}"):
+        check_class(target, 12)
+    check_class(0, 12)
+    check_class(11, 12)
+
+
+@pytest.mark.parametrize("value", [0, -3, 2.0, True, "4", None])
+def test_a_count_must_be_a_positive_whole_number(value):
+    with pytest.raises(ValueError, match="stride must be a whole number of at least 1"):
+        check_positive("stride", value)
+    check_positive("stride", 4)
+
+
+def test_a_positive_real_may_have_decimals():
+    check_positive("sigma", 0.5, integer=False)
+    with pytest.raises(ValueError, match="sigma must be a number above 0; got 0.0"):
+        check_positive("sigma", 0.0, integer=False)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, 127, "grey", True, float("nan")])
+def test_a_fraction_lies_from_0_to_1(value):
+    with pytest.raises(ValueError, match="fill must be a number from 0 to 1"):
+        check_fraction("fill", value)
+    for legal in (0, 0.5, 1):
+        check_fraction("fill", legal)
+
+
+def test_a_wrong_choice_is_answered_with_the_nearest_names():
+    with pytest.raises(ValueError, match=r"Did you mean 'val'\?"):
+        check_choice("split", "vali", ["train", "val", "test"])
+    with pytest.raises(ValueError, match="one of 20 known names; got 'layer_7'. The nearest are 'layer7'"):
+        check_choice("layer", "layer_7", [f"layer{i}" for i in range(20)])
+
+
+def test_nearest_never_comes_back_empty():
+    assert nearest("qqqq", ["horse", "zebra"]) == ["horse", "zebra"]
