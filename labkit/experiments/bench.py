@@ -1,0 +1,250 @@
+"""What an experiment works with and what it gives back: the bench, a measure beside its controls, a result.
+
+An experiment is the measuring body of one claim, ``a12(bench, **own) -> Result``: it takes the functions of
+the exercises that it rests on by name and says what it measured, beside what, and what there is to draw. It
+prints nothing and holds no prose.
+"""
+
+from __future__ import annotations
+
+import importlib
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from labkit.core.checks import check_choice, check_positive
+from labkit.core.statistics import Interval
+from labkit.data import MiniBroden, Scenes, gather
+from labkit.models import load_model
+
+MODES = ("quick", "class", "full")
+SEEDS = ("minivgg", "minivgg-2", "minivgg-3")  # one design and world, three trainings
+_SIGNS = {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}
+
+
+def meets(threshold: str, found: Interval) -> bool:
+    """Whether a measured number reaches a threshold in words: ">= 0.6", "> 0 (lower bound)".
+
+    Raises ValueError for a threshold that is not so written.
+
+    >>> meets("> 0 (lower bound)", Interval(0.2, -0.1, 0.5)), meets("<= 0.3", Interval(0.2, -0.1, 0.5))
+    (False, True)
+    """
+    parts = re.fullmatch(r"(>=|<=|<|>) (\S+)(?: \((lower|upper) bound\))?", threshold)
+    if parts is None:
+        raise ValueError(
+            f"threshold must be written like '>= 0.6' or '> 0 (lower bound)'; got {threshold!r}."
+        )
+    sign, number, bound = parts.groups()
+    value = {None: found.value, "lower": found.low, "upper": found.high}[bound]
+    return bool(_SIGNS[sign](value, float(number)))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a claim: what it is, with its interval, what was to be reached, and its controls.
+
+    ``control`` holds what a blind or unrelated thing gives for the same number; ``must`` says, in the words of
+    a threshold, what a control has to show for the number to mean something. A control without an entry in
+    ``must`` is shown and not judged. Identities have no control.
+    """
+
+    what: str
+    value: Interval
+    threshold: str
+    unit: str = ""
+    control: Mapping[str, Interval] = field(default_factory=dict)
+    must: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        meets(self.threshold, self.value)
+        for name, threshold in self.must.items():
+            check_choice("must", name, self.control)
+            meets(threshold, self.control[name])
+
+    @property
+    def holds(self) -> bool:
+        """Whether the threshold is reached."""
+        return meets(self.threshold, self.value)
+
+    @property
+    def stands(self) -> bool:
+        """Whether every control that is judged shows what it must."""
+        return all(meets(threshold, self.control[name]) for name, threshold in self.must.items())
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment found: its measures, notes in a line each, and what a notebook may draw.
+
+    ``uses`` are the ids of the exercises whose functions it ran; the decorator `experiment` fills ``id`` and
+    ``uses`` in.
+    """
+
+    measures: tuple[Measure, ...]
+    notes: tuple[str, ...] = ()
+    show: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+    uses: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """ "holds", "holds, and so does its control" (it proves nothing) or "does not hold"."""
+        if not all(measure.holds for measure in self.measures):
+            return "does not hold"
+        stands = all(measure.stands for measure in self.measures)
+        return "holds" if stands else "holds, and so does its control"
+
+
+@cache
+def _network(name: str) -> nn.Module:
+    return load_model(name)
+
+
+@dataclass
+class Bench:
+    """Where experiments get networks and scenes, and how many of them.
+
+    ``mode`` is "full" (the size at which a claim is measured), "class" (a size for a lesson) or "quick" (a few
+    scenes, which show that everything runs; the numbers mean nothing).
+    """
+
+    mode: str = "full"
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, MODES)
+
+    @property
+    def quick(self) -> bool:
+        """Whether only a few scenes are to be taken."""
+        return self.mode == "quick"
+
+    def count(self, n: int, *, lesson: int | None = None, few: int = 6) -> int:
+        """``n`` in full, ``lesson`` (a quarter, at least a dozen) in class, ``few`` in quick mode."""
+        check_positive("n", n)
+        if self.mode == "full":
+            return n
+        if self.mode == "class":
+            return min(n, lesson if lesson is not None else max(12, n // 4))
+        return min(n, few)
+
+    def steps(self, n: int, few: int = 8) -> int:
+        """``n`` steps of a search, or a few in quick mode: a search that is cut short is another method."""
+        return min(n, few) if self.quick else n
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """The networks of one design, three trainings; in quick mode the first."""
+        return SEEDS[:1] if self.quick else SEEDS
+
+    def network(self, name: str) -> nn.Module:
+        """A network by name (see ``labkit.models.load_model``), loaded once."""
+        return _network(name)
+
+    def scenes(
+        self,
+        n: int,
+        split: str = "test",
+        *,
+        faults: Iterable[str] = (),
+        kind: str | None = None,
+        not_kind: str | None = None,
+        objects: int = 1,
+        lesson: int | None = None,
+    ) -> Scenes:
+        """The first ``n`` scenes of a split (fewer in class and quick mode), of one class or of all others.
+
+        Raises ValueError for an unknown split, fault or class.
+        """
+        check_positive("n", n)
+        data = MiniBroden(40 * n, split, faults=faults, objects=objects)
+        wanted = []
+        for index in range(len(data)):
+            scene = data.scene(index)
+            own = scene.objects[0].kind
+            if (kind is None or own == kind) and own != not_kind:
+                wanted.append(scene)
+            if len(wanted) == self.count(n, lesson=lesson):
+                return gather(wanted)
+        raise ValueError(
+            f"kind must be a class of the world, one of {MiniBroden.names['label']}; got {kind!r}."
+        )
+
+
+def answers(model: nn.Module, images: Float[Tensor, "N 3 H W"], batch: int = 64) -> Int[Tensor, "N"]:  # noqa: F821
+    """The class that the model names for each picture."""
+    with torch.no_grad():
+        return torch.cat([model(part).argmax(1) for part in images.split(batch)])
+
+
+def right(
+    model: nn.Module,
+    images: Float[Tensor, "N 3 H W"],
+    labels: Int[Tensor, "N"],  # noqa: F821
+) -> Bool[Tensor, "N"]:  # noqa: F821
+    """Whether the model names each picture's label."""
+    return answers(model, images) == labels
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A claim's experiment: its id, notebook, function, and ``own``: argument -> the exercise it comes from."""
+
+    id: str
+    lab: str
+    run: Callable[..., Result]
+    own: Mapping[str, str]
+
+
+EXPERIMENTS: dict[str, Experiment] = {}
+
+
+def experiment(id: str, lab: str, **own: str) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Enter a function as the experiment of a claim; ``own`` says which exercise each argument comes from.
+
+    @experiment("A1", "21_which_pixels_matter", occlude="attribution.occlude")
+    def a1(bench, *, occlude): ...
+    """
+
+    def enter(function: Callable[..., Result]) -> Callable[..., Result]:
+        import dataclasses
+        import functools
+
+        @functools.wraps(function)
+        def run(bench: Bench, **given: Any) -> Result:
+            missing, strange = set(own) - set(given), set(given) - set(own)
+            if missing or strange:
+                raise TypeError(
+                    f"the experiment {id} takes {', '.join(own) or 'no functions'} by name; "
+                    f"missing: {sorted(missing)}, unknown: {sorted(strange)}."
+                )
+            return dataclasses.replace(function(bench, **given), id=id, uses=tuple(own.values()))
+
+        EXPERIMENTS[id] = Experiment(id, lab, run, dict(own))
+        return run
+
+    return enter
+
+
+LABS = (
+    "which_pixels_matter",
+    "gradients_and_their_tricks",
+    "learned_masks",
+    "surrogates_and_shapley",
+    "can_you_trust_a_heatmap",
+)
+
+
+def experiments() -> dict[str, Experiment]:
+    """Every claim's experiment by its id, in the order of the labs."""
+    for name in LABS:
+        importlib.import_module(f"labkit.experiments.{name}")
+    order = sorted(EXPERIMENTS.values(), key=lambda e: (e.lab, e.id[0], int(e.id[1:])))
+    return {e.id: e for e in order}
