@@ -11,17 +11,18 @@ import json
 import os
 import random
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from labkit.core.checks import check_positive
+from labkit.core.checks import check_choice
 from labkit.data import MiniBroden, Scene, Scenes, gather, sample_photos
+from labkit.experiments.bench import MODES, Bench, Result
 from labkit.models import load_model
 
 __all__ = ["Lab", "Scenes", "claim", "start"]
@@ -32,7 +33,7 @@ class Lab:
     """A notebook's bench: the model, some pictures with their labels, and where to get more.
 
     ``planted`` tells whether the pictures are of the bundled world, so that their truth is known; ``names``
-    are short captions; ``quick`` whether few scenes are to be taken.
+    are short captions; ``bench`` is what experiments take their scenes and networks from.
     """
 
     name: str
@@ -41,44 +42,25 @@ class Lab:
     labels: Int[Tensor, "N"]  # noqa: F821
     names: list[str]
     planted: bool
-    quick: bool
+    bench: Bench
 
     @property
     def classes(self) -> list[str]:
         """The names of the model's classes."""
         return self.model.classes  # type: ignore[return-value]
 
+    @property
+    def quick(self) -> bool:
+        """Whether few scenes are to be taken."""
+        return self.bench.quick
+
     def count(self, n: int) -> int:
-        """``n``, or a few in quick mode."""
-        return min(n, 6) if self.quick else n
+        """``n``, or fewer in class and quick mode."""
+        return self.bench.count(n)
 
-    def scenes(
-        self,
-        n: int,
-        split: str = "test",
-        *,
-        faults: Iterable[str] = (),
-        kind: str | None = None,
-        not_kind: str | None = None,
-        objects: int = 1,
-    ) -> Scenes:
-        """The first ``n`` scenes of a split (a few in quick mode), of one class or of all others.
-
-        Raises ValueError for an unknown split, fault or class.
-        """
-        check_positive("n", n)
-        data = MiniBroden(40 * n, split, faults=faults, objects=objects)
-        wanted = []
-        for index in range(len(data)):
-            scene = data.scene(index)
-            own = scene.objects[0].kind
-            if (kind is None or own == kind) and own != not_kind:
-                wanted.append(scene)
-            if len(wanted) == self.count(n):
-                return gather(wanted)
-        raise ValueError(
-            f"kind must be a class of the world, one of {MiniBroden.names['label']}; got {kind!r}."
-        )
+    def scenes(self, n: int, split: str = "test", **chosen: Any) -> Scenes:
+        """The first scenes of a split, as ``labkit.experiments.Bench.scenes`` takes them."""
+        return self.bench.scenes(n, split, **chosen)
 
     def load(self, name: str) -> nn.Module:
         """A network by name (see ``labkit.models.load_model``)."""
@@ -103,8 +85,16 @@ def _show_figures() -> None:
         select_figure_formats(shell, {"png"})
 
 
-def _quick() -> bool:
-    return os.environ.get("LABKIT_QUICK", "") not in ("", "0")
+def mode() -> str:
+    """The size of experiments that the environment asks for: "quick", "class" (the default) or "full".
+
+    ``LABKIT_QUICK=1`` stays another way to say ``LABKIT_MODE=quick``. Raises ValueError for another word.
+    """
+    if os.environ.get("LABKIT_QUICK", "") not in ("", "0"):
+        return "quick"
+    chosen = os.environ.get("LABKIT_MODE") or "class"
+    check_choice("LABKIT_MODE", chosen, MODES)
+    return chosen
 
 
 def start(name: str, pictures: int = 8) -> Lab:
@@ -118,7 +108,7 @@ def start(name: str, pictures: int = 8) -> Lab:
     np.random.seed(0)
     torch.manual_seed(0)
     _show_figures()
-    quick = _quick()
+    bench = Bench(mode())
     model_name = os.environ.get("LABKIT_MODEL") or "minivgg"
     model = load_model(model_name)
     planted = model_name.startswith("minivgg")
@@ -139,50 +129,35 @@ def start(name: str, pictures: int = 8) -> Lab:
         known = [int(s) if p.label is None else p.label for p, s in zip(photos, said, strict=True)]
         labels, names = torch.tensor(known), [photo.name for photo in photos]
     truth = "the truth is planted" if planted else "photographs, no planted truth"
-    print(f"{name}: {model_name}, {len(images)} pictures ({truth}){', quick mode' if quick else ''}")
-    return Lab(name, model, images, labels, names, planted, quick)
+    print(f"{name}: {model_name}, {len(images)} pictures ({truth}){', quick mode' if bench.quick else ''}")
+    return Lab(name, model, images, labels, names, planted, bench)
 
 
-def claim(
-    id: str,
-    value: float,
-    interval: tuple[float, float],
-    *,
-    threshold: str,
-    holds: bool,
-    what: str,
-    unit: str = "",
-    uses: Iterable[str] = (),
-) -> None:
-    """Say what was measured for a claim of the lectures, and record it where ``LABKIT_CLAIMS`` names a file.
+def claim(result: Result) -> None:
+    """Say what an experiment found for a claim of the lectures: each number beside its control.
 
-    ``threshold`` is what was to be reached, fixed before the first run, in words (">= 2"); ``what`` names the
-    quantity. ``uses`` holds the ids of the exercises whose functions, the student's own, the number rests
-    on: where the last check of one of them is not passed, a line says so. One JSON object a line is appended
-    to the file. Raises TypeError if ``uses`` is a string, KeyError for an id that no exercise has.
+    Where the last check of an exercise that it rests on is not passed, a line says so. Where
+    ``LABKIT_CLAIMS`` names a file, one JSON object a number is appended to it.
     """
-    from labkit.exercises import find
-
-    if isinstance(uses, str):
-        raise TypeError(f"uses must be a sequence of exercises' ids; got a string. Write uses=({uses!r},).")
-    own = {find(id).id for id in uses}
-    low, high = (0.0 if abs(v) < 1e-9 else float(v) for v in interval)
-    verdict = "not judged (quick mode)" if _quick() else "holds" if holds else "does not hold"
-    print(
-        f"{id} {verdict}: {what} = {value:.3g} [{low:.3g}, {high:.3g}] {unit}".rstrip()
-        + f", wanted {threshold}"
-    )
-    red = own & getattr(sys.modules.get("labkit.checking.check"), "RED", set())
+    for measure in result.measures:
+        verdict = "holds" if measure.holds else "does not hold"
+        if measure.holds and not measure.stands:
+            verdict = "holds, and so does its control"
+        verdict = "not judged (quick mode)" if mode() == "quick" else verdict
+        print(f"{result.id} {verdict}: {measure.what} = {measure.value} {measure.unit}".rstrip(), end="")
+        print(f", wanted {measure.threshold}")
+        for name, found in measure.control.items():
+            wanted = f", wanted {measure.must[name]}" if name in measure.must else ""
+            print(f"   beside it, {name}: {found}{wanted}")
+    for note in result.notes:
+        print(f"   {note}")
+    red = set(result.uses) & getattr(sys.modules.get("labkit.checking.check"), "RED", set())
     if red:
         print(f"   (measured with your own code, and a check is not passed: {', '.join(sorted(red))})")
     path = os.environ.get("LABKIT_CLAIMS")
     if path:
-        record = {
-            "id": id,
-            "what": what,
-            "value": round(float(value), 6),
-            "interval": [round(low, 6), round(high, 6)],
-        }
-        record |= {"threshold": threshold, "holds": bool(holds), "unit": unit}
         with Path(path).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            for measure in result.measures:
+                record = {"id": result.id, "what": measure.what, "value": list(measure.value)}
+                record |= {"threshold": measure.threshold, "holds": measure.holds, "mode": mode()}
+                file.write(json.dumps(record) + "\n")

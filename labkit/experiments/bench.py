@@ -51,8 +51,8 @@ def meets(threshold: str, found: Interval) -> bool:
 class Measure:
     """One number of a claim: what it is, with its interval, what was to be reached, and its controls.
 
-    ``control`` holds what a blind or unrelated thing gives for the same number; ``must`` says, in the words of
-    a threshold, what a control has to show for the number to mean something. A control without an entry in
+    ``control`` holds what a blind or unrelated thing gives for the same number; ``must`` says, in the words
+    of a threshold, what a control has to show for the number to mean something. A control without an entry in
     ``must`` is shown and not judged. Identities have no control.
     """
 
@@ -112,8 +112,8 @@ def _network(name: str) -> nn.Module:
 class Bench:
     """Where experiments get networks and scenes, and how many of them.
 
-    ``mode`` is "full" (the size at which a claim is measured), "class" (a size for a lesson) or "quick" (a few
-    scenes, which show that everything runs; the numbers mean nothing).
+    ``mode`` is "full" (the size at which a claim is measured), "class" (a size for a lesson) or "quick" (a
+    few scenes, which show that everything runs; the numbers mean nothing).
     """
 
     mode: str = "full"
@@ -195,7 +195,7 @@ def right(
 
 @dataclass(frozen=True)
 class Experiment:
-    """A claim's experiment: its id, notebook, function, and ``own``: argument -> the exercise it comes from."""
+    """A claim's experiment: its id, notebook, function, and ``own``: argument -> exercise that it is from."""
 
     id: str
     lab: str
