@@ -26,6 +26,7 @@ NETWORKS: dict[str, tuple[tuple[str, ...], int]] = {
     "minivgg-2": ((), 1),
     "minivgg-3": ((), 2),
     **{f"minivgg-{fault}": ((fault,), 10 + number) for number, fault in enumerate(FAULTS)},
+    "minivgg-tag-8": (("tag",), 10),
     "minivgg-random": ((), 99),
     "minivgg-scenes": ((), 20),
 }
@@ -69,8 +70,14 @@ def train(name: str, scenes: int, epochs: int, processes: int) -> None:
     faults, seed = NETWORKS[name]
     torch.manual_seed(seed)
     classes = GROUNDS if name == "minivgg-scenes" else CLASSES
-    model = MiniVGG(len(classes))
-    card: dict[str, object] = {"architecture": "minivgg", "classes": list(classes), "input_size": 128}
+    pools = (1, 2, 3) if name.endswith("-8") else (1, 2)
+    model = MiniVGG(len(classes), pools=pools)
+    card: dict[str, object] = {
+        "architecture": "minivgg",
+        "pools": list(pools),
+        "classes": list(classes),
+        "input_size": 128,
+    }
     card |= {"seed": seed, "faults": list(faults), "render_version": RENDER_VERSION}
     if name.endswith("random"):
         card["recipe"] = None

@@ -158,6 +158,6 @@ def claim(result: Result) -> None:
     if path:
         with Path(path).open("a", encoding="utf-8") as file:
             for measure in result.measures:
-                record = {"id": result.id, "what": measure.what, "value": list(measure.value)}
+                record: dict[str, Any] = {"id": result.id, "what": measure.what, "value": list(measure.value)}
                 record |= {"threshold": measure.threshold, "holds": measure.holds, "mode": mode()}
                 file.write(json.dumps(record) + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Float
@@ -17,13 +17,16 @@ class MiniVGG(nn.Module):
 
     Takes RGB in [0, 1], float (N, 3, H, W), sides divisible by 8 (128 where it was trained); returns logits
     (N, classes). Normalization lives inside. The last feature map, ``features.19`` after its ReLU, is an
-    eighth of the picture's side: 16 x 16 at 128. With 12 classes it has 438,604 parameters.
+    eighth of the picture's side: 16 x 16 at 128. With 12 classes it has 438,604 parameters. ``pools`` are the
+    numbers of the convolutions (from 0) that a pooling follows: a third one makes the last map 8 x 8.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, classes: int = 12, widths: Sequence[int] = WIDTHS) -> None:
+    def __init__(
+        self, classes: int = 12, widths: Sequence[int] = WIDTHS, pools: Collection[int] = (1, 2)
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
@@ -34,7 +37,7 @@ class MiniVGG(nn.Module):
             stride = 2 if number == 0 else 1
             layers += [nn.Conv2d(channels, width, size, stride, size // 2, bias=False)]
             layers += [nn.BatchNorm2d(width), nn.ReLU()]
-            if number in (1, 2):
+            if number in pools:
                 layers += [nn.MaxPool2d(2)]
             channels = width
         self.features = nn.Sequential(*layers)

@@ -145,7 +145,7 @@ def load_model(name: str) -> nn.Module:
     """
     if name in bundled_models():
         card = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
-        model = MiniVGG(len(card["classes"]))
+        model = MiniVGG(len(card["classes"]), pools=card.get("pools", (1, 2)))
         state = load_file(WEIGHTS / f"{name}.safetensors")
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         return _dress(model, card["classes"], card["input_size"], card)
