@@ -1,5 +1,4 @@
-"""What all tests share: notebooks run in quick mode, one thread a worker, and no browser test is skipped where
-there must be a browser."""
+"""What all tests share: quick notebooks, one thread a worker, no skipped browser where there must be one."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ import torch
 
 
 class QuickNotebooks:
-    """The kernel of a notebook under nbval takes few scenes, so that it shows in seconds that all cells run."""
+    """The kernel of a notebook under nbval takes few scenes: all cells are seen to run, in seconds."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
