@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from labkit.core.checks import check_choice
-from labkit.data import MiniBroden, Scene, Scenes, gather, sample_photos
+from labkit.data import Scenes, sample_photos
 from labkit.experiments.bench import MODES, Bench, Result
 from labkit.models import load_model
 
@@ -113,12 +113,7 @@ def start(name: str, pictures: int = 8) -> Lab:
     model = load_model(model_name)
     planted = model_name.startswith("minivgg")
     if planted:
-        data = MiniBroden(400, "test")
-        seen: dict[str, Scene] = {}
-        for index in range(len(data)):
-            scene = data.scene(index)
-            seen.setdefault(scene.objects[0].kind, scene)
-        chosen = gather(list(seen.values())[:pictures])
+        chosen = bench.firsts(pictures)
         images, labels = chosen.images, chosen.labels
         names = [str(model.classes[int(k)]) for k in labels]  # type: ignore[index]
     else:
@@ -128,6 +123,7 @@ def start(name: str, pictures: int = 8) -> Lab:
             said = model(images).argmax(1).clone()
         known = [int(s) if p.label is None else p.label for p, s in zip(photos, said, strict=True)]
         labels, names = torch.tensor(known), [photo.name for photo in photos]
+        bench.guest = (model, images)
     truth = "the truth is planted" if planted else "photographs, no planted truth"
     print(f"{name}: {model_name}, {len(images)} pictures ({truth}){', quick mode' if bench.quick else ''}")
     return Lab(name, model, images, labels, names, planted, bench)
