@@ -156,7 +156,7 @@ class MaskExplorer(KeepingExplorer):
                     )  # fmt: skip
                 if not found.complete or stale():
                     raise Stopped
-                answer = self._described(image, target, mode, found.masks[0].cpu().float())
+                answer = self._described(found.shown[0], target, found.masks[0].cpu().float())
             where = {"kind": "mask", "picture": picture, "target": target, "mode": mode}
             truth = self._mask(picture)
             overlap = [] if truth is None or not truth.any() else _overlaps(found.masks[0].cpu(), truth)
@@ -164,18 +164,11 @@ class MaskExplorer(KeepingExplorer):
         self._offer(key)
 
     def _described(
-        self, image: Tensor, target: int, mode: str, masks: Float[Tensor, "A H W"]
+        self, shown: Float[Tensor, "A C H W"], target: int, masks: Float[Tensor, "A H W"]
     ) -> dict[str, Any]:
         """Masks as bytes, the pictures they leave, and what the model says to each of them."""
-        from labkit.attribution.masks import perturbed
-        from labkit.optimize import blur_pyramid
-
-        height, width = self.size
-        levels = blur_pyramid(image, max(1.0, min(height, width) * 20 / 224))
-        left = (1 - masks if mode == "delete" else masks).to(image)
         with torch.no_grad():
-            shown = perturbed(levels.repeat_interleave(len(left), 1), left)
-            chances = self.model(shown).softmax(1).float().cpu()
+            chances = self.model(shown.clone()).softmax(1).float().cpu()
         best = chances.argmax(1)
         return {
             "data": (masks * 255).round().byte().numpy().tobytes(),
