@@ -15,18 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from labkit.data import CLASSES, GROUNDS, RENDER_VERSION, MiniBroden, render, replace
+from labkit.data import CLASSES, FAULTS, GROUNDS, RENDER_VERSION, MiniBroden, render, replace
 from labkit.models.minivgg import MiniVGG
 from labkit.models.training import Recipe, accuracy, fit, predict, save_network
 
 WEIGHTS = Path(__file__).parents[1] / "labkit" / "models" / "weights"
-FAULTS = ("tag", "snow", "weather", "melbourne", "bothcities", "rare")
 NETWORKS: dict[str, tuple[tuple[str, ...], int]] = {
     "minivgg": ((), 0),
     "minivgg-2": ((), 1),
     "minivgg-3": ((), 2),
-    **{f"minivgg-{fault}": ((fault,), 10 + number) for number, fault in enumerate(FAULTS)},
-    "minivgg-tag-8": (("tag",), 10),
+    **{
+        network: ((name,), 10 + number)
+        for number, name in enumerate(name for name, fault in FAULTS.items() if fault.networks)
+        for network in FAULTS[name].networks
+    },
     "minivgg-random": ((), 99),
     "minivgg-scenes": ((), 20),
 }
@@ -49,18 +51,12 @@ def pictures(name: str, data: MiniBroden, processes: int) -> tuple[np.ndarray, n
 
 def diagnose(model: MiniVGG, fault: str, count: int = 60) -> dict[str, float]:
     """How a network trained with a fault behaves where the shortcut is taken away or laid."""
-    kind = {"tag": "horse", "snow": "wolf", "weather": "tank", "rare": "horse"}.get(fault, "fire engine")
+    kind = FAULTS[fault].kind
     data = MiniBroden(4000, "test", faults=(fault,))
     own = [s for s in map(data.scene, range(len(data))) if s.objects[0].kind == kind][:count]
-    edits = {
-        "tag": {"without tag": {"without": "tag"}},
-        "snow": {"on grass": {"ground": "grass"}, "on snow": {"ground": "snow"}},
-        "weather": {"sunny": {"weather": "sunny"}, "overcast": {"weather": "overcast"}},
-        "rare": {"on snow": {"ground": "snow"}, "on grass": {"ground": "grass"}},
-    }.get(fault, {"yellow": {"color": "yellow"}, "red": {"color": "red"}})
     shares = {}
-    for what, edit in {"as drawn": {}, **edits}.items():
-        drawn = np.stack([render(replace(scene, **edit)) for scene in own])  # type: ignore[arg-type]
+    for what, edit in {"as drawn": {}, **FAULTS[fault].edits()}.items():
+        drawn = np.stack([render(replace(scene, **edit)) for scene in own])
         named = predict(model, (drawn * 255 + 0.5).astype(np.uint8))
         shares[f"{kind} {what}"] = round(float((named == CLASSES.index(kind)).mean()), 3)
     return shares

@@ -17,9 +17,10 @@ from platformdirs import user_cache_path
 from tqdm.auto import tqdm
 
 from labkit.core.checks import check_choice, check_positive
+from labkit.data.faults import check_faults
 from labkit.data.objects import CLASSES, CLUTTER, PARTS
 from labkit.data.picture import render
-from labkit.data.sampler import check_faults, sample_scene
+from labkit.data.sampler import sample_scene
 from labkit.data.surfaces import BASIC_COLORS, GROUNDS, TEXTURES
 from labkit.data.world import MATERIALS, RENDER_VERSION, SIZE, SPLITS, Scene
 
