@@ -10,7 +10,7 @@ from typing import Any
 
 from labkit.data.decals import Decal, tag
 from labkit.data.faults import FAULTS, Fault
-from labkit.data.minibroden import MiniBroden, item, to_tensor
+from labkit.data.minibroden import MiniBroden, item, label_of, to_tensor
 from labkit.data.objects import CLASSES, CLUTTER, PARTS
 from labkit.data.picture import render
 from labkit.data.sampler import sample_scene
@@ -45,6 +45,7 @@ __all__ = [
     "fetch",
     "gather",
     "item",
+    "label_of",
     "load_photo",
     "render",
     "replace",
