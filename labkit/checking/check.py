@@ -235,8 +235,8 @@ def _unwritten(path: str | Path) -> list[str]:
 
 
 def _exercises_of(filename: str, book: Any) -> list[Any]:
+    from labkit.calls.notebook import notebook_name
     from labkit.exercises import notebooks
-    from labkit.grading.submissions import notebook_name
 
     known = notebooks()
     name = notebook_name(filename, known)

@@ -19,12 +19,13 @@ from typing import Any
 
 import labkit
 from labkit.calls.exercise import Exercise
-from labkit.calls.notebook import Notebook, body_of
+from labkit.calls.notebook import Notebook, body_of, notebook_name
 from labkit.calls.wire import Outcome, encode
 from labkit.checking.judge import ExerciseResult, Judge
+from labkit.exercises import notebooks
 from labkit.grading import course as courses
 from labkit.grading.report import safe_name, write_reports, write_whole
-from labkit.grading.submissions import Submission, find_submissions, notebook_name
+from labkit.grading.submissions import Submission, find_submissions
 from labkit.sandbox.job import Done, Work
 from labkit.sandbox.sandbox import Sandbox, SandboxError
 
@@ -92,7 +93,7 @@ def grade_class(
     out = Path(out)
     (out / "results").mkdir(parents=True, exist_ok=True)
     secret = courses.read_secret(seed_file or out / "seed")
-    known = dict(exercises) if exercises is not None else _kits()
+    known = dict(exercises) if exercises is not None else notebooks()
     submissions = find_submissions(submitted, people, known)
     asked = _asked(submissions, known, settings)
     hidden = [submitted, out, *(path for path in (roster, seed_file, course) if path is not None)]
@@ -124,12 +125,6 @@ def grade_class(
     report.rows = [kept[submission.student.id] for submission in submissions]
     write_reports(report)
     return report
-
-
-def _kits() -> dict[str, Sequence[Exercise]]:
-    from labkit.exercises import notebooks
-
-    return dict(notebooks())
 
 
 def _asked(

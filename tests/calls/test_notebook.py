@@ -5,9 +5,9 @@ import json
 import pytest
 from demo import notebook
 
-from labkit.calls.notebook import read_notebook, stale_state
+from labkit.calls.notebook import notebook_name, read_notebook, stale_state
 from labkit.checking.check import check_notebook
-from labkit.grading.submissions import find_submissions, notebook_name
+from labkit.grading.submissions import find_submissions
 
 
 def space(book, name):
