@@ -32,13 +32,11 @@ def compute(job: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None
 
     import torch
 
-    import labkit.grading
     from labkit.calls.guard import Blocker
     from labkit.calls.wire import Outcome, describe_error, encode, perform, realize
 
     torch.set_num_threads(1)
     Blocker(job["blocks"]).install()
-    labkit.grading.check = lambda *args, **kwargs: 0.0  # type: ignore[attr-defined]
     for name, text in job["files"].items():
         with open(name, "w", encoding="utf-8") as file:
             file.write(text)

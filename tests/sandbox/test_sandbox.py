@@ -238,23 +238,51 @@ def test_the_worker_knows_no_exercise_and_no_judge(run):
     names = "[m for m in sys.modules if m.startswith('labkit')]"
     said = run(body(f"raise ValueError({names})"))[0].cases[0].verdict.difference
     assert "labkit.calls.wire" in said
-    assert "exercises" not in said
-    assert "judge" not in said
+    assert not [room for room in ("exercises", "checking", "judge", "grading") if room in said]
 
 
 @pytest.mark.parametrize(
     "way",
     [
         "from labkit.checking.judge import Judge",
+        "import labkit.checking",
         "import labkit.exercises.warm_up",
+        "from labkit.exercises import find; find('attribution.saliency')",
+        "from labkit.grading import check; import labkit.grading.grade",
         "import importlib; importlib.import_module('labkit.exercises.which_pixels_matter')",
     ],
 )
 def test_the_exercises_cannot_be_imported(run, way):
-    result, _ = run(body(way, RIGHT))
+    result, _ = run(body(*way.split("; "), RIGHT))
     assert result.points == 0
     assert result.cases[0].verdict.word == "blocked"
-    assert "write this one yourself" in result.cases[0].verdict.difference
+    assert "is not open to a submission: write this one yourself" in result.cases[0].verdict.difference
+
+
+@pytest.mark.parametrize(
+    "way", ["from labkit.grading import check", "import labkit.grading as g; check = g.check"]
+)
+def test_a_check_in_a_submission_checks_nothing_and_brings_nothing_in(run, way):
+    names = "[m for m in sys.modules if m.startswith('labkit.') and m.split('.')[1] in ROOMS]"
+    lines = [*way.split("; "), "ROOMS = ('exercises', 'checking', 'grading')"]
+    lines += [
+        f"raise ValueError(check('demo.scale_add', None), dir(sys.modules['labkit.grading'])[-1], {names})"
+    ]
+    said = run(body(*lines))[0].cases[0].verdict.difference
+    assert "(0.0, 'check', ['labkit.grading'])" in said
+
+
+def test_a_submission_that_checks_itself_gets_its_marks(run):
+    assert (
+        run("from labkit.grading import check\n" + RIGHT_SCALE + "check('demo.scale_add', scale_add)")[
+            0
+        ].points
+        == 4
+    )
+    assert (
+        run(body("from labkit.grading import check", "check('demo.scale_add', scale_add)", RIGHT))[0].points
+        == 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -264,7 +292,7 @@ def test_the_exercises_cannot_be_imported(run, way):
         "import labkit.core.checks as c; f = c.nearest",
         "import importlib, labkit.core.checks as c; importlib.reload(c); f = c.nearest",
         "import functools, labkit.core.checks as c; f = functools.partial(c.nearest)",
-        "import labkit.core.checks; del sys.modules['labkit.core.checks']\n"
+        "import labkit.core.checks; del sys.modules['labkit.core.checks']; "
         "from labkit.core.checks import nearest as f",
     ],
 )
