@@ -202,8 +202,12 @@ def notebook_name(filename: str, known: Iterable[str]) -> str | None:
 
 
 def plain(text: str) -> str:
-    """Only the letters and digits of a name, small: learning systems change all the rest."""
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    """Only the letters and digits of a name, of any alphabet: learning systems change all the rest.
+
+    >>> plain("Doe, Jane_01-Warm-Up"), plain("Š. Žižek"), plain("李 雷")
+    ('doejane01warmup', 'šžižek', '李雷')
+    """
+    return re.sub(r"[\W_]", "", text.casefold())
 
 
 def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:

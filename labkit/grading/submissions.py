@@ -53,7 +53,7 @@ def _owner(path: Path, roster: Sequence[Student], known: Iterable[str]) -> Stude
     for student in roster:
         if student.email and student.email.lower() in stem.lower():
             return student
-        if student.name and plain(student.name) in plain(stem):
+        if plain(student.name) and plain(student.name) in plain(stem):
             return student
     for name in sorted(known, key=len, reverse=True):
         for part in (name, re.sub(r"^\d+_", "", name)):
