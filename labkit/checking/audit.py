@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from labkit.calls.call import Outcome
 from labkit.calls.exercise import Exercise
-from labkit.calls.wire import Outcome
 from labkit.checking.compare import near
 from labkit.checking.judge import Judge
 

@@ -18,8 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from labkit.calls.call import Outcome, perform, realize
 from labkit.calls.guard import blocked
-from labkit.calls.wire import Outcome, perform, realize
 from labkit.checking.judge import ExerciseResult, Judge
 
 __all__ = ["check", "check_notebook", "CheckText", "NotebookReport"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from labkit.calls.call import Outcome
 from labkit.calls.exercise import Case, Exercise, Verdict
-from labkit.calls.wire import Outcome
 
 __all__ = ["RTOL", "ATOL", "close", "exact", "near", "judge"]
 

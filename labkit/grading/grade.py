@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import labkit
+from labkit.calls.call import Outcome
 from labkit.calls.exercise import Exercise
 from labkit.calls.notebook import Notebook, body_of, notebook_name
-from labkit.calls.wire import Outcome, encode
+from labkit.calls.wire import encode
 from labkit.checking.judge import ExerciseResult, Judge
 from labkit.exercises import notebooks
 from labkit.grading import course as courses

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labkit.calls.call import Outcome
 from labkit.calls.exercise import Case
 from labkit.calls.notebook import Step
-from labkit.calls.wire import Outcome, encode
+from labkit.calls.wire import encode
 
 __all__ = ["Work", "Done", "clean_environment", "patience", "package_paths"]
 

@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from labkit.calls.wire import Outcome
+from labkit.calls.call import Outcome
 from labkit.sandbox.job import Done, Work, clean_environment, package_paths, patience
 from labkit.sandbox.streams import Messages, Tail, feed, how_it_ended, outcome_of
 

@@ -11,7 +11,8 @@ import queue
 import threading
 from typing import IO, Any
 
-from labkit.calls.wire import Outcome, decode
+from labkit.calls.call import Outcome
+from labkit.calls.wire import decode
 
 __all__ = ["Tail", "Messages", "feed", "outcome_of", "how_it_ended", "KEPT_OUTPUT", "LARGEST_MESSAGE"]
 

@@ -32,8 +32,9 @@ def compute(job: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None
 
     import torch
 
+    from labkit.calls.call import Outcome, describe_error, perform, realize
     from labkit.calls.guard import Blocker
-    from labkit.calls.wire import Outcome, describe_error, encode, perform, realize
+    from labkit.calls.wire import encode
 
     torch.set_num_threads(1)
     Blocker(job["blocks"]).install()
@@ -222,6 +223,7 @@ def serve(control_fd: int, settings: dict[str, Any]) -> None:
             walls._libc().prctl(36, 1, 0, 0, 0)
         import torch
 
+        import labkit.calls.call
         import labkit.calls.guard
         import labkit.calls.wire  # noqa: F401
     except (walls.IsolationError, ImportError, OSError) as error:

@@ -51,7 +51,7 @@ def test_what_the_function_does_not_need_is_not_run(tmp_path):
 
 
 def test_a_name_from_start_is_a_name_error_with_its_cure(tmp_path):
-    from labkit.calls.wire import perform
+    from labkit.calls.call import perform
 
     names = space(book(tmp_path, "lab = start('x')", "def f():\n    return lab.model"), "f")
     assert (

@@ -6,10 +6,10 @@ import pytest
 import torch
 from demo import SCALE
 
+from labkit.calls.call import perform, realize
 from labkit.calls.exercise import Case
 from labkit.calls.probe import gradient, wanted
 from labkit.calls.recipes import bends, learned
-from labkit.calls.wire import perform, realize
 from labkit.checking.audit import audit
 from labkit.checking.check import CheckText, _run
 from labkit.checking.judge import Judge

@@ -124,7 +124,7 @@ def test_calling_check_wrongly_says_how(capsys):
 
 
 def test_answers_known_by_heart_are_told_apart_from_computed_ones():
-    from labkit.calls.wire import perform, realize
+    from labkit.calls.call import perform, realize
     from labkit.checking.judge import Judge
 
     known = {2.0: SCALE.public()[0].args, 3.0: SCALE.public()[1].args}
