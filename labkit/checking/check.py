@@ -197,7 +197,7 @@ def check_notebook(path: str | Path, exercises: Sequence[Any] | None = None) -> 
     that is not a notebook or holds no exercise.
     """
     from labkit.calls.notebook import read_notebook, stale_state
-    from labkit.sandbox.job import Work
+    from labkit.sandbox.job import Job
     from labkit.sandbox.sandbox import plain_sandbox
 
     book = read_notebook(path)
@@ -213,7 +213,7 @@ def check_notebook(path: str | Path, exercises: Sequence[Any] | None = None) -> 
             continue
         cases = [case for _, case in judge.cases]
         steps = book.slice(exercise.name)
-        work = Work(exercise.name, steps, cases, blocks, exercise.seconds, files=files)
+        work = Job(exercise.name, steps, cases, blocks, exercise.seconds, files=files)
         done = plain_sandbox().run(work)
         result = judge.result(done.outcomes)
         result.notes += done.notes

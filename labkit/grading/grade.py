@@ -27,7 +27,7 @@ from labkit.exercises import notebooks
 from labkit.grading import course as courses
 from labkit.grading.report import safe_name, write_reports, write_whole
 from labkit.grading.submissions import Submission, find_submissions
-from labkit.sandbox.job import Done, Work
+from labkit.sandbox.job import Done, Job
 from labkit.sandbox.sandbox import Sandbox, SandboxError
 
 __all__ = ["grade_class", "ClassReport", "STATUSES"]
@@ -191,7 +191,7 @@ def _grade_one(
             result = _unanswered(exercise, judge, submission)
         else:
             file, book = holder
-            work = Work(
+            work = Job(
                 exercise.name,
                 book.slice(exercise.name),
                 [case for _, case in judge.cases],
@@ -234,7 +234,7 @@ def _judge(exercise: Exercise, seed: int) -> tuple[Judge, list[str]]:
     return judge, []
 
 
-def _run(box: Sandbox, work: Work) -> Done:
+def _run(box: Sandbox, work: Job) -> Done:
     try:
         return box.run(work)
     except (SandboxError, OSError) as error:

@@ -190,7 +190,7 @@ def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Seq
     from labkit.calls.notebook import parse_notebook
     from labkit.checking.audit import audit
     from labkit.checking.judge import Judge
-    from labkit.sandbox.job import Work
+    from labkit.sandbox.job import Job
     from labkit.sandbox.sandbox import plain_sandbox
 
     known = {exercise.id: exercise for exercise in exercises}
@@ -218,7 +218,7 @@ def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Seq
 
         def run(notebook: Any, exercise: Exercise = exercise, cases: list[Any] = cases) -> Any:
             steps = notebook.slice(exercise.name)
-            return plain_sandbox().run(Work(exercise.name, steps, cases, blocks, exercise.seconds))
+            return plain_sandbox().run(Job(exercise.name, steps, cases, blocks, exercise.seconds))
 
         done = run(solved)
         for (group, case), verdict in zip(judge.cases, judge.verdicts(done.outcomes), strict=True):
