@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
+from labkit.checking import check as checking
 from labkit.data import CLASSES, replace
-from labkit.grading import check as checking
 from labkit.lab import claim, gather, start
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from demo import EXERCISES, RIGHT_GRADIENT, RIGHT_SCALE, notebook
 
-from labkit.checking.check import check_notebook
+from labkit.checking.notebook import check_notebook
 
 
 def test_a_notebook_is_checked_in_a_clean_process(tmp_path):
