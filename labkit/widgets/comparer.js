@@ -1,7 +1,7 @@
 // The comparer: maps of several methods, panels of one size, one crosshair through all of them.
 
 class Comparison extends View {
-  static kind = "comparer"; static traits = ["chosen", "pixel", "one_scale", "over_picture"]; static asks = ["method"];
+  static kind = "comparer"; static traits = ["chosen", "pixel", "one_scale", "over_picture"]; static asks = ["method"]; static cell = 12.5;
   static keys = [["\u2190 \u2191 \u2192 \u2193", "move the crosshair, with Shift by eight"], ["Enter", "pin it"], ["Escape", "let it go"]];
 
   build() {
@@ -13,7 +13,7 @@ class Comparison extends View {
     ui.ticks = model.get("methods").map((m) => h("button", { class: "lk-button lk-tick", title: m.note, "data-tick": m.name, onclick: guarded(el, () => this.choose(m.name)) }, m.title));
     return { main: [ui.picture.node], controls: [h("div", { class: "lk-ticks-row", role: "group", "aria-label": "Methods shown" }, ...ui.ticks), h("div", { class: "lk-buttons" },
       toggle(this, "One scale", "one_scale", "One colour scale for all panels; only maps of one unit may be compared so"),
-      toggle(this, "Over picture", "over_picture", "Show the picture below the maps"), ...this.truthToggle)] };
+      toggle(this, "Overlay", "over_picture", "Show the picture below the maps"), ...this.truthToggle)] };
   }
 
   // the panel of the picture, or of a method
@@ -23,12 +23,11 @@ class Comparison extends View {
     made.stage.append(made.cross);
     if (!name) return made;
     made.name = name;
-    made.here = h("span", { class: "lk-here" });
     made.node.dataset.method = name;
-    made.aside.before(made.here);
-    made.share = h("i"); made.flat = h("b"); made.inside = h("span"); made.hit = h("span", { class: "lk-hit", title: "whether the map's largest value lies in the true region or 15/224 of a side from it (pointing game)" });
-    made.foot.append(h("div", { class: "lk-inside", title: "share of the map's positive part inside the true region; the mark is a flat map's share" }, made.share, made.flat), made.inside, made.hit);
-    made.foot.hidden = !this.model.get("measured");
+    made.here = h("span", { class: "lk-here" }); made.share = h("i"); made.flat = h("b"); made.inside = h("span");
+    made.bar = h("div", { class: "lk-inside", title: "share of the map's positive part inside the true region; the mark is a flat map's share" }, made.share, made.flat);
+    made.hit = h("span", { title: "whether the map's largest value lies in the true region or 15/224 of a side from it (pointing game)" });
+    made.foot.append(made.here, made.bar, made.inside, made.hit);
     return made;
   }
 
@@ -105,10 +104,10 @@ class Comparison extends View {
     shown.set(answer ? "" : this.waitWord, answer?.text);
     setText(shown.aside, map ? duration(map.seconds) : "");
     const told = map && map.area !== null;
-    setText(shown.inside, !map ? "" : !told ? "no truth" : map.energy === null ? "none positive" : `${percent(map.energy)} inside`);
+    setText(shown.inside, !map ? "" : !told ? (this.model.get("measured") ? "no truth" : "") : map.energy === null ? "none positive" : `${percent(map.energy)} inside`);
     setText(shown.hit, told ? (map.hit ? "hit" : "miss") : "");
     shown.hit.dataset.hit = told ? map.hit : "";
-    shown.share.parentElement.style.visibility = told ? "visible" : "hidden";
+    shown.bar.style.visibility = told ? "" : "hidden";
     shown.share.style.width = `${100 * (map?.energy ?? 0)}%`;
     shown.flat.style.left = `${100 * (map?.area ?? 0)}%`;
     if (!map) { shown.map = null; return; }
@@ -123,7 +122,7 @@ class Comparison extends View {
   // the crosshair in all panels, and the value of every method there
   point() {
     const at = this.place, pinned = Boolean(at && !this.ghost);
-    for (const { cross, map, here, aside, legend } of this.panels ?? []) {
+    for (const { cross, map, here, bar, legend } of this.panels ?? []) {
       cross.hidden = !at;
       cross.classList.toggle("pinned", pinned);
       if (at) { cross.style.setProperty("--x", `${(100 * (at[0] + 0.5)) / this.width}%`); cross.style.setProperty("--y", `${(100 * (at[1] + 0.5)) / this.height}%`); }
@@ -131,10 +130,11 @@ class Comparison extends View {
       const value = at && map ? map.values[at[1] * this.width + at[0]] : NaN;
       setText(here, at && map ? precise(value, map.signed, map.top) : "");
       here.dataset.sign = value < 0 ? "negative" : map?.signed && value > 0 ? "positive" : "";
-      aside.hidden = Boolean(at && map);
+      bar.hidden = Boolean(at && map);
       legend.point(value, map ? this.scale(map).top : 0);
     }
-    setText(this.ui.picture.foot, at ? `x ${at[0]}, y ${at[1]}${pinned ? ", pinned" : ""}` : "point at a pixel");
+    const named = this.photo ? `${this.className(this.target)} ${percent(this.photo.p[this.target])}` : "";
+    setText(this.ui.picture.foot, at ? `x ${at[0]}, y ${at[1]}${pinned ? ", pinned" : ""}` : named);
   }
 }
 

@@ -74,11 +74,9 @@ class Masks extends View {
 
   drawCurve(answer, photo) {
     const { areas, state } = this, most = areas[areas.length - 1], shares = areas.map((a) => Math.sqrt(a / most));
-    let free = -1; // up to where the axis is taken
-    const labels = areas.map((a, i) => (shares[i] < free || (i < areas.length - 1 && shares[i] > 0.8) ? "" : ((free = shares[i] + 0.2), `${Math.round(100 * a)}%`)));
     const line = (mode) => ({ line: MODE_LINES[mode], strong: mode === state.mode, values: this.find({ mode })?.p ?? [] });
     const p = answer ? percent(answer.p[state.stop]) : "not known yet";
-    this.ui.curve.draw({ shares, labels, span: [0, 1], level: photo.p[this.target], chosen: state.stop,
+    this.ui.curve.draw({ shares, labels: areas.map((a) => `${Math.round(100 * a)}%`), span: [0, 1], level: photo.p[this.target], chosen: state.stop,
       lines: [this.keeps ? "delete" : "preserve", state.mode].map(line), text: `area ${percent(areas[state.stop])}, probability ${p}` });
   }
 }

@@ -33,7 +33,7 @@ const fillColour = (fill, photo) => {
 };
 
 class Occlusion extends View {
-  static kind = "occlusion"; static traits = ["window", "stride", "fill", "patch", "hold_scale", "over_picture"]; static asks = ["kind", "window", "stride", "fill", "columns"];
+  static kind = "occlusion"; static cell = 13; static traits = ["window", "stride", "fill", "patch", "hold_scale", "over_picture"]; static asks = ["kind", "window", "stride", "fill", "columns"];
   static keys = [["\u2190 \u2191 \u2192 \u2193", "move the patch"], ["+ \u2212", "its size"], ["Enter", "pin it"], ["Escape", "let it go"], ["space", "slide it over the picture"]];
 
   build() {
@@ -43,7 +43,7 @@ class Occlusion extends View {
       .focusable("Picture. Arrows move the patch, plus and minus change its size, Enter pins it, Escape clears it, space plays.");
     ui.map = panel(this, "Map", "map", { legend: true }).follow();
     ui.patches = [ui.picture, ui.map].map(({ stage }) => { const patch = h("div", { class: "lk-patch" }); stage.append(patch); return patch; });
-    ui.map.node.querySelector("figcaption b").textContent = model.get("own_method") ? "Map of your function" : "Map: mean drop where hidden";
+    ui.map.node.querySelector("figcaption b").textContent = model.get("own_method") ? "Map of your function" : "Mean drop where hidden";
     const line = (name) => { const value = h("span", { class: "lk-value" }); return [h("div", { class: "lk-line" }, name, value), value]; };
     const lines = ["whole picture", "patch hidden", "drop (logits)"].map(line);
     [ui.whole, ui.hidden, ui.drop] = lines.map(([, value]) => value);
@@ -53,7 +53,7 @@ class Occlusion extends View {
     ui.play = h("button", { class: "lk-button lk-play", onclick: guarded(el, () => { this.play(); this.draw(); }) });
     return { main: [ui.picture.node, ui.map.node], aside: [scores], right: true, pickerAside: true, controls: [...Object.values(ui.sliders).map((s) => s.node),
       h("div", { class: "lk-buttons" }, ui.play, toggle(this, "One scale", "hold_scale", "Hold the colour scale while the patch size changes"),
-        toggle(this, "Over picture", "over_picture", "Show the picture below the map"), ...this.truthToggle)] };
+        toggle(this, "Overlay", "over_picture", "Show the picture below the map"), ...this.truthToggle)] };
   }
 
   // ---- what is known: grids of drops of all classes, or maps of the student's own function
@@ -162,20 +162,20 @@ class Occlusion extends View {
   // ---- what is drawn: the map only where its setting changed, the patch and the scores every time
   question() { return ["Which part of the picture carries ", "?"]; }
   answerText(photo) {
-    const wish = this.wish(), name = this.className(wish.target), at = this.patch(wish) ?? this.dearest(wish);
+    const wish = this.wish(), name = this.className(wish.target), at = this.patch(wish) ?? this.costliest(wish);
     if (!at) return this.live ? "" : "Point at the picture: a patch hides it there.";
-    const costs = `costs ${name} ${number(at.drop(wish.target))} logits`, says = `${at.winner === photo.top[0] ? "still" : "now"} says ${this.className(at.winner)}`;
-    return this.patch(wish) ? `This patch ${costs}: the network ${says}.` : `The dearest patch, at x ${at.x}, y ${at.y}, ${costs}: the network ${says}.`;
+    const drop = number(at.drop(wish.target)), says = `the network ${at.winner === photo.top[0] ? "still" : "now"} says ${this.className(at.winner)}`;
+    return this.patch(wish) ? `This patch costs ${name} ${drop} logits: ${says}.` : `Hiding x ${at.x}, y ${at.y} costs ${name} most, ${drop} logits: ${says}.`;
   }
-  dearest(wish) {
+  costliest(wish) {
     const answer = this.find({}, "drops");
     if (!answer) return null;
     const key = [JSON.stringify(wish), this.version].join();
-    if (this.dear?.key !== key) {
+    if (this.costly?.key !== key) {
       const grid = this.grid(answer, wish.stride), read = grid.read(answer.columns.indexOf(wish.target)), places = grid.ys.flatMap((_, r) => grid.xs.map((_, c) => [r, c]));
-      this.dear = { key, at: this.patchAt(answer, grid, ...places.reduce((best, p) => (read(...p) > read(...best) ? p : best))) };
+      this.costly = { key, at: this.patchAt(answer, grid, ...places.reduce((best, p) => (read(...p) > read(...best) ? p : best))) };
     }
-    return this.dear.at;
+    return this.costly.at;
   }
   paint(photo) {
     const { ui, state, sides, height, width } = this, wish = this.wish();

@@ -1,7 +1,7 @@
 // The sanity explorer: a slider makes the network forget from the top; each method's map before and now, and the curve.
 
 class Sanity extends View {
-  static kind = "sanity"; static traits = ["depth", "absolute"]; static asks = ["depth"];
+  static kind = "sanity"; static cell = 19; static traits = ["depth", "absolute"]; static asks = ["depth"];
   static keys = [["\u2190 \u2192", "the layers, on the slider and on the curve"]];
 
   build() {
@@ -9,10 +9,10 @@ class Sanity extends View {
     this.layers = model.get("layers");
     ui.picture = panel(this, "Picture", "picture");
     ui.rows = model.get("methods").map(({ name, title }, i) => {
-      const before = panel(this, title, `${name}-before`), now = panel(this, "now", `${name}-now`);
-      for (const part of [before, now]) part.canvas.classList.add("lk-map");
-      before.node.querySelector("figcaption").prepend(lineKey(i));
-      return { name, title, before, now, line: i, node: h("div", { class: "lk-pair", "data-method": name }, before.node, now.node) };
+      const [before, now] = ["before", "now"].map((when) => panel(this, title, `${name}-${when}`)), rank = h("span", { class: "lk-rank" }), ssim = h("span", { class: "lk-ssim" });
+      for (const part of [before, now]) { part.canvas.classList.add("lk-map"); part.node.querySelector("figcaption").remove(); }
+      const node = h("div", { class: "lk-pair", "data-method": name }, h("div", { class: "lk-caption" }, lineKey(i), h("b", {}, title), rank, ssim), before.node, now.node);
+      return { name, title, before, now, rank, ssim, line: i, node };
     });
     ui.curve = curve(this, "Layers that are random", forget);
     this.curves.push(ui.curve);
@@ -56,20 +56,21 @@ class Sanity extends View {
   }
 
   paintRow(row, now, before, photo) {
-    this.paintPanel(row.before, before, photo, `${row.title}, trained`);
-    this.paintPanel(row.now, now, photo, `${row.title}, now`);
+    this.paintPanel(row.before, before, photo, `${row.title}, trained`, "trained");
+    this.paintPanel(row.now, now, photo, `${row.title}, now`, "now");
     const value = this.likeness(row, this.state.depth), known = this.state.depth && now?.values;
-    setText(row.now.aside, known && value !== null ? `rank ${hundredths(value)}` : "");
-    setText(row.now.foot, known && now.ssim != null ? `SSIM ${hundredths(now.ssim)}` : "");
+    setText(row.rank, known && value !== null ? `rank ${hundredths(value)}` : "");
+    setText(row.ssim, known && now.ssim != null ? `SSIM ${hundredths(now.ssim)}` : "");
   }
 
   // colours up to the map's own top: what is asked is whether its pattern stays
-  paintPanel(part, map, photo, title) {
+  paintPanel(part, map, photo, title, when) {
     part.set(map ? "" : this.waitWord, map?.text);
     if (!map?.values) { part.map = null; return; }
     part.marks(this.edge);
     if (part.map === map) return;
     paintMap(part.canvas, map.values, this.width, this.height, map.top, map.signed);
+    setText(part.foot, `${when} ${map.signed ? "\u00B1" : "\u2264 "}${precise(map.top)}`);
     part.canvas.setAttribute("aria-label", mapInWords(title, map.values, this.width, photo.mask));
     part.map = map;
   }

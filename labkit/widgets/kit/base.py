@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import weakref
 from collections.abc import Callable
@@ -44,10 +45,15 @@ class Explorer(anywidget.AnyWidget):
         self._worker = Worker()
         for name in traits:
             if not self.has_trait(name):
-                public = [n for n in self.trait_names() if not n.startswith("_")]
-                close = ", ".join(map(repr, nearest(name, public)))
+                close = ", ".join(map(repr, nearest(name, self._arguments())))
                 raise TypeError(f"{type(self).__name__} knows no argument {name!r}. The nearest: {close}.")
         super().__init__(**traits)
+
+    def _arguments(self) -> list[str]:
+        """What may be given by name: the parameters of every class up to this one, then the traits."""
+        kinds = [kind for kind in type(self).__mro__ if issubclass(kind, Explorer)]
+        given = [name for kind in kinds for name in inspect.signature(kind.__init__).parameters]
+        return [*given[1:], *(name for name in self.keys if not name.startswith("_"))]
 
     # -- the two directions of the wire; the lock keeps a message that arrives from swallowing one that leaves
     def set_state(self, sync_data: dict[str, Any]) -> None:
@@ -67,7 +73,8 @@ class Explorer(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Stop what runs and close the widget in every page."""
-        self._worker.stop()
+        if "_worker" in vars(self):  # Python also closes what was refused before it had one
+            self._worker.stop()
         super().close()
 
     def _tell(self, **traits: Any) -> None:

@@ -88,7 +88,7 @@ const pictureStrip = (view) => {
 const classSearch = (classes, known, choose) => {
   let found = [], at = 0;
   const list = h("ul", { class: "lk-found", role: "listbox", "aria-label": "Classes found", id: `lk-found-${Math.random().toString(36).slice(2)}` });
-  const input = h("input", { class: "lk-search", type: "text", role: "combobox", placeholder: `find one of ${classes.length} classes`,
+  const input = h("input", { class: "lk-search", type: "text", role: "combobox", placeholder: "find a class",
     "aria-label": "Find a class", "aria-expanded": "false", "aria-controls": list.id, "aria-autocomplete": "list", spellcheck: "false", autocomplete: "off" });
   const close = () => { list.hidden = true; input.setAttribute("aria-expanded", "false"); input.removeAttribute("aria-activedescendant"); };
   const mark = () => [...list.children].forEach((item, i) => {
@@ -135,7 +135,7 @@ const classPicker = (view) => {
   });
   const group = radios("Class to explain", ...rows), search = classSearch(classes, known, guarded(view.el, (target) => view.set({ target })));
   group.className = "lk-picks";
-  return {
+  const picker = {
     node: h("section", { class: "lk-choose", "aria-label": "Class" }, group, search),
     // `now`: the probability of a class where something is hidden
     refresh(photo, target, now = (index) => photo.p[index]) {
@@ -149,8 +149,10 @@ const classPicker = (view) => {
       });
       check(rows, (row) => row.index === target && target >= 0, (row) => row.index >= 0 && known(row.index));
       search.hidden = !view.live && !range(classes.length).some((i) => known(i) && !shown.includes(i));
+      picker.node.hidden = rows.filter((row) => !row.hidden).length < 2 && search.hidden; // nothing to choose
     },
   };
+  return picker;
 };
 
 // ---- the button and the path that bring a photograph of one's own, cropped and scaled here so that only pixels travel

@@ -39,7 +39,14 @@ const curve = (view, label, choose) => {
       parts.push(`<path class="line ${strong ? "strong" : ""}" style="stroke:${color}" d="M${known.map(([s, v]) => `${x(s).toFixed(1)} ${y(v).toFixed(1)}`).join("L")}"/>`);
       parts.push(`<path class="mark" style="fill:${color};stroke:${color}" d="${known.map(([s, v]) => mark(x(s), y(v), size)).join("")}"/>`);
     }
-    labels.forEach((word, i) => { if (word) parts.push(`<text x="${x(shares[i])}" y="${box.h - 0.5 * box.em}" text-anchor="${shares[i] === 1 ? "end" : shares[i] === 0 ? "start" : "middle"}">${word}</text>`); });
+    // words under the axis where there is room, the first and the last before the others
+    const taken = [], last = labels.length - 1;
+    for (const i of [0, last, ...range(last)]) {
+      const half = labels[i].length * 0.36 * box.em, at = shares[i] === 0 && labels[i].length > 3 ? x(0) + half : shares[i] === 1 ? x(1) - half : x(shares[i]);
+      if (!labels[i] || taken.some(([place, room]) => Math.abs(at - place) < half + room)) continue;
+      taken.push([at, half + 0.2 * box.em]);
+      parts.push(`<text x="${at}" y="${box.h - 0.5 * box.em}" text-anchor="middle">${labels[i]}</text>`);
+    }
     parts.push(`<line class="here" y1="${top}" y2="${box.h - low}"/>`);
     node.innerHTML = `<svg viewBox="0 0 ${box.w} ${box.h}" aria-hidden="true">${parts.join("")}</svg>`;
   };

@@ -65,30 +65,39 @@ const layout = (view) => {
   ui.root.style.setProperty("--lk-ratio", view.width / view.height);
   ui.root.style.height = fit ? `${high}px` : "";
   if (fit) fill(view);
+  else ui.root.style.removeProperty("--lk-aside-width");
   view.curves.forEach((c) => c.resize());
 };
 
+// Columns as many as make the panels largest, each wide enough for its words (`cell` letters of the explorer's);
+// an aside gets what they leave. What stands around a panel is measured twice: its words may break otherwise.
+const ASIDE = [15, 0.24, 0.45]; // least width in letters and as a share of the row, most as a share
 const fill = (view) => {
-  const { ui } = view, ratio = view.width / view.height, set = (name, value) => ui.root.style.setProperty(name, value);
+  const { ui } = view, ratio = view.width / view.height, row = ui.main.parentElement, set = (name, value) => ui.root.style.setProperty(name, value);
+  const style = getComputedStyle(ui.main), gap = parseFloat(style.columnGap), above = parseFloat(style.rowGap), em = parseFloat(style.fontSize);
+  const cells = [...ui.main.children], count = cells.length, beside = cells[0].querySelectorAll(".lk-stage").length, { clientWidth: all, clientHeight: tall } = row;
   const chrome = (cell) => cell.offsetHeight - cell.querySelector(".lk-stage").offsetHeight;
+  const least = ui.aside.hidden ? 0 : Math.max(ASIDE[0] * em, ASIDE[1] * all), wide = all - (least && least + gap);
+  const most = clamp(Math.floor((wide + gap) / (view.constructor.cell * em + gap)), 1, count);
+  for (let pass = 0; pass < 2; pass++) {
+    const extra = Math.max(...cells.map(chrome)), side = (columns) => {
+      const rows = Math.ceil(count / columns), cell = (wide - (columns - 1) * gap) / columns;
+      return Math.floor(Math.min((cell - (beside - 1) * 0.5 * gap) / beside / ratio, (tall - (rows - 1) * above) / rows - extra));
+    };
+    const columns = range(most).map((i) => i + 1).reduce((best, k) => (side(k) > side(best) ? k : best)), high = Math.max(48, side(columns));
+    const needed = columns * Math.max(beside * high * ratio + (beside - 1) * 0.5 * gap, view.constructor.cell * em) + (columns - 1) * gap;
+    set("--lk-columns", columns);
+    set("--lk-stage-height", `${high}px`);
+    if (least) set("--lk-aside-width", `${clamp(all - gap - needed, least, ASIDE[2] * all)}px`);
+  }
   const first = ui.aside.querySelector(".lk-stage");
-  if (first) set("--lk-aside-height", `${Math.floor(Math.min(ui.aside.clientWidth / ratio, 0.5 * ui.aside.clientHeight - chrome(first.parentElement)))}px`);
-  const cells = [...ui.main.children], style = getComputedStyle(ui.main), gap = parseFloat(style.columnGap), above = parseFloat(style.rowGap);
-  if (!cells.length) return;
-  const beside = cells[0].querySelectorAll(".lk-stage").length, extra = Math.max(...cells.map(chrome)), { clientWidth: w, clientHeight: tall } = ui.main;
-  const sides = cells.map((_, i) => {
-    const columns = i + 1, rows = Math.ceil(cells.length / columns), cell = (w - i * gap) / columns;
-    return Math.min((cell - (beside - 1) * 0.5 * gap) / beside / ratio, (tall - (rows - 1) * above) / rows - extra);
-  });
-  const best = sides.indexOf(Math.max(...sides));
-  set("--lk-columns", best + 1);
-  set("--lk-stage-height", `${Math.max(48, Math.floor(sides[best]))}px`);
+  if (first) set("--lk-aside-height", `${Math.floor(Math.min(ui.aside.clientWidth / ratio, 0.5 * tall - chrome(first.parentElement)))}px`);
 };
 
 const watchLayout = (view) => {
   const { ui, el } = view, again = guarded(el, () => layout(view));
   const seen = new ResizeObserver(again), where = view.page ? document : ui.root;
-  for (const node of [el, ui.main, ui.aside]) seen.observe(node);
+  for (const node of [el, ui.main.parentElement, ui.aside]) seen.observe(node);
   const pressed = guarded(el, (event) => {
     const { target: node, key } = event, typing = node.tagName === "INPUT" && node.type !== "range";
     if (event.defaultPrevented || typing || ui.keys.open || event.ctrlKey || event.metaKey || event.altKey) return;

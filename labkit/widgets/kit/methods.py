@@ -22,7 +22,7 @@ Function = Callable[..., Tensor]
 
 
 class Methods(NamedTuple):
-    """The functions by name, what a page says of each (name, title, note), and whether they are the student's."""
+    """The functions by name, what a page says of each (name, title, note), whether they are a student's."""
 
     functions: Mapping[str, Function]
     entries: list[dict[str, str]]

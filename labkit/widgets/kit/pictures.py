@@ -169,7 +169,9 @@ class PictureExplorer(Explorer):
                     raise Stopped
                 self._photo(picture)
         on_view = self._cache.get(keys[0]) if keys else None
-        self._tell(progress=1.0, photo=photo, **({"delivery": on_view} if on_view else {}))  # for a later page
+        self._tell(
+            progress=1.0, photo=photo, **({"delivery": on_view} if on_view else {})
+        )  # for a later page
 
     def _answer(self, key: tuple, stale: Stale = never, report: Report = lambda share: None) -> None:
         """Make sure that an answer is known and sent; raises Stopped once ``stale()``."""

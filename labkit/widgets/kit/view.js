@@ -20,7 +20,7 @@ const guarded = (el, f) => (...args) => {
 // An explorer names its `traits`, and in `asks` those that tell its answers apart beside picture and class. It
 // builds its parts once (`build`), says its question and the answer to it, and paints what is on view (`paint`).
 class View {
-  static kind = ""; static traits = []; static asks = []; static keys = [];
+  static kind = ""; static traits = []; static asks = []; static keys = []; static cell = 9;
 
   constructor(model, el) {
     Object.assign(this, { model, el, photos: new Map(), answers: new Map(), state: {}, toggles: [], curves: [], cut: false, version: 0 });
