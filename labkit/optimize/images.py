@@ -1,4 +1,4 @@
-"""Operations on pictures that searches and methods share: blur, pyramid, mask, total variation, shift, fill."""
+"""Operations on pictures that searches and methods share: blur, pyramid, mask, variation, shift, fills."""
 
 from __future__ import annotations
 
