@@ -6,28 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from labkit.core.checks import check_class, check_images
-from labkit.models import borrow
-
-
-def _classes(outputs: Tensor, labels: int | Tensor) -> Tensor:
-    """The classes of a batch as a tensor on the outputs' device, or an error that says what they must be."""
-    if outputs.ndim != 2:
-        raise ValueError(
-            f"model must give one score a class, shape (N, classes); it gives {tuple(outputs.shape)}."
-        )
-    if isinstance(labels, bool) or not (isinstance(labels, Tensor) or hasattr(labels, "__index__")):
-        raise TypeError(
-            f"labels must be a class index or a tensor with one a picture; got {type(labels).__name__}."
-        )
-    classes = torch.as_tensor(labels, device=outputs.device)
-    if classes.is_floating_point() or classes.dtype == torch.bool or classes.ndim > 1:
-        raise ValueError(f"labels must hold class indices, int64 (N,); got {classes.dtype} {classes.shape}.")
-    if classes.ndim == 1 and len(classes) != len(outputs):
-        raise ValueError(f"labels must hold one class a picture ({len(outputs)}); got {len(classes)}.")
-    for index in classes.flatten().tolist():
-        check_class(index, outputs.shape[1], "labels")
-    return classes.long().expand(len(outputs))
+from labkit.core.door import asked
+from labkit.core.targets import class_indices
 
 
 def fgsm(
@@ -53,18 +33,15 @@ def fgsm(
     >>> round(float((fgsm(net, image, 0, epsilon=0.1) - image).abs().max()), 3)
     0.1
     """
-    check_images(images)
     if isinstance(epsilon, bool) or not 0 <= epsilon <= 1:
         raise ValueError(
             f"epsilon must be a step in picture values, 0 to 1; got {epsilon!r}. "
             "Eight grey levels are 8 / 255."
         )
-    with borrow(model):
-        weight = next((p for p in model.parameters() if p.is_floating_point()), images)
-        start = images.detach().clone().to(weight.device, weight.dtype)
+    with asked(model, images) as start:
         inputs = start.clone().requires_grad_(True)
         outputs = model(inputs.clone())
-        wanted = _classes(outputs, labels)
+        wanted = class_indices(outputs, labels, "labels")
         loss = -outputs.log_softmax(1).gather(1, wanted[:, None]).sum()
         slope = torch.autograd.grad(loss, inputs)[0]
         if not torch.isfinite(slope).all():

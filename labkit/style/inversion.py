@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_positive
+from labkit.core.checks import check_positive, check_weight
+from labkit.core.door import seeded
 from labkit.core.hooks import find_layer
 from labkit.models import borrow, record
-from labkit.optimize import frozen, minimize, total_variation
+from labkit.optimize import minimize, total_variation
 
 
 class Inversion(NamedTuple):
@@ -54,8 +55,7 @@ def invert_result(
     """
     check_positive("channels", channels)
     for name, weight in {"alpha_weight": alpha_weight, "tv_weight": tv_weight}.items():
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"{name} must be a number of at least 0; got {weight!r}. 0 switches it off.")
+        check_weight(name, weight)
     if not isinstance(features, Tensor) or not torch.isfinite(features).all():
         raise ValueError("features must be a finite tensor (N, ...), as record() gives them for the layer.")
     size = getattr(model, "input_size", None) if side is None else side
@@ -64,9 +64,8 @@ def invert_result(
     height, width = (size, size) if isinstance(size, int) else size
     for length in (height, width):
         check_positive("side", length)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
-    with borrow(model):
-        frozen(model)
+    generator = seeded(generator)
+    with borrow(model, frozen=True):
         find_layer(model, layer)
         own = next((p for p in model.parameters() if p.is_floating_point()), features)
         goal = features.detach().to(own.device, own.dtype)
