@@ -21,6 +21,7 @@ import labkit
 from labkit.calls.exercise import Exercise
 from labkit.calls.names import bound_names, used_names
 from labkit.calls.notebook import WORDS_HERE
+from labkit.core.files import write_whole
 
 __all__ = ["ReleaseError", "release", "student_copy", "is_edited"]
 
@@ -254,7 +255,6 @@ def release(
     FileNotFoundError where there are no solutions.
     """
     from labkit.exercises import notebooks as course
-    from labkit.grading.report import write_whole
 
     sources = sorted(Path(solutions).glob("*.ipynb"))
     if not sources:
@@ -280,7 +280,6 @@ def release(
             )
         planned.append((target, text))
     for target, text in planned:
-        target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, text)
     return [target for target, _ in planned]
 
