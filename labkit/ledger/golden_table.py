@@ -172,6 +172,7 @@ def _optimize() -> dict[str, Golden]:
     return {
         "gaussian_blur": Golden(lambda: [o.gaussian_blur(g.images, 3.0), o.gaussian_blur(g.images, 0.7)]),
         "blur_pyramid": Golden(lambda: list(o.blur_pyramid(g.images, 8.0, 4))),
+        "masked": Golden(lambda: [o.masked(g.images, g.maps.clamp(0, 1), f) for f in ("pyramid", "grey")]),
         "total_variation": Golden(lambda: [o.total_variation(g.images), o.total_variation(g.images, 3.0)]),
         "shift": Golden(lambda: o.shift(g.images, 9, draw())),
         "filling": Golden(lambda: {f: o.filling(g.images, f) for f in (*o.FILLS, 0.3)}),
