@@ -27,9 +27,9 @@ from labkit.style import invert, invert_result
 PACKAGES = ("attribution", "visualization", "concepts", "adversarial", "style", "generative", "circuits")
 # What asks a network often does so less in float64, but in float32 often enough for a fast copy to be made.
 GRID = torch.arange(4).repeat_interleave(32)[:, None] * 4 + torch.arange(4).repeat_interleave(32)
-# A mask of a given area begins with all its values the same: rounding decides how they are sorted, and whether
-# one that has reached 1 has a slope. With these areas the order does not count, and few steps from the dark end
-# do not reach 1; the loss that sorts has a call of its own. What is left may still be a hundredth.
+# A mask of a given area begins with all its values the same: rounding decides how they are sorted, and if
+# one at 1 has a slope. With these areas the order does not count, and few steps from the dark end do not
+# reach 1; the loss that sorts has a call of its own. What is left may still be a hundredth.
 ENDS = {"area": (1e-5, 0.99999)}
 ROUGH = {"extremal_perturbation": 2e-2}
 FEWER: dict[str, dict[str, Any]] = {
