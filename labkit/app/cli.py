@@ -96,7 +96,7 @@ def check(
 ) -> None:
     """Run the public checks of a notebook in a clean process."""
     with _mistakes():
-        from labkit.checking.check import check_notebook
+        from labkit.checking.notebook import check_notebook
 
         report = check_notebook(_existing(notebook))
         typer.echo(str(report))

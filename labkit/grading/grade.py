@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import labkit
+from labkit.calls.call import Outcome
 from labkit.calls.exercise import Exercise
-from labkit.calls.notebook import Notebook, body_of
-from labkit.calls.wire import Outcome, encode
+from labkit.calls.notebook import Notebook, body_of, notebook_name
+from labkit.calls.wire import encode
 from labkit.checking.judge import ExerciseResult, Judge
+from labkit.exercises import notebooks
 from labkit.grading import course as courses
 from labkit.grading.report import safe_name, write_reports, write_whole
-from labkit.grading.submissions import Submission, find_submissions, notebook_name
-from labkit.sandbox.job import Done, Work
+from labkit.grading.submissions import Submission, find_submissions
+from labkit.sandbox.job import Done, Job
 from labkit.sandbox.sandbox import Sandbox, SandboxError
 
 __all__ = ["grade_class", "ClassReport", "STATUSES"]
@@ -92,7 +94,7 @@ def grade_class(
     out = Path(out)
     (out / "results").mkdir(parents=True, exist_ok=True)
     secret = courses.read_secret(seed_file or out / "seed")
-    known = dict(exercises) if exercises is not None else _kits()
+    known = dict(exercises) if exercises is not None else notebooks()
     submissions = find_submissions(submitted, people, known)
     asked = _asked(submissions, known, settings)
     hidden = [submitted, out, *(path for path in (roster, seed_file, course) if path is not None)]
@@ -124,12 +126,6 @@ def grade_class(
     report.rows = [kept[submission.student.id] for submission in submissions]
     write_reports(report)
     return report
-
-
-def _kits() -> dict[str, Sequence[Exercise]]:
-    from labkit.exercises import notebooks
-
-    return dict(notebooks())
 
 
 def _asked(
@@ -195,7 +191,7 @@ def _grade_one(
             result = _unanswered(exercise, judge, submission)
         else:
             file, book = holder
-            work = Work(
+            work = Job(
                 exercise.name,
                 book.slice(exercise.name),
                 [case for _, case in judge.cases],
@@ -238,7 +234,7 @@ def _judge(exercise: Exercise, seed: int) -> tuple[Judge, list[str]]:
     return judge, []
 
 
-def _run(box: Sandbox, work: Work) -> Done:
+def _run(box: Sandbox, work: Job) -> Done:
     try:
         return box.run(work)
     except (SandboxError, OSError) as error:

@@ -19,7 +19,8 @@ from typing import Any
 
 import labkit
 from labkit.calls.exercise import Exercise
-from labkit.calls.notebook import WORDS_HERE, _bound, _used
+from labkit.calls.names import bound_names, used_names
+from labkit.calls.notebook import WORDS_HERE
 
 __all__ = ["ReleaseError", "release", "student_copy", "is_edited"]
 
@@ -110,15 +111,17 @@ def _tainted(cell: str, taint: set[str]) -> tuple[bool, set[str]]:
     for statement in statements:
         definition = isinstance(statement, (ast.FunctionDef, ast.ClassDef))
         if definition and not failed:
-            if _used(statement) & (taint | spoilt) or "raise NotImplementedError()" in ast.unparse(statement):
-                spoilt |= _bound(statement)
+            if used_names(statement) & (taint | spoilt) or "raise NotImplementedError()" in ast.unparse(
+                statement
+            ):
+                spoilt |= bound_names(statement)
             continue
         is_check = CHECK.match(ast.unparse(statement)) is not None
-        used = set() if is_check else _used(statement)
+        used = set() if is_check else used_names(statement)
         stub = not definition and "raise NotImplementedError()" in ast.unparse(statement)
         failed = failed or stub or bool(used & (taint | spoilt))
         if failed:
-            spoilt |= _bound(statement)
+            spoilt |= bound_names(statement)
     return failed, spoilt
 
 
@@ -187,7 +190,7 @@ def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Seq
     from labkit.calls.notebook import parse_notebook
     from labkit.checking.audit import audit
     from labkit.checking.judge import Judge
-    from labkit.sandbox.job import Work
+    from labkit.sandbox.job import Job
     from labkit.sandbox.sandbox import plain_sandbox
 
     known = {exercise.id: exercise for exercise in exercises}
@@ -215,7 +218,7 @@ def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Seq
 
         def run(notebook: Any, exercise: Exercise = exercise, cases: list[Any] = cases) -> Any:
             steps = notebook.slice(exercise.name)
-            return plain_sandbox().run(Work(exercise.name, steps, cases, blocks, exercise.seconds))
+            return plain_sandbox().run(Job(exercise.name, steps, cases, blocks, exercise.seconds))
 
         done = run(solved)
         for (group, case), verdict in zip(judge.cases, judge.verdicts(done.outcomes), strict=True):
@@ -250,7 +253,7 @@ def release(
     Nothing is written unless every notebook may be. Raises ReleaseError naming the cell, and
     FileNotFoundError where there are no solutions.
     """
-    from labkit.grading.grade import _kits
+    from labkit.exercises import notebooks as course
     from labkit.grading.report import write_whole
 
     sources = sorted(Path(solutions).glob("*.ipynb"))
@@ -258,7 +261,7 @@ def release(
         raise FileNotFoundError(
             f"no solution notebooks in {Path(solutions)}. Run this in a checkout of the kit."
         )
-    kits = exercises if exercises is not None else _kits()
+    kits = exercises if exercises is not None else course()
     planned: list[tuple[Path, str]] = []
     for path in sources:
         raw = json.loads(path.read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import labkit
-from labkit.checking.check import check_notebook
+from labkit.checking.notebook import check_notebook
 
 __all__ = ["submit", "Receipt", "receipt_of", "remembered_id"]
 

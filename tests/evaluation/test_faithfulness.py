@@ -1,4 +1,4 @@
-"""Insertion and deletion on a network whose probability is known for every set of pixels."""
+"""Insertion and deletion on a network whose probability is known for every set of pixels; falsification."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from labkit.attribution.perturbation import filling
-from labkit.evaluation import deletion, insertion
+from labkit.evaluation import deletion, falsification, insertion
+from labkit.optimize import filling
 
 
 class Sum(nn.Module):
@@ -199,3 +199,43 @@ def test_mistakes_get_a_sentence(model: nn.Module, change: dict, words: str) -> 
     given = {"maps": WEIGHTS[None], "steps": 4} | change
     with pytest.raises(ValueError, match=words):
         deletion(model, ONES, given.pop("maps"), 1, **given)
+
+
+def test_falsification_by_hand() -> None:
+    """Picture 0: named and decisive. 1: named, but the other decides. 2: nothing decides. 3: the map is flat.
+    4: removing it costs, but so does removing an equal area elsewhere. 5: both decide alike."""
+    parts = torch.zeros(6, 2, 1, 10, dtype=torch.bool)
+    parts[:, 0, :, :2], parts[:, 1, :, 2:8] = True, True
+    maps = torch.zeros(6, 1, 10)
+    maps[:, 0, :2] = 2.0
+    maps[:, 0, 2:8] = 1.0  # more in sum, less in the mean
+    maps[3] = 1.0
+    without = torch.tensor([[0.0, 0.9], [0.9, 0.0], [1.0, 1.0], [0.0, 0.9], [0.0, 0.9], [0.5, 0.5]])
+    control = torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
+    found = falsification(maps, parts, without, control)
+    assert found.named.tolist() == [0, 0, 0, -1, 0, 0]
+    assert found.decisive.tolist() == [0, 1, -1, 0, 1, -1]
+    assert torch.allclose(found.drops, control - without)
+    assert found.right.tolist() == [True, False, False, False, False, False]
+
+
+def test_nothing_named_and_nothing_decisive_is_not_right() -> None:
+    """-1 equals -1, and yet a map that says nothing predicted nothing."""
+    parts = torch.tensor([[[[True, False]], [[False, True]]]])
+    found = falsification(torch.zeros(1, 1, 2), parts, torch.ones(1, 2), torch.ones(1, 2))
+    assert (found.named.item(), found.decisive.item(), found.right.item()) == (-1, -1, False)
+
+
+def test_falsification_refuses_with_a_sentence() -> None:
+    with pytest.raises(ValueError, match="must fit together"):
+        falsification(torch.rand(1, 2, 2), torch.ones(1, 3, 2, 2).bool(), torch.rand(1, 2), torch.rand(1, 3))
+    two = torch.ones(1, 2, 2, 2).bool()
+    with pytest.raises(ValueError, match="at least two things .* every map would be right"):
+        falsification(torch.rand(1, 2, 2), two[:, :1], torch.rand(1, 1), torch.rand(1, 1))
+    with pytest.raises(ValueError, match="some are empty, hidden perhaps"):
+        falsification(torch.rand(1, 2, 2), ~two, torch.rand(1, 2), torch.rand(1, 2))
+    for wrong in range(3):
+        given = [torch.rand(1, 2, 2), torch.rand(1, 2), torch.rand(1, 2)]
+        given[wrong].fill_(float("nan"))
+        with pytest.raises(ValueError, match="must be finite; got NaN"):
+            falsification(given[0], two, given[1], given[2])

@@ -1,4 +1,4 @@
-"""Maps that are no explanation at all: what a method must beat before it has shown anything."""
+"""Baseline maps that are no explanation at all: what a method must beat before it has shown anything."""
 
 from __future__ import annotations
 
