@@ -45,7 +45,7 @@ def _evaluation() -> dict[str, Golden]:
     waves = torch.cos(torch.arange(40.0, dtype=torch.float64))
     table = torch.arange(12, dtype=torch.float64).view(4, 3).cos()
     groups = ["a", "b", "a", "b"]
-    two = {"saliency": attribution.saliency, "cam": attribution.cam}
+    two: dict[str, Any] = {"saliency": attribution.saliency, "cam": attribution.cam}
     second = (g.targets + 1) % 12
 
     def courses(course: Callable[..., Any]) -> list[Any]:
@@ -118,13 +118,13 @@ def _models() -> dict[str, Golden]:
 
     def borrowed() -> Any:
         layer = nn.Sequential(nn.Dropout(), nn.Linear(2, 1)).eval()
-        before = torch.get_rng_state()
+        weight, before = next(layer.parameters()), torch.get_rng_state()
         with torch.no_grad(), m.borrow(layer):
             layer.requires_grad_(False)
             torch.rand(3)
-            state = [torch.is_grad_enabled(), layer[1].weight.grad is None]
-        back = [layer[1].weight.requires_grad, torch.equal(before, torch.get_rng_state())]
-        return [float(s) for s in (*state, *back)]
+            state = [torch.is_grad_enabled(), weight.grad is None]
+        back = [weight.requires_grad, torch.equal(before, torch.get_rng_state())]
+        return [*map(int, state), *map(int, back)]
 
     def wrapped() -> Any:
         inner = nn.Sequential(nn.Conv2d(3, 5, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -162,10 +162,14 @@ def _optimize() -> dict[str, Golden]:
         found: dict[str, Any] = {}
         for name, rate in (("adam", 0.1), ("sgd", 0.02), ("lbfgs", 0.3)):
             x = torch.linspace(-1, 2, 12, dtype=torch.float64)
-            done = o.minimize(
-                [x], lambda step, x=x: (x**4).sum() + (x[0] * x[1] - 0.1 * step) ** 2, steps=6, rate=rate,
-                optimizer=name, project=lambda step, x=x: x.clamp_(-0.9, 1.9),
-            )  # fmt: skip
+
+            def loss(step: int, x: Tensor = x) -> Tensor:
+                return (x**4).sum() + (x[0] * x[1] - 0.1 * step) ** 2
+
+            def clamp(step: int, x: Tensor = x) -> Tensor:
+                return x.clamp_(-0.9, 1.9)
+
+            done = o.minimize([x], loss, steps=6, rate=rate, optimizer=name, project=clamp)
             found[name] = [x, done.losses]
         return found
 
