@@ -45,7 +45,7 @@ def _evaluation() -> dict[str, Golden]:
     waves = torch.cos(torch.arange(40.0, dtype=torch.float64))
     table = torch.arange(12, dtype=torch.float64).view(4, 3).cos()
     groups = ["a", "b", "a", "b"]
-    two = {"saliency": attribution.saliency, "cam": attribution.cam}
+    two: dict[str, Any] = {"saliency": attribution.saliency, "cam": attribution.cam}
     second = (g.targets + 1) % 12
 
     def courses(course: Callable[..., Any]) -> list[Any]:
@@ -118,13 +118,13 @@ def _models() -> dict[str, Golden]:
 
     def borrowed() -> Any:
         layer = nn.Sequential(nn.Dropout(), nn.Linear(2, 1)).eval()
-        before = torch.get_rng_state()
+        weight, before = next(layer.parameters()), torch.get_rng_state()
         with torch.no_grad(), m.borrow(layer):
             layer.requires_grad_(False)
             torch.rand(3)
-            state = [torch.is_grad_enabled(), layer[1].weight.grad is None]
-        back = [layer[1].weight.requires_grad, torch.equal(before, torch.get_rng_state())]
-        return [float(s) for s in (*state, *back)]
+            state = [torch.is_grad_enabled(), weight.grad is None]
+        back = [weight.requires_grad, torch.equal(before, torch.get_rng_state())]
+        return [*map(int, state), *map(int, back)]
 
     def wrapped() -> Any:
         inner = nn.Sequential(nn.Conv2d(3, 5, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -137,6 +137,12 @@ def _models() -> dict[str, Golden]:
         model = m.load_model("minivgg")
         return [g.model(g.images), model(one.images), model.classes, model.layers, model.input_size]
 
+    def directed() -> Any:
+        vector, whole = torch.arange(160.0).sin(), torch.arange(160 * 256.0).cos().view(160, 16, 16)
+        along = m.direction(LAYER, vector, "max") - 2 * m.direction(LAYER, whole) / 100
+        both = m.class_score(g.targets) + m.unit(EARLY, 4, "max") - m.class_score(3)
+        return [m.scores(g.model, g.images, goal) for goal in (along, both, m.direction(EARLY, vector[:48]))]
+
     goals = (3, g.targets, m.unit(EARLY, 4), m.unit(LAYER, 7, (3, 5)), lambda out: out.logsumexp(1))
     return {
         "load_model": Golden(loaded, (m.load_model, type(g.model))),
@@ -145,6 +151,7 @@ def _models() -> dict[str, Golden]:
         "edit": Golden(edited),
         "borrow": Golden(borrowed),
         "scores": Golden(lambda: [m.scores(g.model, g.images, goal) for goal in goals], (m.scores, m.unit)),
+        "direction": Golden(directed, (m.direction, m.class_score)),
         "pick": Golden(lambda: [m.pick(g.model(g.images), goal) for goal in (3, g.targets)]),
         "layer_names": Golden(lambda: m.layer_names(g.model)),
         "layer_shapes": Golden(lambda: m.layer_shapes(g.model, g.images)),
@@ -162,16 +169,21 @@ def _optimize() -> dict[str, Golden]:
         found: dict[str, Any] = {}
         for name, rate in (("adam", 0.1), ("sgd", 0.02), ("lbfgs", 0.3)):
             x = torch.linspace(-1, 2, 12, dtype=torch.float64)
-            done = o.minimize(
-                [x], lambda step, x=x: (x**4).sum() + (x[0] * x[1] - 0.1 * step) ** 2, steps=6, rate=rate,
-                optimizer=name, project=lambda step, x=x: x.clamp_(-0.9, 1.9),
-            )  # fmt: skip
+
+            def loss(step: int, x: Tensor = x) -> Tensor:
+                return (x**4).sum() + (x[0] * x[1] - 0.1 * step) ** 2
+
+            def clamp(step: int, x: Tensor = x) -> Tensor:
+                return x.clamp_(-0.9, 1.9)
+
+            done = o.minimize([x], loss, steps=6, rate=rate, optimizer=name, project=clamp)
             found[name] = [x, done.losses]
         return found
 
     return {
         "gaussian_blur": Golden(lambda: [o.gaussian_blur(g.images, 3.0), o.gaussian_blur(g.images, 0.7)]),
         "blur_pyramid": Golden(lambda: list(o.blur_pyramid(g.images, 8.0, 4))),
+        "masked": Golden(lambda: [o.masked(g.images, g.maps.clamp(0, 1), f) for f in ("pyramid", "grey")]),
         "total_variation": Golden(lambda: [o.total_variation(g.images), o.total_variation(g.images, 3.0)]),
         "shift": Golden(lambda: o.shift(g.images, 9, draw())),
         "filling": Golden(lambda: {f: o.filling(g.images, f) for f in (*o.FILLS, 0.3)}),
