@@ -111,7 +111,7 @@ def test_the_hash_rests_on_what_the_notebook_uses_and_on_nothing_else():
     names = {path.relative_to(ROOT).as_posix() for path in rests_on(code_cells("21_which_pixels_matter"))}
     used = (
         "lab.py",
-        "attribution/perturbation.py",
+        "attribution/occlusion_sensitivity.py",
         "models/hooks.py",
         "data/render.py",
     )
