@@ -47,6 +47,21 @@ def _mistakes() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def _answered(command: Callable[..., None]) -> Callable[..., None]:
+    """A command of another file, its mistakes answered as those of this one."""
+
+    @wraps(command)
+    def run(*given: Any, **options: Any) -> None:
+        with _mistakes():
+            command(*given, **options)
+
+    return run
+
+
+for _command in (claims, scoreboard):
+    app.command()(_answered(_command))
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"labkit {__version__}")
@@ -227,32 +242,6 @@ def demo(
 
             if not webbrowser.open(page.as_uri()):
                 typer.echo(f"No browser was found here; open {page.as_uri()} in one.", err=True)
-
-
-@app.command()
-def scoreboard(
-    out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("scoreboard.html"),
-    scenes: Annotated[int | None, typer.Option(min=1, help="Scenes a world; else 100, 30 and 12.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only this method (may be repeated).")] = None,
-    world: Annotated[list[str] | None, typer.Option(help="Only clean, tag or snow (repeatable).")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Measure what ships with the kit, too.")] = False,
-) -> None:
-    """Hold every method to the planted truth: one table, as a page for a slide.
-
-    Rows measured on this very code ship with the kit; others take seconds to minutes each, and are kept
-    beside the page as they come (NAME.jsonl), so that a run that was stopped goes on.
-    """
-    with _mistakes():
-        from labkit.ledger.scoreboard import BUNDLED
-        from labkit.ledger.scoreboard import scoreboard as rows_of
-        from labkit.ledger.scoreboard_page import scoreboard_html
-
-        page = out.expanduser().absolute()
-        page.parent.mkdir(parents=True, exist_ok=True)
-        kept, bundled = page.with_suffix(".jsonl"), None if again else BUNDLED
-        rows = rows_of(scenes, methods=method, only=world, kept=kept, bundled=bundled)
-        page.write_text(scoreboard_html(rows), encoding="utf-8")
-        typer.echo(f"wrote {page} ({len(rows)} rows)")
 
 
 MARKS = {"ok": ("\u2713", "green"), "missing": ("\u2717", "yellow"), "broken": ("\u2717", "red")}

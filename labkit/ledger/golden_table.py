@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from labkit import attribution, data, evaluation, models, optimize
+from labkit.evaluation import Interval
+from labkit.experiments import bench, measures
 from labkit.ledger.golden_calls import EARLY, LAYER, Golden, draw, ground
 from labkit.models import training
 
@@ -237,9 +239,44 @@ def _data() -> dict[str, Golden]:
     }
 
 
+def _experiments() -> dict[str, Golden]:
+    def benches() -> Any:
+        found: dict[str, Any] = {}
+        for mode in bench.MODES:
+            made = bench.Bench(mode)
+            sizes = [made.count(n) for n in (3, 60, 400)] + [made.count(60, lesson=20, few=2), made.steps(50)]
+            found[mode] = [sizes, " ".join(made.seeds)]
+        few = bench.Bench("quick")
+        drawn = few.scenes(2, "val", kind="horse", faults=("tag",)), few.scenes(3, not_kind="cow", objects=2)
+        for scenes in (*drawn, few.firsts(2)):
+            model = few.network("minivgg")
+            said = [bench.answers(model, scenes.images), bench.right(model, scenes.images, scenes.labels)]
+            found[f"scenes {len(found)}"] = [scenes.images, scenes.labels, *said]
+        return found
+
+    def judged() -> Any:
+        span, wide = Interval(0.2, -0.1, 0.5), Interval(0.1, 0.05, 0.15)
+        words = (">= 0.2", "> 0 (lower bound)", "< 0.5 (upper bound)", "<= 1e-1", "< 0.2", "within 0.4")
+        found = [[int(measures.meets(word, one)) for word in words] for one in (span, wide)]
+        verdicts = [
+            measures.Result(
+                (measures.Measure("a", one, "> 0 (lower bound)", control={"b": span}, must={"b": must}),)
+            ).verdict
+            for one in (span, wide)
+            for must in ("> 0", "< 0")
+        ]
+        return [found, verdicts, measures.extent([span, wide])]
+
+    return {
+        "Bench": Golden(benches, (bench.Bench, bench.answers, bench.right, bench.experiment), 1e-3),
+        "Measure": Golden(judged, (measures.Measure, measures.Result, measures.meets, measures.extent)),
+    }
+
+
 TABLES: dict[str, Callable[[], dict[str, Golden]]] = {
     "evaluation": _evaluation,
     "models": _models,
     "optimize": _optimize,
     "data": _data,
+    "experiments": _experiments,
 }
