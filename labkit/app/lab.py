@@ -83,15 +83,15 @@ def _planted(model: nn.Module) -> str | None:
     return getattr(model, "card", {}).get("planted")
 
 
-def _one_a_class(of: str, count: int) -> list[Scene]:
-    """The first scene of each class, and if these are fewer, the first scenes that are left."""
-    data = MiniBroden(400, "test")
+def _grounds(count: int) -> Scenes:
+    """The first test scene of each ground, and as there are few grounds, the first scenes that are left."""
+    data = MiniBroden(max(100, count), "test")
     scenes = [data.scene(index) for index in range(len(data))]
-    first: dict[int, Scene] = {}
+    first: dict[str, Scene] = {}
     for scene in scenes:
-        first.setdefault(label_of(scene, of), scene)
-    chosen = list(first.values())
-    return [*chosen, *(scene for scene in scenes if scene not in chosen)][:count]
+        first.setdefault(scene.ground, scene)
+    rest = (scene for scene in scenes if first[scene.ground] is not scene)
+    return gather([*first.values(), *rest][:count])
 
 
 def _show_figures() -> None:
@@ -134,7 +134,11 @@ def start(name: str, pictures: int = 8) -> Lab:
     model = load_model(model_name)
     planted = _planted(model)
     if planted:
+<<<<<<< HEAD
         chosen = gather(_one_a_class(planted, pictures))
+=======
+        chosen = bench.firsts(pictures) if planted == "object" else _grounds(pictures)
+>>>>>>> h-below
         images = chosen.images
         labels = torch.tensor([label_of(scene, planted) for scene in chosen.scenes])
         names = [str(model.classes[int(k)]) for k in labels]  # type: ignore[index]

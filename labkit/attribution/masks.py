@@ -15,8 +15,8 @@ from labkit.core.door import finite, own_copy
 from labkit.core.targets import Unit
 from labkit.models import Target, borrow, pick, scores
 from labkit.models.fast import layout
-from labkit.optimize import blur_pyramid, frozen, minimize, shift
-from labkit.optimize.images import Fill, filling
+from labkit.optimize import frozen, minimize, shift
+from labkit.optimize.images import Fill, hiding, perturbed
 
 MODES = ("preserve", "delete", "dual")
 REWARDS = ("logit", "contrastive", "probability")
@@ -88,28 +88,20 @@ class ExtremalPerturbation(NamedTuple):
     """All that ``extremal_perturbation`` found.
 
     ``map`` (N, H, W): the mean over the areas' masks; ``masks`` (N, A, H, W), 0 to 1; ``areas``: those asked
-    for; ``achieved`` (N, A): the masks' mean within the picture; ``rewards`` (N, A): the reward of the
-    preserved picture (for "delete" of the picture without the mask); ``whole`` (N,): the untouched picture's;
-    ``losses``: of the search; ``complete``: False if ``should_stop`` ended it.
+    for; ``achieved`` (N, A): the masks' mean within the picture; ``shown`` (N, A, C, H, W): the pictures that
+    the masks leave, preserved (for "delete" without the masked part); ``rewards`` (N, A): theirs; ``whole``
+    (N,): the untouched picture's; ``losses``: of the search; ``complete``: False if ``should_stop`` ended it.
     """
 
     map: Float[Tensor, "N H W"]
     masks: Float[Tensor, "N A H W"]
     areas: tuple[float, ...]
     achieved: Float[Tensor, "N A"]
+    shown: Float[Tensor, "N A C H W"]
     rewards: Float[Tensor, "N A"]
     whole: Float[Tensor, " N"]
     losses: Float[Tensor, " T"]
     complete: bool
-
-
-def perturbed(pyramid: Float[Tensor, "L B C H W"], masks: Float[Tensor, "B H W"]) -> Float[Tensor, "B C H W"]:
-    """Pictures blurred where a mask is 0, untouched where it is 1, in between by the two levels beside."""
-    place = masks.clamp(0, 1)[:, None] * (len(pyramid) - 1)
-    below = place.detach().floor().clamp(max=len(pyramid) - 2)
-    index = below.long()[None].expand(1, *pyramid.shape[1:])
-    low, high = pyramid.gather(0, index)[0], pyramid.gather(0, index + 1)[0]
-    return low + (place - below) * (high - low)
 
 
 def _check_areas(area: float | Sequence[float]) -> tuple[float, ...]:
@@ -178,11 +170,7 @@ def extremal_perturbation_result(
         inputs = own_copy(model, images)
         n, a, (height, width) = len(inputs), len(areas), inputs.shape[2:]
         side = min(height, width)
-        if isinstance(fill, str) and fill == "pyramid":
-            levels = blur_pyramid(inputs, max(1.0, side * 20 / 224))
-        else:
-            levels = torch.stack([filling(inputs, fill), inputs])
-        levels, many = levels.repeat_interleave(a, 1), repeated(target, a)
+        levels, many = hiding(inputs, fill).repeat_interleave(a, 1), repeated(target, a)
         wanted = torch.tensor(areas * n, dtype=inputs.dtype, device=inputs.device)
         smooth, jitter = SmoothMask(height, width, inputs), max(1, round(side / 45))
         start, first = _START[mode]
@@ -211,11 +199,11 @@ def extremal_perturbation_result(
         with torch.no_grad():
             masks = to_area(smooth(grids), wanted)
             shown = perturbed(levels, 1 - masks if mode == "delete" else masks)
-            reached = rewards(model, shown, many, reward).view(n, a)
+            reached = rewards(model, shown.clone(), many, reward).view(n, a)
         masks = masks.view(n, a, height, width)
         return ExtremalPerturbation(
-            finite(masks.mean(1)), masks, areas, masks.mean((2, 3)), reached, whole, found.losses,
-            found.complete,
+            finite(masks.mean(1)), masks, areas, masks.mean((2, 3)), shown.view(n, a, *inputs.shape[1:]),
+            reached, whole, found.losses, found.complete,
         )  # fmt: skip
 
 

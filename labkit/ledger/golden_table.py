@@ -139,6 +139,12 @@ def _models() -> dict[str, Golden]:
         model = m.load_model("minivgg")
         return [g.model(g.images), model(one.images), model.classes, model.layers, model.input_size]
 
+    def directed() -> Any:
+        vector, whole = torch.arange(160.0).sin(), torch.arange(160 * 256.0).cos().view(160, 16, 16)
+        along = m.direction(LAYER, vector, "max") - 2 * m.direction(LAYER, whole) / 100
+        both = m.class_score(g.targets) + m.unit(EARLY, 4, "max") - m.class_score(3)
+        return [m.scores(g.model, g.images, goal) for goal in (along, both, m.direction(EARLY, vector[:48]))]
+
     goals = (3, g.targets, m.unit(EARLY, 4), m.unit(LAYER, 7, (3, 5)), lambda out: out.logsumexp(1))
     return {
         "load_model": Golden(loaded, (m.load_model, type(g.model))),
@@ -147,6 +153,7 @@ def _models() -> dict[str, Golden]:
         "edit": Golden(edited),
         "borrow": Golden(borrowed),
         "scores": Golden(lambda: [m.scores(g.model, g.images, goal) for goal in goals], (m.scores, m.unit)),
+        "direction": Golden(directed, (m.direction, m.class_score)),
         "pick": Golden(lambda: [m.pick(g.model(g.images), goal) for goal in (3, g.targets)]),
         "layer_names": Golden(lambda: m.layer_names(g.model)),
         "layer_shapes": Golden(lambda: m.layer_shapes(g.model, g.images)),
@@ -178,6 +185,7 @@ def _optimize() -> dict[str, Golden]:
     return {
         "gaussian_blur": Golden(lambda: [o.gaussian_blur(g.images, 3.0), o.gaussian_blur(g.images, 0.7)]),
         "blur_pyramid": Golden(lambda: list(o.blur_pyramid(g.images, 8.0, 4))),
+        "masked": Golden(lambda: [o.masked(g.images, g.maps.clamp(0, 1), f) for f in ("pyramid", "grey")]),
         "total_variation": Golden(lambda: [o.total_variation(g.images), o.total_variation(g.images, 3.0)]),
         "shift": Golden(lambda: o.shift(g.images, 9, draw())),
         "filling": Golden(lambda: {f: o.filling(g.images, f) for f in (*o.FILLS, 0.3)}),

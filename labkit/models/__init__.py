@@ -1,15 +1,18 @@
 """Models by name, their layers, and the hooks that borrow them and give them back."""
 
 from labkit.core.hooks import borrow, edit, record
-from labkit.core.targets import Target, Unit, pick, scores, unit
+from labkit.core.targets import Score, Target, Unit, class_score, direction, pick, scores, unit
 from labkit.models.layers import gap_head, last_spatial, layer_names, layer_shapes, receptive_fields
 from labkit.models.zoo import bundled_models, list_models, load_model, wrap_model
 
 __all__ = [
+    "Score",
     "Target",
     "Unit",
     "borrow",
     "bundled_models",
+    "class_score",
+    "direction",
     "edit",
     "gap_head",
     "last_spatial",

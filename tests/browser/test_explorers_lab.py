@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from labkit.attribution import extremal_perturbation_result, saliency
-from labkit.attribution.masks import perturbed
 from labkit.evaluation import randomized
-from labkit.optimize import blur_pyramid
+from labkit.optimize import masked
 
 from .test_occlusion_lab import WORLD
 
@@ -53,8 +52,7 @@ def shown(world, mode, stop):
     target = int(net(pictures[:1]).argmax())
     found = extremal_perturbation_result(net, pictures[:1], target, area=[0.1, 0.3, 0.6], mode=mode, steps=12)
     left = found.masks[0] if mode == "preserve" else 1 - found.masks[0]
-    levels = blur_pyramid(pictures[:1], 48 * 20 / 224).repeat_interleave(3, 1)
-    return perturbed(levels, left)[stop].detach().permute(1, 2, 0).numpy() * 255
+    return masked(pictures[:1].expand(3, -1, -1, -1), left)[stop].detach().permute(1, 2, 0).numpy() * 255
 
 
 def test_the_area_is_dragged_and_the_mode_changes(lab, open_page, world):
