@@ -134,11 +134,7 @@ def start(name: str, pictures: int = 8) -> Lab:
     model = load_model(model_name)
     planted = _planted(model)
     if planted:
-<<<<<<< HEAD
-        chosen = gather(_one_a_class(planted, pictures))
-=======
         chosen = bench.firsts(pictures) if planted == "object" else _grounds(pictures)
->>>>>>> h-below
         images = chosen.images
         labels = torch.tensor([label_of(scene, planted) for scene in chosen.scenes])
         names = [str(model.classes[int(k)]) for k in labels]  # type: ignore[index]
