@@ -1,4 +1,4 @@
-"""The command ``labkit``: open the labs, check, hand in, release, grade, show, examine and fetch.
+"""The command ``labkit``: open the labs, check, hand in, release, grade, show, measure, examine and fetch.
 
 Everything heavy is imported inside the command that needs it, so that ``labkit --help`` answers at once.
 Exit codes: 0 all is well, 1 the answer is "not yet" (a check fails, something needed is broken), 2 a mistake
@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from labkit import __version__
+from labkit.app.numbers import claims, scoreboard
 
 __all__ = ["app"]
 
@@ -36,6 +38,8 @@ def _mistakes() -> Iterator[None]:
     """Answer a mistake with its sentence on standard error and exit code 2."""
     try:
         yield
+    except typer.Exit:
+        raise
     except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError) as problem:
         if os.environ.get("LABKIT_TRACEBACK"):
             raise

@@ -1,4 +1,4 @@
-"""``labkit claims``: the lectures' claims as measured, which of them are stale, and every number again.
+"""``labkit claims`` and ``labkit scoreboard``: what was measured, what of it is stale, every number again.
 
 Each claim is measured in a process of its own, on one thread, by its experiment with the exercises' reference
 answers; what is there is in the ledger at once, so that a run that was stopped goes on.
@@ -37,9 +37,9 @@ def claims(
 ) -> None:
     """Tell what was measured for the claims of the lectures, beside what, when, and whether it still stands.
 
-    A claim is stale where the behaviour of a function that it ran, its experiment or a network is another one
-    than on the day of its measurement; that is judged in a checkout. "labkit claims --measure --jobs 2" gives
-    every number again; a run that was stopped goes on where it was. With --stale the exit code is 1 if any is.
+    A claim is stale where a function that it ran behaves otherwise now, or its experiment or a network is
+    another one; that is judged in a checkout. "labkit claims --measure --jobs 2" gives every number again; a
+    run that was stopped goes on where it was. With --stale the exit code is 1 if any is.
     """
     from labkit.core.checks import check_choice
     from labkit.ledger import claims as ledger
@@ -60,6 +60,36 @@ def claims(
         typer.echo("\n".join(described(id, kept.get(id), states[id], whole=bool(ids))))
     typer.echo(_summary(states))
     raise typer.Exit(1 if stale and wanted else 0)
+
+
+def scoreboard(
+    out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("scoreboard.html"),
+    scenes: Annotated[int | None, typer.Option(min=1, help="Scenes a world; else 100, 30 and 12.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method (may be repeated).")] = None,
+    world: Annotated[list[str] | None, typer.Option(help="Only clean, tag or snow (repeatable).")] = None,
+    stale: Annotated[bool, typer.Option("--stale", help="Measure what is stale (in a checkout).")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure what ships with the kit, too.")] = False,
+) -> None:
+    """Hold every method to the planted truth: one table, as a page for a slide.
+
+    The rows that ship with the kit are shown at once, a stale one with a dagger and the reason. Rows that are
+    measured take seconds to minutes each and are kept beside the page as they come (NAME.jsonl), so that a
+    run that was stopped goes on; with --stale they take the place of those that ship.
+    """
+    from labkit.ledger.rests import checkout
+    from labkit.ledger.scoreboard import BUNDLED
+    from labkit.ledger.scoreboard import scoreboard as rows_of
+    from labkit.ledger.scoreboard_page import scoreboard_html
+
+    page = out.expanduser().absolute()
+    page.parent.mkdir(parents=True, exist_ok=True)
+    ships = stale and scenes is None and checkout()
+    kept, bundled = (BUNDLED if ships else page.with_suffix(".jsonl")), (None if again else BUNDLED)
+    rows = rows_of(scenes, methods=method, only=world, kept=kept, bundled=bundled, fresh=stale)
+    page.write_text(scoreboard_html(rows), encoding="utf-8")
+    old = sum(bool(row.stale) for row in rows)
+    told = f", {old} of them stale: labkit scoreboard --stale measures these again" if old else ""
+    typer.echo(f"wrote {page} ({len(rows)} rows{told})")
 
 
 def _state(entry: Entry | None) -> list[str] | None:
@@ -99,7 +129,8 @@ def described(id: str, entry: Entry | None, state: list[str] | None, *, whole: b
         lines += [f"      at first, and not measured now: {k} = {v:.3g}" for k, v in entry.earlier.items()]
         lines += [f"      changed: {text}" for text in entry.changes]
         lines += [f"      {kind}: {', '.join(names)}" for kind, names in (entry.rests or {}).items() if names]
-        lines += [f"      on {', '.join(f'{k} {v}' for k, v in entry.versions.items())}"] * bool(entry.versions)
+        on = ", ".join(f"{name} {version}" for name, version in entry.versions.items())
+        lines += [f"      on {on}"] if on else []
     return lines
 
 
@@ -159,11 +190,9 @@ def measure_all(
     return failed
 
 
-def _processes(
-    ids: Sequence[str], jobs: int, mode: str, say: Say
-) -> Iterator[tuple[str, dict | None, str]]:
+def _processes(ids: Sequence[str], jobs: int, mode: str, say: Say) -> Iterator[tuple[str, dict | None, str]]:
     """Run each claim in a process of its own: (id, its entry as read, or None and what went wrong)."""
-    waiting, running = list(ids), {}
+    waiting, running = list(ids), dict[str, subprocess.Popen[bytes]]()
     alone = jobs == 1 and sys.stderr.isatty()  # one at a time may show its bars
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -174,7 +203,7 @@ def _processes(
                     say(f"{id} ... ({len(ids) - len(waiting)} of {len(ids)})")
                     with log.open("wb") as errors:
                         running[id] = subprocess.Popen(
-                            [sys.executable, "-m", "labkit.app.claims", id, mode, str(out)],
+                            [sys.executable, "-m", "labkit.app.numbers", id, mode, str(out)],
                             stdout=errors, stderr=None if alone else errors,
                             env=os.environ | dict.fromkeys(THREADS, "1"),
                         )  # fmt: skip
