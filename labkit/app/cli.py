@@ -62,10 +62,6 @@ def _answered(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _command in (claims, scoreboard):
-    app.command()(_answered(_command))
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"labkit {__version__}")
@@ -287,6 +283,10 @@ def fetch(
             typer.echo(
                 f"{name}: " + ("ships with the kit" if name in bundled else f"ready, {download(name)}")
             )
+
+
+for _command in (claims, scoreboard):
+    app.command()(_answered(_command))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def claims(
     wanted = list(ids or dict.fromkeys([*kept, *places]))
     states = {id: _state(kept.get(id)) for id in wanted}
     if stale:
-        wanted = [id for id in wanted if states[id] != []]
+        wanted = [id for id in wanted if states[id]]
     if measure:
         todo = [id for id in wanted if id in places and (again or mode != "full" or states[id] != [])]
         failed = measure_all(todo, jobs=jobs, mode=mode, note=note, kept=kept, say=typer.echo)
