@@ -192,7 +192,7 @@ def grade(
             progress=typer.echo,
         )
         kept = f" ({report.resumed} kept from before)" if report.resumed else ""
-        counts = Counter(row["status"] for row in report.rows)
+        counts = Counter(row.status for row in report.rows)
         typer.echo(f"{len(report.rows)} students{kept}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
         typer.echo(report.sandbox)
         typer.echo(f"Open {report.out / 'index.html'}; the marks are in {report.out / 'grades.csv'}")

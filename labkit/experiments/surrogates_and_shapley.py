@@ -19,7 +19,7 @@ from labkit.attribution import shapley_values as exact_values
 from labkit.core.statistics import Interval, bootstrap, share
 from labkit.data import Scenes, gather, replace
 from labkit.experiments.bench import Bench, answers, experiment
-from labkit.experiments.lime import Own, OwnLime, own_lime
+from labkit.experiments.lime import Own, OwnLime, ask_first, own_lime
 from labkit.experiments.measures import Measure, Result
 
 LAB = "24_surrogates_and_shapley"
@@ -35,10 +35,9 @@ def a8(bench: Bench, *, lime_weights: Own, fit_surrogate: Own) -> Result:
     The honest network is the control, judged by thresholds of its own; beside LIME's sum over all pixels
     stands what one superpixel weighs, which the large background cannot raise.
     """
-    rows = torch.eye(3, dtype=torch.float64)
-    fit_surrogate(rows, rows[0], lime_weights(rows, 0.25), 1.0)  # unwritten: say so at once
+    ask_first(lime_weights, fit_surrogate)
     wolves, dogs = (
-        bench.scenes(50, kind=kind, faults=("snow",), lesson=10).scenes[: 3 if bench.quick else None]
+        bench.scenes(50, kind=kind, faults=("snow",), lesson=14).scenes[: 3 if bench.quick else None]
         for kind in ("wolf", "sheepdog")
     )
     before = gather([*wolves, *dogs])

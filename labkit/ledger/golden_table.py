@@ -143,6 +143,16 @@ def _models() -> dict[str, Golden]:
         both = m.class_score(g.targets) + m.unit(EARLY, 4, "max") - m.class_score(3)
         return [m.scores(g.model, g.images, goal) for goal in (along, both, m.direction(EARLY, vector[:48]))]
 
+    def streamed() -> Any:
+        pictures = (g.images * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        found = m.features(g.model, pictures, [EARLY, LAYER], pool=2, batch_size=3, dtype=torch.float64)
+        return {**found, "places": m.features(g.model, g.images, LAYER)}
+
+    def from_a_layer() -> Any:
+        with torch.no_grad(), m.record(g.model, LAYER) as kept:
+            g.model(g.images)
+        return [m.run_from(g.model, LAYER, kept[LAYER] * 2), m.Tail(g.model, EARLY).alone * 1.0]
+
     goals = (3, g.targets, m.unit(EARLY, 4), m.unit(LAYER, 7, (3, 5)), lambda out: out.logsumexp(1))
     return {
         "load_model": Golden(loaded, (m.load_model, type(g.model))),
@@ -151,6 +161,8 @@ def _models() -> dict[str, Golden]:
         "edit": Golden(edited),
         "borrow": Golden(borrowed),
         "scores": Golden(lambda: [m.scores(g.model, g.images, goal) for goal in goals], (m.scores, m.unit)),
+        "features": Golden(streamed),
+        "run_from": Golden(from_a_layer, (m.run_from, m.Tail)),
         "direction": Golden(directed, (m.direction, m.class_score)),
         "pick": Golden(lambda: [m.pick(g.model(g.images), goal) for goal in (3, g.targets)]),
         "layer_names": Golden(lambda: m.layer_names(g.model)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,3 +38,25 @@ def test_a_mask_shows_where_it_is_one_and_hides_where_it_is_zero(images: torch.T
     left = masked(images, masks, fill)
     assert torch.allclose(left[..., 35:], images[..., 35:])
     assert torch.equal(left[..., :35], hidden[..., :35])
+
+
+def test_fills(images: torch.Tensor) -> None:
+    for fill, value in (
+        ("grey", 0.5),
+        ("black", 0),
+        ("white", 1),
+        (0.3, 0.3),
+        (np.float32(0.25), 0.25),
+        (1, 1),
+    ):
+        assert torch.equal(filling(images, fill), torch.full_like(images, float(value)))
+    mean = images.mean((2, 3), keepdim=True)
+    assert torch.equal(filling(images, "mean"), mean.expand_as(images))
+    colour = torch.tensor([0.1, 0.5, 0.9])[:, None, None]
+    assert torch.equal(filling(images, colour), colour.expand_as(images))
+    assert torch.equal(filling(images, images.flip(3)), images.flip(3))
+    blurred = filling(images, "blur")
+    assert blurred.std() < images.std() / 3
+    assert torch.allclose(blurred.mean(), images.mean(), atol=0.01)
+    for tiny in (1, 2, 3):
+        assert filling(images[:, :, :tiny, :tiny], "blur").shape == (2, 3, tiny, tiny)

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from labkit.core.checks import check_images, check_positive
 from labkit.core.door import finite, own_copy
 from labkit.models import Target, Unit, borrow, scores
-from labkit.models.fast import swift
+from labkit.models.fast import fast_copy
 from labkit.optimize.images import Fill, filling
 
 
@@ -144,7 +144,7 @@ def occlusion_result(
         ) as bar,
     ):
         inputs = own_copy(model, images)
-        quick = swift(model, inputs[:1], forwards=len(places), folded=not isinstance(target, Unit))
+        quick = fast_copy(model, inputs[:1], forwards=len(places), folded=not isinstance(target, Unit))
         score = scores(quick, inputs.clone(), target)
         reference = filling(inputs, fill)
         for number in range(len(inputs)):

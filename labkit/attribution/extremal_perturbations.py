@@ -14,7 +14,7 @@ from labkit.core.checks import check_choice, check_images
 from labkit.core.door import finite, own_copy
 from labkit.core.targets import Unit
 from labkit.models import Target, borrow, pick, scores
-from labkit.models.fast import layout
+from labkit.models.fast import memory_format
 from labkit.optimize import frozen, minimize, shift
 from labkit.optimize.images import Fill, hiding, perturbed
 
@@ -177,7 +177,7 @@ def extremal_perturbation_result(
         grids = torch.full((n * a, *smooth.cells), start, dtype=inputs.dtype, device=inputs.device)
         with torch.no_grad():
             whole = finite(rewards(model, inputs.clone(), target, reward)[:, None, None])[:, 0, 0]
-        scale, order = whole.abs().repeat_interleave(a).clamp(min=1e-3), layout(model, inputs[:1])
+        scale, order = whole.abs().repeat_interleave(a).clamp(min=1e-3), memory_format(model, inputs[:1])
 
         def kept(masks: Tensor) -> Tensor:
             shown = shift(perturbed(levels, masks), jitter, generator)

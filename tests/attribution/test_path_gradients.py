@@ -10,7 +10,7 @@ from awkward import build, pictures
 from torch import Tensor, nn
 
 from labkit.attribution import gradient_x_input, integrated_gradients, saliency, smooth_grad
-from labkit.attribution.averaging import integrated_gradients_result
+from labkit.attribution.path_gradients import integrated_gradients_result
 
 
 def linear() -> nn.Module:

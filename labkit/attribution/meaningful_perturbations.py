@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.attribution.masks import area_loss, rewards
+from labkit.attribution.extremal_perturbations import area_loss, rewards
 from labkit.core.checks import check_choice, check_fraction, check_images
 from labkit.core.door import finite, own_copy
 from labkit.core.hooks import find_layer
 from labkit.models import Target, borrow, edit, record
-from labkit.models.fast import layout
+from labkit.models.fast import memory_format
 from labkit.optimize import frozen, gaussian_blur, minimize, shift, total_variation
 
 _CELLS = 28  # the paper's mask has 28 x 28 cells on 224 pixels; its weights are sums over them
@@ -74,7 +74,7 @@ def meaningful_perturbation_result(
         hidden = torch.full((n, 1, *cells), 0.5, dtype=inputs.dtype, device=inputs.device)
         with torch.no_grad():
             whole = finite(rewards(model, inputs.clone(), target, reward)[:, None, None])[:, 0, 0]
-        order = layout(model, inputs[:1])
+        order = memory_format(model, inputs[:1])
 
         def full() -> Tensor:
             """Where the picture is hidden, 0 to 1, at its full size."""

@@ -8,7 +8,7 @@ from awkward import build, pictures
 from torch import Tensor, nn
 
 from labkit.attribution import extremal_perturbation, extremal_perturbation_result
-from labkit.attribution.masks import SmoothMask, rewards
+from labkit.attribution.extremal_perturbations import SmoothMask, rewards
 from labkit.data import MiniBroden
 from labkit.models import load_model
 from labkit.optimize import masked

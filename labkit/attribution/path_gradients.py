@@ -1,4 +1,4 @@
-"""Gradients that are multiplied by the picture, averaged over noise, or summed along a path to it."""
+"""Integrated gradients: what the gradients along a path from a baseline to the picture sum to."""
 
 from __future__ import annotations
 
@@ -10,88 +10,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from labkit.attribution.gradient import score_and_gradient
 from labkit.core.checks import check_images, check_positive
-from labkit.core.door import derivative, finite, own_copy
+from labkit.core.door import finite, own_copy
 from labkit.models import Target, Unit, borrow, scores
 from labkit.optimize.images import Fill, filling
-
-
-def _slope(model: nn.Module, points: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-    """The scores at some points and their gradients there; raises ValueError where no gradient arrives."""
-    inputs = points.detach().requires_grad_(True)
-    score = scores(model, inputs.clone(), target)
-    gradient = derivative(score, inputs)
-    return score.detach(), gradient
 
 
 def _of(target: Target, number: int) -> Target:
     """The target of one picture of a batch, as one that fits any number of its copies."""
     return int(target[number]) if isinstance(target, Tensor) and target.ndim else target
-
-
-def gradient_x_input(
-    model: nn.Module, images: Float[Tensor, "N C H W"], target: Target
-) -> Float[Tensor, "N H W"]:
-    """What each pixel adds to the score if the model were linear: gradient times picture, summed over RGB.
-
-    Signed. Unit: score. Zero wherever the picture is black, whatever the model does there. The plain gradient
-    does not change if the picture is shifted and the first bias compensates; this map does (Kindermans
-    et al. 2017). Errors as in ``saliency``.
-
-    Labels: post hoc, specific to differentiable models, local.
-    Source: Shrikumar et al. 2016, "Not Just a Black Box", section 2; here "black" is the value 0 of the
-    picture, not of the normalized picture.
-
-    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
-    >>> gradient_x_input(net, torch.zeros(1, 3, 2, 2), 0).sum()
-    tensor(0.)
-    """
-    check_images(images)
-    with borrow(model):
-        inputs = own_copy(model, images)
-        return finite((_slope(model, inputs, target)[1] * inputs).sum(1))
-
-
-def smooth_grad(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    samples: int = 32,
-    noise: float = 0.15,
-    generator: torch.Generator | None = None,
-) -> Float[Tensor, "N H W"]:
-    """Saliency of the average: the mean gradient over noisy copies, then the largest |.| over the channels.
-
-    ``noise`` is the standard deviation of the Gaussian noise as a share of the picture's range (its largest
-    minus its smallest value); 0 gives ``saliency``. Every picture of a batch meets the same noise, drawn
-    from ``generator`` (None: seed 0). Noisy copies are not clipped. Unit: score per unit of picture value.
-    Raises ValueError for no samples or negative noise, else as ``saliency``.
-
-    Labels: post hoc, specific to differentiable models, local.
-    Source: Smilkov et al. 2017, "SmoothGrad", section 3.
-
-    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
-    >>> smooth_grad(net, torch.rand(1, 3, 2, 2), 0, samples=2).shape
-    torch.Size([1, 2, 2])
-    """
-    check_images(images)
-    check_positive("samples", samples)
-    if not 0 <= noise < float("inf"):
-        raise ValueError(
-            f"noise must be a share of the picture's range, 0 or more; got {noise!r}. "
-            "The paper takes 0.1 to 0.2."
-        )
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
-    with borrow(model):
-        inputs = own_copy(model, images)
-        spread = noise * (inputs.amax((1, 2, 3), keepdim=True) - inputs.amin((1, 2, 3), keepdim=True))
-        total = torch.zeros_like(inputs)
-        for _ in range(samples):
-            shape = (1, *inputs.shape[1:])
-            drawn = torch.randn(shape, generator=generator, device=generator.device, dtype=inputs.dtype)
-            total += _slope(model, inputs + spread * drawn.to(inputs.device), target)[1]
-        return finite((total / samples).abs().amax(1))
 
 
 class IntegratedGradients(NamedTuple):
@@ -162,7 +90,7 @@ def integrated_gradients_result(
             ends: dict[float, Tensor] = {}
             for count, points in _grids(steps):
                 for chunk in points.to(inputs).split(batch_size):
-                    score, slope = _slope(model, start + chunk.view(-1, 1, 1, 1) * way, own)
+                    score, slope = score_and_gradient(model, start + chunk.view(-1, 1, 1, 1) * way, own)
                     # the trapezoid rule: a point within counts whole, each end half
                     weight = torch.where((chunk == 0) | (chunk == 1), 0.5, 1.0).to(chunk)
                     total += torch.einsum("b,bchw->chw", weight, slope)
