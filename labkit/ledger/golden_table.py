@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from labkit import attribution, data, evaluation, models, optimize
+from labkit import attribution, evaluation, models, optimize
 from labkit.ledger.golden_calls import EARLY, LAYER, Golden, draw, ground
 from labkit.models import training
 
@@ -203,63 +203,8 @@ def _optimize() -> dict[str, Golden]:
     }
 
 
-def _data() -> dict[str, Golden]:
-    d = data
-    specs: tuple[tuple[int, str, int, tuple[str, ...], int], ...] = (
-        (3, "train", 0, (), 1), (4, "val", 2, (), 2), (5, "test", 0, (), 3),
-        (18, "train", 0, ("canberra",), 1),
-        (10, "train", 0, ("tag",), 1), (17, "train", 0, ("snow",), 1), (14, "train", 0, ("weather",), 1),
-        (18, "train", 0, ("melbourne", "rare"), 1), (19, "train", 0, ("bothcities",), 1),
-    )  # fmt: skip
-
-    def described() -> Any:
-        found = []
-        for spec in specs:
-            s = d.sample_scene(*spec)
-            things = [[t.x, t.y, t.yaw, t.size, *t.body, *t.accent, *t.variant] for t in s.things]
-            numbers = [*s.eye, s.yaw, s.pitch, s.focal, s.sun_bearing, s.sun_height, s.warmth, s.exposure]
-            words = [
-                s.ground,
-                s.weather,
-                *(w for t in s.things for w in (t.kind, t.color, t.texture, t.material)),
-            ]
-            found.append(
-                [numbers, [v for t in things for v in t], words, [v for t in s.decals for v in t.box]]
-            )
-        return found
-
-    def rendered() -> Any:
-        shown = [d.item(d.sample_scene(*spec)) for spec in specs[1:6:2]]
-        return {k: torch.stack([i[k] for i in shown]) for k in shown[0] if isinstance(shown[0][k], Tensor)}
-
-    def replaced() -> Any:
-        scene = d.sample_scene(*specs[4])
-        square = torch.full((6, 6, 3), 0.9).numpy()
-        changes: Iterable[Mapping[str, Any]] = (
-            {"weather": "overcast", "color": "red"}, {"ground": "snow", "without": "tag"},
-            {"texture": "striped", "material": "wood", "decal": square, "at": (20, 30)}, {"without": 1},
-        )  # fmt: skip
-        return d.gather(d.replace(scene, **change) for change in changes).images
-
-    def one() -> Any:
-        made = d.MiniBroden(3, "val", seed=1, faults=("snow",), objects=2)
-        return [v for v in made[2].values() if isinstance(v, Tensor)]
-
-    def gathered() -> Any:
-        return d.gather(d.sample_scene(*spec) for spec in specs[:2])[:4]
-
-    return {
-        "sample_scene": Golden(described),
-        "render": Golden(rendered, (d.render, d.item), 1e-3),
-        "replace": Golden(replaced, rtol=1e-3),
-        "MiniBroden": Golden(one, rtol=1e-3),
-        "gather": Golden(gathered, rtol=1e-3),
-    }
-
-
 TABLES: dict[str, Callable[[], dict[str, Golden]]] = {
     "evaluation": _evaluation,
     "models": _models,
     "optimize": _optimize,
-    "data": _data,
 }
