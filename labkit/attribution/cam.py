@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from labkit.core.checks import check_feature_map
 from labkit.core.door import NO_INFLUENCE, asked, derivative, finite
 from labkit.core.hooks import find_layer
-from labkit.core.targets import class_indices, is_class, reads_layer
+from labkit.core.targets import class_indices, is_class, reads_layers
 from labkit.models import Target, gap_head, pick, record, scores
 from labkit.models.layers import trace_head
 from labkit.optimize.images import enlarge
@@ -80,7 +80,7 @@ def grad_cam(
             with record(model, layer) as kept:
                 score = scores(model, inputs, target)
             features = kept[layer]
-        elif reads_layer(target):
+        elif reads_layers(target):
             raise ValueError(
                 "layer must be named where the target is a unit: pass a layer before the unit's own."
             )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from labkit.core.checks import check_positive
 from labkit.core.door import asked, finite
 from labkit.core.progress import working
-from labkit.core.targets import reads_layer, select
+from labkit.core.targets import reads_layers, select
 from labkit.models import Target, scores
 from labkit.models.fast import fast_copy
 from labkit.optimize.images import Fill, filling
@@ -131,7 +131,7 @@ def occlusion_result(
         window, stride = _sizes((height, width), window, stride)
         rows, columns = window_starts(height, window, stride), window_starts(width, window, stride)
         places = [(row, column) for row in rows for column in columns]
-        quick = fast_copy(model, inputs[:1], forwards=len(places), folded=not reads_layer(target))
+        quick = fast_copy(model, inputs[:1], forwards=len(places), folded=not reads_layers(target))
         score, reference = scores(quick, inputs.clone(), target), filling(inputs, fill)
         drops = score.new_zeros(len(inputs), len(places))
         jobs = [

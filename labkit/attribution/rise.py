@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from labkit.core.checks import check_choice, check_positive, check_share
 from labkit.core.door import asked, finite, seeded
 from labkit.core.progress import working
-from labkit.core.targets import reads_layer, rewarded, select
+from labkit.core.targets import reads_layers, rewarded, select
 from labkit.models import Target, scores
 from labkit.models.fast import fast_copy
 from labkit.optimize.images import Fill, filling
@@ -132,7 +132,7 @@ def rise_result(
         reward = "probability" if probability else "logit"
         grids, shifts = draw_grids(masks, cells, p, cell_size(side, cells), seeded(generator))
         precise = torch.promote_types(inputs.dtype, torch.float32)  # half precision cannot sum thousands
-        quick = fast_copy(model, inputs[:1], forwards=masks, folded=not reads_layer(target))
+        quick = fast_copy(model, inputs[:1], forwards=masks, folded=not reads_layers(target))
         score = scores(quick, inputs.clone(), rewarded(target, reward))
         targets = [rewarded(select(target, number), reward) for number in range(len(inputs))]
         reference, measured, done = filling(inputs, fill), [score.new_zeros(len(inputs), 0)], 0

@@ -14,7 +14,7 @@ from labkit.attribution.slic import numbered
 from labkit.core.checks import check_positive, check_weight
 from labkit.core.door import asked, finite, seeded
 from labkit.core.progress import working
-from labkit.core.targets import reads_layer, select
+from labkit.core.targets import reads_layers, select
 from labkit.models import Target, scores
 from labkit.models.fast import fast_copy
 from labkit.optimize.images import Fill, filling
@@ -73,7 +73,7 @@ def fitted(
     with asked(model, images) as inputs, torch.no_grad(), working(name, len(inputs)) as work:
         parts = numbered(segments, inputs)
         finite(scores(model, inputs.clone(), target))  # refuses an illegal target and a broken model at once
-        quick = fast_copy(model, inputs[:1], forwards=samples, folded=not reads_layer(target))
+        quick = fast_copy(model, inputs[:1], forwards=samples, folded=not reads_layers(target))
         hidden, chance = filling(inputs, fill), seeded(generator)
         seed = int(torch.randint(2**62, (1,), generator=chance, device=chance.device))
         found = []

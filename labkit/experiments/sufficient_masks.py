@@ -78,7 +78,8 @@ def sufficient_areas(bench: Bench) -> Result:
         above = torch.cat([d.rewards for d in done]) > torch.cat([d.whole for d in done])[:, None]
         rows.append(
             {
-                "size": area_share(truth), "need": need, "strange need": _smallest(masks.roll(1, 0), strange)[1],
+                "size": area_share(truth), "need": need,
+                "strange need": _smallest(masks.roll(1, 0), strange)[1],
                 "keeps": keeps, "strange keeps": strange,
                 "enough": keeps.any(1), "strange enough": keeps.any(1).roll(1, 0),
                 "inside": energy_inside(chosen, truth), "overdriven": above.any(1),

@@ -1,4 +1,4 @@
-"""DeepLIFT's rules: while a batch of pictures and baselines runs, each function counts by its difference.
+"""DeepLIFT's multipliers: each function counts by its difference between a picture and its baseline.
 
 Every non-linear function gets the true value and, for the way back, a linear stand-in with the same
 coefficients for a picture and its baseline, so that the stand-in's difference is the function's difference.
@@ -7,11 +7,18 @@ coefficients for a picture and its baseline, so that the stand-in's difference i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from labkit.models.functions import refusal
+
+refuse = refusal(
+    "consist of functions that deep_shap has a rule for",
+    "integrated_gradients, which needs gradients alone, or kernel_shap",
+)
 
 
 class _StandIn(torch.autograd.Function):
@@ -24,14 +31,6 @@ class _StandIn(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         return gradient, None
-
-
-def refuse(what: str) -> NoReturn:
-    """Raise the ValueError that names what has no rule, and the methods that need none."""
-    raise ValueError(
-        f"the model must consist of functions that deep_shap has a rule for; got {what}. "
-        "Use labkit.attribution.integrated_gradients, which needs gradients alone, or kernel_shap."
-    )
 
 
 def _twice(t: Tensor) -> Tensor:
@@ -84,17 +83,17 @@ def _route(flat: Tensor, index: Tensor) -> Tensor:
     return _StandIn.apply(_twice(share) * flat.gather(-1, place), value)
 
 
-def max_pool(name: str, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-    wanted = kwargs.pop("return_indices", False) or name.endswith("_with_indices")
-    name = name.removesuffix("_with_indices")
+def max_pool(name: str, indices: bool, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Max pooling, overlapping windows too, with ``indices`` where asked for."""
     if x.ndim != int(name[-2]) + 2:
         refuse(f"{name} of a tensor without the axis of pictures, shape {tuple(x.shape)}")
     value, index = getattr(F, name)(x.detach(), *args, **kwargs, return_indices=True)
     out = _route(x.flatten(2), index.flatten(2)).view_as(value)
-    return (out, index) if wanted else out
+    return (out, index) if indices else out
 
 
 def amax(x: Tensor, dim: int | tuple[int, ...] = (), keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    """The largest along one or several axes, and where it is."""
     dims = sorted(d % x.ndim for d in ((dim,) if isinstance(dim, int) else dim or range(x.ndim)))
     if 0 in dims:
         refuse("a maximum over the pictures of a batch")
