@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from labkit.core.checks import check_images
 from labkit.core.door import asked, derivative
+from labkit.core.registry import signature_of
 from labkit.core.targets import class_indices
 
 NO_WAY = (
@@ -78,16 +79,8 @@ def fgsm_result(
         return Attack(moved, slope, still, (moved - given).abs().flatten(1).amax(1))
 
 
-def fgsm(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    labels: int | Int[Tensor, " N"],
-    *,
-    epsilon: float = 8 / 255,
-    targeted: bool = False,
-    start: Float[Tensor, "N C H W"] | None = None,
-    step: float | None = None,
-) -> Float[Tensor, "N C H W"]:
+@signature_of(fgsm_result)
+def fgsm(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     """The fast gradient sign method: one step of ``epsilon`` in every pixel that raises the loss fastest.
 
     ``labels`` are the true classes, whose loss is raised; with ``targeted`` the classes wanted, whose loss is
@@ -114,10 +107,10 @@ def fgsm(
     >>> round(float((fgsm(net, image, 0, epsilon=0.1) - image).abs().max()), 3)
     0.1
     """
-    found = fgsm_result(model, images, labels, epsilon=epsilon, targeted=targeted, start=start, step=step)
+    found = fgsm_result(*args, **options)
     if dead := int((found.still == 1).sum()):
         warnings.warn(
-            f"the gradient is exactly zero for {dead} of {len(images)} pictures, which did not move: an "
+            f"the gradient is exactly zero for {dead} of {len(found.still)} pictures, which did not move: an "
             "attack that moves nothing is no test. A rounding or a saturated step hides the gradient; begin "
             "elsewhere (start=), or attack the model without it.",
             stacklevel=2,

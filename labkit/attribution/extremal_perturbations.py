@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from labkit.core.checks import check_choice, check_share
 from labkit.core.door import asked, finite, seeded
+from labkit.core.registry import signature_of
 from labkit.core.targets import rewarded, select
 from labkit.models import Target, scores
 from labkit.models.fast import memory_format
@@ -185,19 +186,8 @@ def extremal_perturbation_result(
         )  # fmt: skip
 
 
-def extremal_perturbation(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    area: float | Sequence[float] = (0.05, 0.1, 0.2, 0.4),
-    mode: str = "preserve",
-    reward: str = "logit",
-    fill: Fill = "pyramid",
-    steps: int = 100,
-    rate: float = 0.1,
-    generator: torch.Generator | None = None,
-) -> Float[Tensor, "N H W"]:
+@signature_of(extremal_perturbation_result)
+def extremal_perturbation(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """The part of a fixed size that keeps the score best, or whose loss hurts it most: a smooth mask.
 
     ``area`` is a share of the picture, or several that are searched at once; the map is the mean of their
@@ -217,7 +207,4 @@ def extremal_perturbation(
     >>> extremal_perturbation(net, torch.rand(1, 3, 16, 16), 0, area=0.1, steps=2).shape
     torch.Size([1, 16, 16])
     """
-    return extremal_perturbation_result(
-        model, images, target, area=area, mode=mode, reward=reward, fill=fill, steps=steps, rate=rate,
-        generator=generator,
-    ).map  # fmt: skip
+    return extremal_perturbation_result(*args, **options).map

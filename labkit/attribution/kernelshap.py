@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from fractions import Fraction
 from math import comb
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,6 +17,7 @@ from labkit.attribution.surrogate import Surrogate, fitted
 from labkit.core.checks import check_positive
 from labkit.core.door import seeded
 from labkit.core.progress import working
+from labkit.core.registry import signature_of
 from labkit.models import Target
 from labkit.optimize.images import Fill
 
@@ -125,14 +126,8 @@ def kernel_shap_values_result(
     return KernelShapValues(as_given(values), as_given(base), as_given(explained), coalitions, exact)
 
 
-def kernel_shap_values(
-    value: Value,
-    n_players: int,
-    *,
-    samples: int | None = None,
-    generator: torch.Generator | None = None,
-    batch_size: int = 1024,
-) -> Float[Tensor, " M *K"]:
+@signature_of(kernel_shap_values_result)
+def kernel_shap_values(*args: Any, **options: Any) -> Float[Tensor, " M *K"]:
     """Shapley values by a weighted linear regression on a sample of the coalitions.
 
     ``value`` as in ``shapley_values``. ``samples`` bounds the coalitions asked (default 2 M + 512; at least
@@ -151,9 +146,7 @@ def kernel_shap_values(
     >>> kernel_shap_values(both, 3).round(decimals=6).abs()
     tensor([0.5000, 0.5000, 0.0000], dtype=torch.float64)
     """
-    return kernel_shap_values_result(
-        value, n_players, samples=samples, generator=generator, batch_size=batch_size
-    ).values
+    return kernel_shap_values_result(*args, **options).values
 
 
 def kernel_shap_result(
@@ -188,17 +181,8 @@ def kernel_shap_result(
     return fitted("KernelSHAP", fit, model, images, target, segments, fill, samples or 600, generator)
 
 
-def kernel_shap(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    segments: Int[Tensor, "N H W"] | None = None,
-    samples: int | None = None,
-    fill: Fill = "grey",
-    generator: torch.Generator | None = None,
-    batch_size: int = 8,
-) -> Float[Tensor, "N H W"]:
+@signature_of(kernel_shap_result)
+def kernel_shap(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """The Shapley value of each superpixel in the game whose value is the score, estimated by KernelSHAP.
 
     The superpixels' values sum to the score of the picture minus that of the fill, exactly. ``segments`` and
@@ -214,7 +198,4 @@ def kernel_shap(
     >>> kernel_shap(net, torch.full((1, 3, 4, 4), 0.7), 0, samples=64).shape
     torch.Size([1, 4, 4])
     """
-    return kernel_shap_result(
-        model, images, target, segments=segments, samples=samples, fill=fill, generator=generator,
-        batch_size=batch_size,
-    ).map  # fmt: skip
+    return kernel_shap_result(*args, **options).map

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from labkit.attribution.extremal_perturbations import area_loss
 from labkit.core.checks import check_choice, check_feature_map, check_share, check_weight
 from labkit.core.door import asked, finite, seeded
 from labkit.core.hooks import find_layer
+from labkit.core.registry import signature_of
 from labkit.core.targets import rewarded
 from labkit.models import Target, edit, record, scores
 from labkit.models.fast import memory_format
@@ -104,20 +105,8 @@ def meaningful_perturbation_result(
         return MeaningfulPerturbation(finite(maps), shown.detach(), left, whole, found.losses)
 
 
-def meaningful_perturbation(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    version: int = 2,
-    mode: str = "delete",
-    reward: str = "probability",
-    area_weight: float = 1e-4,
-    tv_weight: float = 1e-2,
-    steps: int = 150,
-    rate: float = 0.1,
-    generator: torch.Generator | None = None,
-) -> Float[Tensor, "N H W"]:
+@signature_of(meaningful_perturbation_result)
+def meaningful_perturbation(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """The smallest part whose blurring destroys the score ("delete"), or that alone keeps it ("preserve").
 
     ``version`` 1 has one free cell a pixel and only the penalty on the area, and finds artefacts; version 2
@@ -135,10 +124,7 @@ def meaningful_perturbation(
     >>> meaningful_perturbation(net, torch.rand(1, 3, 16, 16), 0, steps=2).shape
     torch.Size([1, 16, 16])
     """
-    return meaningful_perturbation_result(
-        model, images, target, version=version, mode=mode, reward=reward, area_weight=area_weight,
-        tv_weight=tv_weight, steps=steps, rate=rate, generator=generator,
-    ).map  # fmt: skip
+    return meaningful_perturbation_result(*args, **options).map
 
 
 def channel_attribution(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from labkit.core.checks import check_positive
 from labkit.core.door import asked, finite
 from labkit.core.progress import working
+from labkit.core.registry import signature_of
 from labkit.core.targets import reads_layers, select
 from labkit.models import Target, scores
 from labkit.models.fast import fast_copy
@@ -155,16 +156,8 @@ def occlusion_result(
         )
 
 
-def occlusion(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    window: int | None = None,
-    stride: int | None = None,
-    fill: Fill = "grey",
-    batch_size: int = 8,
-) -> Float[Tensor, "N H W"]:
+@signature_of(occlusion_result)
+def occlusion(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """What the score loses where a square window hides a pixel: the mean drop over all windows on that pixel.
 
     ``window`` and ``stride`` are in pixels (default: a seventh of the shorter side, and a quarter of that);
@@ -181,6 +174,4 @@ def occlusion(
     >>> occlusion(net, torch.full((1, 3, 4, 4), 0.5), 0, window=2, stride=2).shape
     torch.Size([1, 4, 4])
     """
-    return occlusion_result(
-        model, images, target, window=window, stride=stride, fill=fill, batch_size=batch_size
-    ).map
+    return occlusion_result(*args, **options).map

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from labkit.attribution.gradient import score_and_gradient
 from labkit.core.checks import check_positive
 from labkit.core.door import asked, finite
+from labkit.core.registry import signature_of
 from labkit.core.targets import is_class, select
 from labkit.models import Target, scores
 from labkit.optimize.images import Fill, filling
@@ -119,16 +120,8 @@ def integrated_gradients_result(
         return IntegratedGradients(finite(values.sum(1)), values, *rest)
 
 
-def integrated_gradients(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    baseline: Fill = "black",
-    steps: int = 256,
-    tolerance: float = 1e-3,
-    batch_size: int = 32,
-) -> Float[Tensor, "N H W"]:
+@signature_of(integrated_gradients_result)
+def integrated_gradients(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """What each pixel adds to the score on the straight way from a baseline to the picture.
 
     The gradient is averaged along the way, multiplied by (picture - baseline) and summed over RGB, so that a
@@ -146,14 +139,12 @@ def integrated_gradients(
     >>> integrated_gradients(net, torch.rand(1, 3, 2, 2), 0).shape
     torch.Size([1, 2, 2])
     """
-    done = integrated_gradients_result(
-        model, images, target, baseline=baseline, steps=steps, tolerance=tolerance, batch_size=batch_size
-    )
+    done = integrated_gradients_result(*args, **options)
     if not done.met.all():
         worst = int((done.residual.abs() / done.difference.abs().clamp(min=1e-12)).argmax())
         warnings.warn(
             f"the map of picture {worst} misses {float(done.residual[worst]):.3g} of a difference of "
-            f"{float(done.difference[worst]):.3g} after {steps} steps. "
+            f"{float(done.difference[worst]):.3g} after {int(done.steps[worst])} steps. "
             "Pass more steps or a larger tolerance.",
             RuntimeWarning,
             stacklevel=2,

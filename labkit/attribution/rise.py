@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from labkit.core.checks import check_choice, check_positive, check_share
 from labkit.core.door import asked, finite, seeded
 from labkit.core.progress import working
+from labkit.core.registry import signature_of
 from labkit.core.targets import reads_layers, rewarded, select
 from labkit.models import Target, scores
 from labkit.models.fast import fast_copy
@@ -163,20 +164,8 @@ def rise_result(
         return Rise(finite(maps.to(inputs.dtype)), tried, coverage, score, work.complete)
 
 
-def rise(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    masks: int = 4000,
-    cells: int = 7,
-    p: float = 0.5,
-    probability: bool = True,
-    normalize: str = "expected",
-    fill: Fill = "black",
-    generator: torch.Generator | None = None,
-    batch_size: int = 8,
-) -> Float[Tensor, "N H W"]:
+@signature_of(rise_result)
+def rise(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """The mean score of the pictures in which a pixel can be seen, over random masks of soft cells.
 
     ``masks`` grids of ``cells`` x ``cells`` are drawn from ``generator`` (None: seed 0), the same for every
@@ -199,7 +188,4 @@ def rise(
     >>> rise(net, torch.full((1, 3, 4, 4), 0.5), 0, masks=40, cells=2).shape
     torch.Size([1, 4, 4])
     """
-    return rise_result(
-        model, images, target, masks=masks, cells=cells, p=p, probability=probability, normalize=normalize,
-        fill=fill, generator=generator, batch_size=batch_size,
-    ).map  # fmt: skip
+    return rise_result(*args, **options).map

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +14,7 @@ from labkit.attribution.slic import numbered
 from labkit.core.checks import check_positive, check_weight
 from labkit.core.door import asked, finite, seeded
 from labkit.core.progress import working
+from labkit.core.registry import signature_of
 from labkit.core.targets import reads_layers, select
 from labkit.models import Target, scores
 from labkit.models.fast import fast_copy
@@ -151,19 +152,8 @@ def lime_result(
     return fitted("LIME", fit, model, images, target, segments, fill, samples, generator)
 
 
-def lime(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    segments: Int[Tensor, "N H W"] | None = None,
-    samples: int = 512,
-    fill: Fill = "grey",
-    kernel_width: float = 0.25,
-    alpha: float = 1.0,
-    generator: torch.Generator | None = None,
-    batch_size: int = 8,
-) -> Float[Tensor, "N H W"]:
+@signature_of(lime_result)
+def lime(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """What each superpixel adds to the score by a linear model that was fitted to covered copies.
 
     ``segments`` are the superpixels (default: ``superpixels(images)``), (N, H, W) or one (H, W) for all. In
@@ -184,7 +174,4 @@ def lime(
     >>> lime(net, torch.full((1, 3, 4, 4), 0.7), 0, samples=32).shape
     torch.Size([1, 4, 4])
     """
-    return lime_result(
-        model, images, target, segments=segments, samples=samples, fill=fill, kernel_width=kernel_width,
-        alpha=alpha, generator=generator, batch_size=batch_size,
-    ).map  # fmt: skip
+    return lime_result(*args, **options).map
