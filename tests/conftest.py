@@ -1,4 +1,4 @@
-"""What all tests share: on a machine that must have a browser, a skipped browser test is a failure."""
+"""What all tests share: quick notebooks, one thread a worker, no skipped browser where there must be one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,25 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import torch
+
+
+class QuickNotebooks:
+    """The kernel of a notebook under nbval takes few scenes: all cells are seen to run, in seconds."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            if item.path.suffix == ".ipynb":
+                patch.setenv("LABKIT_QUICK", "1")
+            return (yield)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(QuickNotebooks())
+    if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors; so do the kernels they start
+        torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.hookimpl(wrapper=True)

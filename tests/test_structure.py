@@ -143,31 +143,84 @@ def test_a_right_arrow_passes(where: str, source: str) -> None:
     assert not wrong_arrows(source, where)
 
 
-OTHER_LENGTHS = {  # the reason, and the length that is then allowed
-    "labkit.data.loans": ("one table", (60, 75)),
-    "labkit.adversarial.attacks": ("the first attack of several", (70, 300)),
-    "labkit.data.objects": ("the table of classes, read by everyone", (60, 75)),
-    "labkit.models.minivgg": ("one architecture", (45, 75)),
-    "labkit.calls.recipes": ("the few networks that a worker may build", (45, 75)),
-    "labkit.exercises.gradients_and_their_tricks": ("one file a notebook", (300, 460)),
-    "labkit.exercises.surrogates_and_shapley": ("one file a notebook", (250, 460)),
-    "labkit.exercises.learned_masks": ("one file a notebook", (250, 460)),
-    "labkit.exercises.can_you_trust_a_heatmap": ("one file a notebook", (250, 460)),
-    "labkit.exercises.which_pixels_matter": (
-        "one file a notebook, and this one asks five questions",
-        (300, 460),
-    ),
+LOW, HIGH = 60, 300
+SHORT = {  # what may be shorter than a family of functions, and why
+    "labkit.cli": "a door",
+    "labkit.lab": "a door",
+    "labkit.core.files": "a door to the disk",
+    "labkit.core.registry": "the form of a table",
+    "labkit.models.minivgg": "an architecture",
 }
 
 
+def lengths() -> dict[str, int]:
+    return {
+        dotted(path): len(path.read_text("utf-8").splitlines())
+        for path in library()
+        if path.name != "__init__.py"
+    }
+
+
 def test_files_are_neither_scraps_nor_heaps() -> None:
-    wrong = {}
+    wrong = {name: n for name, n in lengths().items() if n > HIGH or (n < LOW and name not in SHORT)}
+    assert not wrong, f"{LOW} to {HIGH} lines a file, or an architecture, a table or a door: {wrong}"
+
+
+def test_what_may_be_short_is_there_and_short() -> None:
+    found = lengths()
+    assert not [name for name in SHORT if found.get(name, LOW) >= LOW]
+
+
+def private_imports(source: str, module: str) -> list[str]:
+    """The private names of other files of labkit that a source imports, or reaches through a module."""
+    tree, found, modules = ast.parse(source), [], set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("labkit"):
+            names = [alias.name for alias in node.names]
+            found += [f"{module}: {node.module}.{n}" for n in names if n[0] == "_" and n[:2] != "__"]
+            modules |= {alias.asname or alias.name for alias in node.names if alias.name.islower()}
+        elif isinstance(node, ast.Import):
+            modules |= {a.asname for a in node.names if a.name.startswith("labkit") and a.asname}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr[0] == "_" and node.attr[:2] != "__":
+            owner = node.value
+            if isinstance(owner, ast.Name) and owner.id in modules:
+                found.append(f"{module}: {owner.id}.{node.attr}")
+    return found
+
+
+def test_no_private_name_crosses_files() -> None:
+    found = [use for path in library() for use in private_imports(path.read_text("utf-8"), dotted(path))]
+    assert not found, "make these public, or move what uses them: " + ", ".join(found)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["from labkit.attribution.cam import _x", "from labkit.sandbox import walls\nwalls._libc()"],
+)
+def test_a_private_name_of_another_file_is_seen(source: str) -> None:
+    assert private_imports(source, "here")
+
+
+def test_docstrings_have_one_style() -> None:
+    other = re.compile(r"^ *(Args|Arguments|Returns|Raises|Parameters):? *$|^ *-{4,} *$", re.MULTILINE)
+    found = []
     for path in library():
-        length = len(path.read_text("utf-8").splitlines())
-        low, high = OTHER_LENGTHS.get(dotted(path), ("", (75, 300)))[1]
-        if path.name != "__init__.py" and not low <= length <= high:
-            wrong[dotted(path)] = length
-    assert not wrong, f"75 to 300 lines a file, or a reason in OTHER_LENGTHS: {wrong}"
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node) or ""
+                if other.search(text):
+                    found.append(f"{dotted(path)}.{getattr(node, 'name', '')}")
+    assert not found, f"prose, then a line an argument (``name``: what it is): {found}"
+
+
+def test_every_file_says_what_it_is_in_a_line() -> None:
+    wrong = []
+    for path in library():
+        first = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]
+        if not 20 <= len(first) <= 120:
+            wrong.append(dotted(path))
+    assert not wrong, wrong
 
 
 @pytest.mark.parametrize("statement", ["import labkit", "import labkit.cli", "import labkit.grading"])

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from labkit.core.checks import check_choice, check_images, check_positive
 from labkit.core.door import finite, own_copy
 from labkit.models import Target, Unit, borrow, pick, scores
-from labkit.models.fast import swift
+from labkit.models.fast import fast_copy
 from labkit.optimize.images import Fill, filling
 
 NORMALIZATIONS = ("expected", "summed")
@@ -165,7 +165,7 @@ def rise_result(
     ):
         inputs = own_copy(model, images)
         precise = torch.promote_types(inputs.dtype, torch.float32)  # half precision cannot sum thousands
-        quick = swift(model, inputs[:1], forwards=masks, folded=not isinstance(target, Unit))
+        quick = fast_copy(model, inputs[:1], forwards=masks, folded=not isinstance(target, Unit))
         score = scores(quick, inputs.clone(), _score_of(target, probability))
         targets = [_score_of(target, probability, number) for number in range(len(inputs))]
         reference = filling(inputs, fill)

@@ -13,7 +13,7 @@ from labkit.attribution.shapley import ask, bar, fidelity, kernel_shap_values_re
 from labkit.core.checks import check_images, check_positive
 from labkit.core.door import finite, own_copy
 from labkit.models import Target, Unit, borrow, scores
-from labkit.models.fast import swift
+from labkit.models.fast import fast_copy
 from labkit.optimize.images import Fill, filling
 
 
@@ -104,7 +104,7 @@ def _games(
 ) -> Iterator[Callable[[Bool[Tensor, "B M"]], Float[Tensor, " B"]]]:
     """For each picture, the score as a function of the superpixels that stay; the others show the fill."""
     finite(scores(model, inputs.clone(), target))  # refuses an illegal target and a broken model at once
-    quick = swift(model, inputs[:1], forwards=samples, folded=not isinstance(target, Unit))
+    quick = fast_copy(model, inputs[:1], forwards=samples, folded=not isinstance(target, Unit))
     reference = filling(inputs, fill)
     for number, places in enumerate(segments):
         own = int(target[number]) if isinstance(target, Tensor) and target.ndim else target

@@ -1,10 +1,10 @@
-"""What a method explains: a class's score, a unit, or any function of the outputs; one number a picture."""
+"""What a method explains: a class's score, a unit, a direction, a sum of these; one number a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -12,46 +12,54 @@ from torch import Tensor, nn
 
 from labkit.core.checks import check_class
 from labkit.core.hooks import record
+from labkit.core.target_algebra import Direction, Output, Score, Sum, Unit, direction, unit
+
+__all__ = [
+    "Direction",
+    "Score",
+    "Sum",
+    "Target",
+    "Unit",
+    "class_score",
+    "direction",
+    "pick",
+    "reads_layers",
+    "scores",
+    "unit",
+]
+
+Target: TypeAlias = int | Int[Tensor, "N"] | Callable[[Tensor], Float[Tensor, "N"]] | Score  # noqa: F821
 
 
-@dataclass(frozen=True)
-class Unit:
-    """One channel of a layer; at ``place`` (row, column), or averaged over all places if it is None."""
+@dataclass(frozen=True, eq=False)
+class ClassScore(Score):
+    """The score of a class, or of one class a picture."""
 
-    layer: str
-    channel: int
-    place: tuple[int, int] | None = None
+    target: int | Tensor
+
+    def read(self, outputs: Any, kept: Mapping[str, Tensor]) -> Float[Tensor, " N"]:
+        """What ``pick`` gives."""
+        return pick(outputs, self.target)
+
+    def select(self, rows: Any) -> Score:
+        """One class a picture becomes that of the pictures chosen."""
+        several = isinstance(self.target, Tensor) and self.target.ndim > 0
+        return ClassScore(self.target[rows]) if several else self  # type: ignore[index]
 
 
-Target: TypeAlias = int | Int[Tensor, "N"] | Callable[[Tensor], Float[Tensor, "N"]] | Unit  # noqa: F821
+def class_score(target: int | Tensor) -> Score:
+    """The target "this class" (an index, or a tensor with one a picture), to be added to and scaled.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2)).eval()
+    >>> scores(net, torch.zeros(4, 3, 1, 1), class_score(1) - class_score(0)).shape
+    torch.Size([4])
+    """
+    return ClassScore(target)
 
 
-def unit(layer: str, channel: int, place: tuple[int, int] | None = None) -> Unit:
-    """The target "this channel of this layer": its activation at ``place`` or its mean over all places."""
-    return Unit(layer, int(channel), place)
-
-
-def _of_unit(model: nn.Module, images: Tensor, target: Unit) -> Tensor:
-    with record(model, target.layer) as kept:
-        model(images)
-    activation = kept[target.layer]
-    if activation.ndim not in (2, 4):
-        raise ValueError(
-            f"layer {target.layer!r} must give (N, C) or (N, C, H, W); got {tuple(activation.shape)}."
-        )
-    check_class(target.channel, activation.shape[1], "channel")
-    activation = activation[:, target.channel]
-    if activation.ndim == 1:
-        return activation
-    if target.place is None:
-        return activation.mean((1, 2))
-    row, column = target.place
-    if not (0 <= row < activation.shape[1] and 0 <= column < activation.shape[2]):
-        raise IndexError(
-            f"place must be a (row, column) within {tuple(activation.shape[1:])} of layer {target.layer!r}; "
-            f"got {target.place}."
-        )
-    return activation[:, row, column]
+def reads_layers(target: Target) -> bool:
+    """Whether a target is read at a layer within the model, so that its outputs alone do not tell it."""
+    return isinstance(target, Score) and bool(target.layers)
 
 
 def pick(outputs: Tensor, target: int | Tensor | Callable[[Tensor], Tensor]) -> Float[Tensor, "N"]:  # noqa: F821
@@ -60,12 +68,10 @@ def pick(outputs: Tensor, target: int | Tensor | Callable[[Tensor], Tensor]) -> 
     Raises IndexError for a class out of range, ValueError for outputs or results of the wrong shape,
     TypeError for a target of another kind.
     """
+    if isinstance(target, Score):
+        return target(outputs)
     if callable(target):
-        value = target(outputs)
-        if not isinstance(value, Tensor) or value.shape != outputs.shape[:1]:
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"a callable target must return one score a picture, shape (N,); got {got}.")
-        return value
+        return Output(target).read(outputs, {})
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(
@@ -83,8 +89,8 @@ def pick(outputs: Tensor, target: int | Tensor | Callable[[Tensor], Tensor]) -> 
         return outputs.gather(1, target.to(outputs.device).long()[:, None])[:, 0]
     if isinstance(target, bool | float) or not hasattr(target, "__index__"):
         raise TypeError(
-            "target must be a class index, a tensor of them, a callable on the outputs "
-            "or unit(layer, channel); "
+            "target must be a class index, a tensor of them, a callable on the outputs, "
+            "unit(layer, channel), direction(layer, vector) or a sum of such; "
             f"got {type(target).__name__}."
         )
     index = int(target)  # type: ignore[arg-type]
@@ -95,12 +101,14 @@ def pick(outputs: Tensor, target: int | Tensor | Callable[[Tensor], Tensor]) -> 
 def scores(model: nn.Module, images: Float[Tensor, "N C H W"], target: Target) -> Float[Tensor, "N"]:  # noqa: F821
     """Run the model and give the target's score of each picture, in the graph.
 
-    Scores are taken before the softmax. Errors as in ``pick``; a unit's layer or place may be wrong too.
+    Scores are taken before the softmax. Errors as in ``pick``; a layer, a place or a vector may be wrong too.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2)).eval()
     >>> scores(net, torch.zeros(4, 3, 1, 1), 1).shape
     torch.Size([4])
     """
-    if isinstance(target, Unit):
-        return _of_unit(model, images, target)
+    if isinstance(target, Score):
+        with record(model, *target.layers) as kept:
+            outputs = model(images)
+        return target.read(outputs, kept)
     return pick(model(images), target)

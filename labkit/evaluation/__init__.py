@@ -1,18 +1,21 @@
 """Was the explanation right? Measures against planted truth, with intervals."""
 
 from labkit.core.statistics import Interval, bootstrap, share
-from labkit.evaluation.baselines import centre_map, control_maps, edge_map, random_map
-from labkit.evaluation.boxes import Localization, box_iou, box_localization, boxes_of, iou
-from labkit.evaluation.deletion import Course, deletion, insertion
-from labkit.evaluation.groups import (
-    Falsification,
-    GroupAccuracy,
-    accuracy_by_group,
-    average_image,
-    bam_contrast,
-    falsification,
+from labkit.evaluation.controls import centre_map, control_maps, edge_map, random_map
+from labkit.evaluation.faithfulness import Curve, Falsification, deletion, falsification, insertion
+from labkit.evaluation.groups import GroupAccuracy, accuracy_by_group, average_image, bam_contrast
+from labkit.evaluation.localization import (
+    Localization,
+    area_share,
+    box_iou,
+    box_localization,
+    boxes_of,
+    energy_inside,
+    iou,
+    peaks,
+    pointing_game,
+    pointing_hits,
 )
-from labkit.evaluation.localization import area_share, energy_inside, peaks, pointing_game, pointing_hits
 from labkit.evaluation.retraining import Roar, remove, roar
 from labkit.evaluation.sanity import (
     Cascade,
@@ -27,7 +30,7 @@ from labkit.evaluation.sanity import (
 
 __all__ = [
     "Cascade",
-    "Course",
+    "Curve",
     "Falsification",
     "GroupAccuracy",
     "Interval",

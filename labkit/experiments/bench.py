@@ -1,4 +1,4 @@
-"""What an experiment works with and what it gives back: the bench, a measure beside its controls, a result.
+"""What an experiment works with: the bench, which gives it networks and scenes in three sizes.
 
 An experiment is the measuring body of one claim, ``a12(bench, **own) -> Result``: it takes the functions of
 the exercises that it rests on by name and says what it measured, beside what, and what there is to draw. It
@@ -8,11 +8,9 @@ prints nothing and holds no prose.
 from __future__ import annotations
 
 import importlib
-import operator
-import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, wraps
 from typing import Any
 
 import torch
@@ -20,87 +18,29 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from labkit.core.checks import check_choice, check_positive
-from labkit.core.statistics import Interval
-from labkit.data import MiniBroden, Scenes, gather
+from labkit.data import MiniBroden, Scene, Scenes, gather
+from labkit.experiments.measures import Measure, Result, extent, meets
 from labkit.models import load_model
+
+__all__ = [
+    "EXPERIMENTS",
+    "LABS",
+    "MODES",
+    "SEEDS",
+    "Bench",
+    "Experiment",
+    "Measure",
+    "Result",
+    "answers",
+    "experiment",
+    "experiments",
+    "extent",
+    "meets",
+    "right",
+]
 
 MODES = ("quick", "class", "full")
 SEEDS = ("minivgg", "minivgg-2", "minivgg-3")  # one design and world, three trainings
-_SIGNS = {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}
-
-
-def meets(threshold: str, found: Interval) -> bool:
-    """Whether a measured number reaches a threshold in words: ">= 0.6", "> 0 (lower bound)".
-
-    Raises ValueError for a threshold that is not so written.
-
-    >>> meets("> 0 (lower bound)", Interval(0.2, -0.1, 0.5)), meets("<= 0.3", Interval(0.2, -0.1, 0.5))
-    (False, True)
-    """
-    parts = re.fullmatch(r"(>=|<=|<|>) (\S+)(?: \((lower|upper) bound\))?", threshold)
-    if parts is None:
-        raise ValueError(
-            f"threshold must be written like '>= 0.6' or '> 0 (lower bound)'; got {threshold!r}."
-        )
-    sign, number, bound = parts.groups()
-    value = {None: found.value, "lower": found.low, "upper": found.high}[bound]
-    return bool(_SIGNS[sign](value, float(number)))
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number of a claim: what it is, with its interval, what was to be reached, and its controls.
-
-    ``control`` holds what a blind or unrelated thing gives for the same number; ``must`` says, in the words
-    of a threshold, what a control has to show for the number to mean something. A control without an entry in
-    ``must`` is shown and not judged. Identities have no control.
-    """
-
-    what: str
-    value: Interval
-    threshold: str
-    unit: str = ""
-    control: Mapping[str, Interval] = field(default_factory=dict)
-    must: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        meets(self.threshold, self.value)
-        for name, threshold in self.must.items():
-            check_choice("must", name, self.control)
-            meets(threshold, self.control[name])
-
-    @property
-    def holds(self) -> bool:
-        """Whether the threshold is reached."""
-        return meets(self.threshold, self.value)
-
-    @property
-    def stands(self) -> bool:
-        """Whether every control that is judged shows what it must."""
-        return all(meets(threshold, self.control[name]) for name, threshold in self.must.items())
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an experiment found: its measures, notes in a line each, and what a notebook may draw.
-
-    ``uses`` are the ids of the exercises whose functions it ran; the decorator `experiment` fills ``id`` and
-    ``uses`` in.
-    """
-
-    measures: tuple[Measure, ...]
-    notes: tuple[str, ...] = ()
-    show: Mapping[str, Any] = field(default_factory=dict)
-    id: str = ""
-    uses: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> str:
-        """ "holds", "holds, and so does its control" (it proves nothing) or "does not hold"."""
-        if not all(measure.holds for measure in self.measures):
-            return "does not hold"
-        stands = all(measure.stands for measure in self.measures)
-        return "holds" if stands else "holds, and so does its control"
 
 
 @cache
@@ -113,10 +53,12 @@ class Bench:
     """Where experiments get networks and scenes, and how many of them.
 
     ``mode`` is "full" (the size at which a claim is measured), "class" (a size for a lesson) or "quick" (a
-    few scenes, which show that everything runs; the numbers mean nothing).
+    few scenes, which show that everything runs; the numbers mean nothing). ``guest`` is a network of one's
+    own with its photographs, in place of the bundled ones wherever no planted truth is needed.
     """
 
     mode: str = "full"
+    guest: tuple[nn.Module, Float[Tensor, "N 3 H W"]] | None = None
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, MODES)
@@ -147,6 +89,27 @@ class Bench:
     def network(self, name: str) -> nn.Module:
         """A network by name (see ``labkit.models.load_model``), loaded once."""
         return _network(name)
+
+    def subjects(self, n: int, *names: str) -> list[tuple[nn.Module, Float[Tensor, "N 3 H W"]]]:
+        """Networks, each with ``n`` pictures of different classes, for what needs no planted truth.
+
+        The guest and its photographs, or else ``names`` (default: ``seeds``) with the first test scenes.
+        """
+        if self.guest is not None:
+            return [(self.guest[0], self.guest[1][:n])]
+        images = self.firsts(n).images
+        return [(self.network(name), images) for name in names or self.seeds]
+
+    def firsts(self, n: int) -> Scenes:
+        """The first test scene of each class, for ``n`` classes in the order in which they come."""
+        data = MiniBroden(400, "test")
+        seen: dict[str, Scene] = {}
+        for index in range(len(data)):
+            scene = data.scene(index)
+            seen.setdefault(scene.objects[0].kind, scene)
+            if len(seen) == n:
+                break
+        return gather(seen.values())
 
     def scenes(
         self,
@@ -214,10 +177,7 @@ def experiment(id: str, lab: str, **own: str) -> Callable[[Callable[..., Result]
     """
 
     def enter(function: Callable[..., Result]) -> Callable[..., Result]:
-        import dataclasses
-        import functools
-
-        @functools.wraps(function)
+        @wraps(function)
         def run(bench: Bench, **given: Any) -> Result:
             missing, strange = set(own) - set(given), set(given) - set(own)
             if missing or strange:
@@ -225,7 +185,7 @@ def experiment(id: str, lab: str, **own: str) -> Callable[[Callable[..., Result]
                     f"the experiment {id} takes {', '.join(own) or 'no functions'} by name; "
                     f"missing: {sorted(missing)}, unknown: {sorted(strange)}."
                 )
-            return dataclasses.replace(function(bench, **given), id=id, uses=tuple(own.values()))
+            return replace(function(bench, **given), id=id, uses=tuple(own.values()))
 
         EXPERIMENTS[id] = Experiment(id, lab, run, dict(own))
         return run
@@ -239,6 +199,8 @@ LABS = (
     "learned_masks",
     "surrogates_and_shapley",
     "can_you_trust_a_heatmap",
+    "known_causes",
+    "adversarial_masks",
 )
 
 

@@ -6,6 +6,7 @@ from labkit.optimize.images import (
     blur_pyramid,
     filling,
     gaussian_blur,
+    masked,
     shift,
     total_variation,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "filling",
     "frozen",
     "gaussian_blur",
+    "masked",
     "minimize",
     "shift",
     "total_variation",

@@ -128,7 +128,7 @@ class MaskExplorer(PictureExplorer):
             if not found.complete or stale():
                 raise Stopped
             with torch.no_grad():
-                chances = self.model(found.shown[0]).softmax(1).float().cpu()
+                chances = self.model(found.shown[0].clone()).softmax(1).float().cpu()
         masks = found.masks[0].cpu().float()
         return {
             "kind": kind, "picture": picture, "target": target, "mode": mode,

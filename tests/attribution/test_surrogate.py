@@ -16,7 +16,7 @@ from labkit.attribution import (
     shapley_values,
     superpixels,
 )
-from labkit.attribution.perturbation import filling
+from labkit.optimize.images import filling
 
 RESULTS = [lime_result, kernel_shap_result]
 

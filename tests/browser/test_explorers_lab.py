@@ -5,6 +5,7 @@ import pytest
 
 from labkit.attribution import extremal_perturbation_result, saliency
 from labkit.evaluation import randomized
+from labkit.optimize import masked
 
 from .jupyter import WORLD
 
@@ -31,7 +32,8 @@ def shown(world, mode, stop):
     net, pictures = world
     target = int(net(pictures[:1]).argmax())
     found = extremal_perturbation_result(net, pictures[:1], target, area=[0.1, 0.3, 0.6], mode=mode, steps=12)
-    return found.shown[0, stop].permute(1, 2, 0).numpy() * 255
+    left = found.masks[0] if mode == "preserve" else 1 - found.masks[0]
+    return masked(pictures[:1].expand(3, -1, -1, -1), left)[stop].detach().permute(1, 2, 0).numpy() * 255
 
 
 def test_the_area_is_dragged_and_the_mode_changes(lab, open_page, world):
