@@ -1,4 +1,4 @@
-"""Guided backpropagation and the deconvnet: a gradient with another rule at each ReLU, however written."""
+"""Guided backpropagation, guided Grad-CAM and the deconvnet: a gradient with another rule at each ReLU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class activation maps: where the features that speak for a class lie."""
+"""Class activation maps, CAM and Grad-CAM: where the features that speak for a class lie."""
 
 from __future__ import annotations
 

@@ -46,9 +46,7 @@ def test_an_option_that_is_none_is_refused() -> None:
 def test_both_forms_refuse_where_they_are_asked_for() -> None:
     with blocked(["labkit.attribution.occlusion"]):
         for function in (occlusion, occlusion_result):
-            with pytest.raises(
-                WriteItYourself, match="write this one yourself"
-            ):
+            with pytest.raises(WriteItYourself, match="write this one yourself"):
                 function(None, None, 0)
     with pytest.raises(TypeError, match="images must be"):
         occlusion(None, None, 0)
