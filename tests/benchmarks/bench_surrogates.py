@@ -23,8 +23,8 @@ from captum.attr import LimeBase
 from torch import Tensor, nn
 
 from labkit.attribution import kernel_shap_result, lime_result, rise_result, superpixels
-from labkit.attribution.rise import cell_size, draw_grids, enlarge
 from labkit.attribution.kernelshap import design
+from labkit.attribution.rise import cell_size, draw_grids, enlarge
 
 MASKS, SAMPLES, PLAYERS = 1000, 512, 10
 
