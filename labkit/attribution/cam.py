@@ -14,8 +14,6 @@ from labkit.models import Target, gap_head, pick, record, scores
 from labkit.models.layers import trace_head
 from labkit.optimize.images import enlarge
 
-_enlarge = enlarge  # what excitation.py still calls it
-
 
 def cam(
     model: nn.Module, images: Float[Tensor, "N C H W"], target: int | Tensor, *, upsample: bool = True
