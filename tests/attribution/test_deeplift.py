@@ -335,8 +335,8 @@ def test_refuses_a_function_without_a_rule(function: Callable[[Tensor], Tensor],
 
 
 def test_refuses_attention_with_a_mask() -> None:
-    attention = nn.MultiheadAttention(9, 3, batch_first=True).eval()
-    mask = torch.zeros(9, 9)
+    attention = nn.MultiheadAttention(7, 1, batch_first=True).eval()
+    mask = torch.zeros(7, 7)
     sentence = refused(lambda x: attention(x[:, 0], x[:, 0], x[:, 0], attn_mask=mask)[0])
     assert "multi_head_attention_forward with a mask" in sentence
 
