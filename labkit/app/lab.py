@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from labkit.app.numbers import in_full
 from labkit.core.checks import check_choice
 from labkit.data import MiniBroden, Scene, Scenes, gather, label_of, sample_photos
 from labkit.experiments.bench import MODES, Bench, Result
@@ -83,15 +84,15 @@ def _planted(model: nn.Module) -> str | None:
     return getattr(model, "card", {}).get("planted")
 
 
-def _one_a_class(of: str, count: int) -> list[Scene]:
-    """The first scene of each class, and if these are fewer, the first scenes that are left."""
-    data = MiniBroden(400, "test")
+def _grounds(count: int) -> Scenes:
+    """The first test scene of each ground, and as there are few grounds, the first scenes that are left."""
+    data = MiniBroden(max(100, count), "test")
     scenes = [data.scene(index) for index in range(len(data))]
-    first: dict[int, Scene] = {}
+    first: dict[str, Scene] = {}
     for scene in scenes:
-        first.setdefault(label_of(scene, of), scene)
-    chosen = list(first.values())
-    return [*chosen, *(scene for scene in scenes if scene not in chosen)][:count]
+        first.setdefault(scene.ground, scene)
+    rest = (scene for scene in scenes if first[scene.ground] is not scene)
+    return gather([*first.values(), *rest][:count])
 
 
 def _show_figures() -> None:
@@ -134,7 +135,7 @@ def start(name: str, pictures: int = 8) -> Lab:
     model = load_model(model_name)
     planted = _planted(model)
     if planted:
-        chosen = gather(_one_a_class(planted, pictures))
+        chosen = bench.firsts(pictures) if planted == "object" else _grounds(pictures)
         images = chosen.images
         labels = torch.tensor([label_of(scene, planted) for scene in chosen.scenes])
         names = [str(model.classes[int(k)]) for k in labels]  # type: ignore[index]
@@ -169,6 +170,8 @@ def claim(result: Result) -> None:
         verdict = "not judged (quick mode)" if mode() == "quick" else verdict
         print(f"{result.id} {verdict}: {measure.what} = {measure.value} {measure.unit}".rstrip(), end="")
         print(f", wanted {measure.threshold}")
+        if mode() != "full" and (full := in_full(result.id, measure.what)):
+            print(f"   {full}")
         for name, found in measure.control.items():
             wanted = f", wanted {measure.must[name]}" if name in measure.must else ""
             print(f"   beside it, {name}: {found}{wanted}")

@@ -212,7 +212,7 @@ def plain(text: str) -> str:
 
 def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:
     """What a notebook relies on that a clean run from top to bottom would not give, one sentence each."""
-    said = [f"cell {number} cannot be read: {why}" for number, why in sorted(notebook.broken.items())]
+    sentences = [f"cell {number} cannot be read: {why}" for number, why in sorted(notebook.broken.items())]
     ran = [
         (number, count)
         for (number, _), count in zip(notebook.cells, notebook.counts, strict=False)
@@ -220,7 +220,7 @@ def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:
     ]
     for (number, count), (later, smaller) in zip(ran, ran[1:], strict=False):
         if smaller < count:
-            said.append(
+            sentences.append(
                 f"cell {later} was run before cell {number}, which stands above it: restart the kernel and "
                 "run all cells in order"
             )
@@ -229,7 +229,9 @@ def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:
             cell for cell, _, s in notebook._parsed if isinstance(s, ast.FunctionDef) and s.name == name
         ]
         if len(places) > 1:
-            said.append(f"{name} is defined in the cells {', '.join(map(str, places))}; the last one counts")
+            sentences.append(
+                f"{name} is defined in the cells {', '.join(map(str, places))}; the last one counts"
+            )
     bound_so_far: set[str] = set()
     everything = set().union(*(bound_names(s) for _, _, s in notebook._parsed)) if notebook._parsed else set()
     for number, _, statement in notebook._parsed:
@@ -240,8 +242,8 @@ def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:
                 - bound_names(statement)
                 - inner_names(statement)
             )
-            said += [
+            sentences += [
                 f"cell {number} uses {name}, which is defined only in a later cell" for name in sorted(late)
             ]
         bound_so_far |= bound_names(statement)
-    return said
+    return sentences

@@ -16,9 +16,9 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
     """Complaints about an exercise, none if it is sound.
 
     The reference gets full marks on public and hidden cases and leaves nothing behind; an unwritten function
-    gets nothing; each misconception returns the reference's type, shape and dtype, gets less than full
-    marks and its own hint, and no two are alike on the public cases; one case at most is probed, a public
-    one; the cases are the same when they are made again, and hidden ones differ between seeds.
+    gets nothing. Each misconception returns the reference's type, shape and dtype, gets less than full marks
+    and its own hint, on the public cases alone too, where no two are alike. One case at most is probed, a
+    public one. The cases are the same when they are made again, and hidden ones differ between seeds.
 
     ``seed``: for its hidden cases; ``fewest``: how many misconceptions it must have, `FEWEST` for those of
     the course.
@@ -61,6 +61,10 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
             words = f"{odd[0].verdict.word}: {odd[0].verdict.difference}"
             faults.append(f"the misconception {wrong.name!r} of {exercise.id} differs in its {words}")
         shown = public.mistakes(wrong)
+        if public.result(shown).hint not in (wrong.hint, result.hint):
+            faults.append(
+                f"the misconception {wrong.name!r} of {exercise.id} is not told by the public cases"
+            )
         for name, others in seen:
             if all(_equal(a, b) for a, b in zip(shown, others, strict=True)):
                 faults.append(f"{wrong.name!r} and {name!r} of {exercise.id} are alike on the public cases")

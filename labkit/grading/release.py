@@ -21,6 +21,7 @@ import labkit
 from labkit.calls.exercise import Exercise
 from labkit.calls.names import bound_names, used_names
 from labkit.calls.notebook import WORDS_HERE
+from labkit.core.files import write_whole
 
 __all__ = ["ReleaseError", "release", "student_copy", "is_edited"]
 
@@ -52,7 +53,7 @@ def _strip(text: str, where: str, markdown: bool) -> str:
                 raise ReleaseError(f"{where}: {BEGIN} stands within a solution. Close the one before.")
             inside, indent = True, line[: len(line) - len(line.lstrip())]
             stub = [f"*{WORDS_HERE}*"] if markdown else ["# YOUR CODE HERE", "raise NotImplementedError()"]
-            lines += [indent + said for said in stub]
+            lines += [indent + stub_line for stub_line in stub]
         elif mark == END:
             if not inside:
                 raise ReleaseError(f"{where}: {END} without {BEGIN}. Write it above the solution.")
@@ -223,9 +224,9 @@ def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Seq
         done = run(solved)
         for (group, case), verdict in zip(judge.cases, judge.verdicts(done.outcomes), strict=True):
             if not verdict.passed:
-                said = f"{verdict.word}: {verdict.difference or done.notes}"
+                why = f"{verdict.word}: {verdict.difference or done.notes}"
                 raise ReleaseError(
-                    f"{checked[id]}: the solution of {id} fails the {group} case {case.name!r} ({said})."
+                    f"{checked[id]}: the solution of {id} fails the {group} case {case.name!r} ({why})."
                 )
         for (_, case), verdict in zip(judge.cases, judge.verdicts(run(untouched).outcomes), strict=True):
             if verdict.passed:
@@ -243,18 +244,15 @@ def release(
 ) -> list[Path]:
     """Write the students' notebooks; gives the paths written (those that are up to date are left alone).
 
-    Parameters
-    ----------
-    solutions : folder of the solution notebooks; missing nbgrader metadata is completed there.
-    notebooks : folder of the student copies; made if it is not there.
-    exercises : notebooks' names with their exercises; default: the kit's.
-    verify : also run the solutions, the stubs and the misconceptions.
+    ``solutions``: folder of the solution notebooks; missing nbgrader metadata is completed there.
+    ``notebooks``: folder of the student copies; made if it is not there.
+    ``exercises``: notebooks' names with their exercises; default: the kit's.
+    ``verify``: also run the solutions, the stubs and the misconceptions.
 
     Nothing is written unless every notebook may be. Raises ReleaseError naming the cell, and
     FileNotFoundError where there are no solutions.
     """
     from labkit.exercises import notebooks as course
-    from labkit.grading.report import write_whole
 
     sources = sorted(Path(solutions).glob("*.ipynb"))
     if not sources:
@@ -280,7 +278,6 @@ def release(
             )
         planned.append((target, text))
     for target, text in planned:
-        target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, text)
     return [target for target, _ in planned]
 

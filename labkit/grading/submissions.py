@@ -96,12 +96,9 @@ def _take_zip(submission: Submission, path: Path) -> dict[str, str]:
 def find_submissions(folder: str | Path, roster: Sequence[Student], known: Iterable[str]) -> list[Submission]:
     """One `Submission` for each student of the roster and for each one found beside it, sorted by id.
 
-    Parameters
-    ----------
-    folder : holds a folder per student (of any depth: nbgrader's ``student/assignment/notebook.ipynb`` too),
-        or notebooks and zips whose names begin with the student.
-    roster : may be empty; then the students are those found.
-    known : the names of the course's notebooks.
+    ``folder``: holds a folder per student (of any depth: nbgrader's ``student/assignment/notebook.ipynb``
+    too), or notebooks and zips whose names begin with the student. ``roster``: may be empty; then the
+    students are those found. ``known``: the names of the course's notebooks.
 
     Raises FileNotFoundError if there is no such folder.
     """

@@ -6,10 +6,11 @@ from labkit.optimize.images import (
     blur_pyramid,
     filling,
     gaussian_blur,
+    masked,
     shift,
     total_variation,
 )
-from labkit.optimize.loop import Descent, frozen, minimize
+from labkit.optimize.loop import Descent, minimize
 
 __all__ = [
     "FILLS",
@@ -17,8 +18,8 @@ __all__ = [
     "Fill",
     "blur_pyramid",
     "filling",
-    "frozen",
     "gaussian_blur",
+    "masked",
     "minimize",
     "shift",
     "total_variation",

@@ -73,11 +73,13 @@ def patience() -> float:
 
 def clean_environment() -> dict[str, str]:
     """What a worker finds in its environment: nothing of the instructor's."""
-    kept = {key: os.environ[key] for key in ("SYSTEMROOT", "WINDIR", "LD_LIBRARY_PATH") if key in os.environ}
+    needed = {
+        key: os.environ[key] for key in ("SYSTEMROOT", "WINDIR", "LD_LIBRARY_PATH") if key in os.environ
+    }
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     temporary = tempfile.gettempdir()
     return {
-        **kept,
+        **needed,
         **dict.fromkeys(threads, "1"),
         "PATH": os.defpath,
         "HOME": temporary,

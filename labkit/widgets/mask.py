@@ -1,4 +1,4 @@
-"""Mask explorer: the smallest part of the picture that keeps the class, or whose loss destroys it, by area."""
+"""Mask explorer: the smallest part of the picture that keeps the class, or without which it is lost."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class MaskExplorer(PictureExplorer):
             if not found.complete or stale():
                 raise Stopped
             with torch.no_grad():
-                chances = self.model(found.shown[0]).softmax(1).float().cpu()
+                chances = self.model(found.shown[0].clone()).softmax(1).float().cpu()
         masks = found.masks[0].cpu().float()
         return {
             "kind": kind, "picture": picture, "target": target, "mode": mode,

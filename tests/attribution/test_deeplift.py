@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from labkit.attribution import deep_shap, deep_shap_result
 from labkit.attribution.deeplift_rules import rescale_rule
-from labkit.attribution.perturbation import filling
 from labkit.models import unit
+from labkit.optimize.images import filling
 
 DOUBLE = torch.float64
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from demo import EXERCISES, SCALE
 
-from labkit.calls.exercise import Misconception
+from labkit.calls.exercise import Case, Misconception
 from labkit.checking.audit import audit
 
 
@@ -36,6 +36,13 @@ def wrong(name, function):
         (
             {"misconceptions": (wrong("a", lambda x, f: x), wrong("b", lambda x, f: x + 0))},
             "'b' .* taken for 'a'",
+        ),
+        (
+            {
+                "misconceptions": (wrong("late", lambda x, f: x * f + (f < 9)),),
+                "hidden": lambda seed: [Case("large", (SCALE.public()[0].args[0], 9.0 + seed))],
+            },
+            "'late' of demo.scale_add is not told by the public cases",
         ),
         ({"hidden": lambda seed: []}, "needs public and hidden cases"),
         ({"hidden": lambda seed: SCALE.public()}, "probes more than one case"),

@@ -8,9 +8,11 @@ from awkward import build, pictures
 from torch import Tensor, nn
 
 from labkit.attribution import extremal_perturbation, extremal_perturbation_result
-from labkit.attribution.masks import SmoothMask, perturbed, rewards
+from labkit.attribution.extremal_perturbations import SmoothMask
+from labkit.core.targets import rewarded
 from labkit.data import MiniBroden
-from labkit.models import load_model
+from labkit.models import load_model, scores
+from labkit.optimize import masked
 
 
 class Looks(nn.Module):
@@ -68,10 +70,16 @@ def test_one_cell_makes_a_smooth_round_spot() -> None:
     assert torch.allclose(mask, mask.T, atol=1e-5)
 
 
-def test_the_pyramid_is_read_between_its_levels() -> None:
-    levels = torch.tensor([0.0, 1.0, 4.0]).view(3, 1, 1, 1, 1).expand(3, 1, 3, 2, 2)
-    masks = torch.tensor([[[0.0, 0.25], [0.75, 1.0]]])
-    assert torch.allclose(perturbed(levels, masks)[0, 0], torch.tensor([[0.0, 0.5], [2.5, 4.0]]))
+@pytest.mark.parametrize("mode", ["preserve", "delete", "dual"])
+@pytest.mark.parametrize("fill", ["pyramid", "grey"])
+def test_shown_is_what_the_mask_leaves_and_what_was_rewarded(mode: str, fill: str) -> None:
+    model, images = build("functional"), pictures("functional")
+    done = extremal_perturbation_result(model, images, 1, area=[0.1, 0.3], mode=mode, fill=fill, steps=3)
+    assert done.shown.shape == (2, 2, 3, 32, 32)
+    for k in (0, 1):
+        left = done.masks[:, k]
+        assert torch.equal(done.shown[:, k], masked(images, 1 - left if mode == "delete" else left, fill))
+        assert torch.allclose(model(done.shown[:, k])[:, 1], done.rewards[:, k], atol=1e-6)
 
 
 def test_several_areas_at_once_are_those_searched_alone() -> None:
@@ -90,9 +98,11 @@ def test_rewards_are_logit_margin_and_probability() -> None:
         own = out[[0, 1], target]
         rest = out.clone()
         rest[[0, 1], target] = float("-inf")
-        assert torch.allclose(rewards(model, images, target, "logit"), own)
-        assert torch.allclose(rewards(model, images, target, "contrastive"), own - rest.amax(1))
-        assert torch.allclose(rewards(model, images, target, "probability"), out.softmax(1)[[0, 1], target])
+        assert torch.allclose(scores(model, images, rewarded(target, "logit")), own)
+        assert torch.allclose(scores(model, images, rewarded(target, "contrastive")), own - rest.amax(1))
+        assert torch.allclose(
+            scores(model, images, rewarded(target, "probability")), out.softmax(1)[[0, 1], target]
+        )
 
 
 def test_the_seed_is_the_generators_and_a_search_can_be_stopped() -> None:
@@ -113,9 +123,9 @@ def test_the_seed_is_the_generators_and_a_search_can_be_stopped() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"area": 0.0}, "area must be a share"),
-        ({"area": [0.1, 1.0]}, "area must be a share"),
-        ({"area": []}, "area must be a share"),
+        ({"area": 0.0}, "area must be a number above 0 and below 1"),
+        ({"area": [0.1, 1.0]}, "area must be a number above 0 and below 1"),
+        ({"area": []}, "area must hold at least one share"),
         ({"mode": "keep"}, "mode must be one of"),
         ({"reward": "loss"}, "reward must be one of"),
         ({"fill": "pink"}, "fill must be one of"),

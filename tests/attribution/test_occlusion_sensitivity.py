@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from awkward import build, pictures
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from labkit.attribution import occlusion, occlusion_result
-from labkit.attribution.perturbation import assemble, filling, window_starts
+from labkit.attribution.occlusion_sensitivity import assemble, window_starts
 
 
 class Sum(nn.Module):
@@ -138,29 +137,6 @@ def test_defaults_grow_with_the_picture(side: int, window: int, stride: int) -> 
     result = occlusion_result(model, torch.rand(1, 3, side, side), 0)
     assert result.window == window
     assert int(result.rows[1] - result.rows[0]) == stride
-
-
-def test_fills() -> None:
-    images = pictures("functional", 2)
-    for fill, value in (
-        ("grey", 0.5),
-        ("black", 0),
-        ("white", 1),
-        (0.3, 0.3),
-        (np.float32(0.25), 0.25),
-        (1, 1),
-    ):
-        assert torch.equal(filling(images, fill), torch.full_like(images, float(value)))
-    mean = images.mean((2, 3), keepdim=True)
-    assert torch.equal(filling(images, "mean"), mean.expand_as(images))
-    colour = torch.tensor([0.1, 0.5, 0.9])[:, None, None]
-    assert torch.equal(filling(images, colour), colour.expand_as(images))
-    assert torch.equal(filling(images, images.flip(3)), images.flip(3))
-    blurred = filling(images, "blur")
-    assert blurred.std() < images.std() / 3
-    assert torch.allclose(blurred.mean(), images.mean(), atol=0.01)
-    for tiny in (1, 2, 3):
-        assert filling(images[:, :, :tiny, :tiny], "blur").shape == (2, 3, tiny, tiny)
 
 
 @pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
