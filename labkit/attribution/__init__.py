@@ -23,6 +23,13 @@ from labkit.attribution.extremal_perturbations import (
     extremal_perturbation_result,
 )
 from labkit.attribution.gradient import gradient_x_input, saliency, smooth_grad
+from labkit.attribution.kernelshap import (
+    KernelShapValues,
+    kernel_shap,
+    kernel_shap_result,
+    kernel_shap_values,
+    kernel_shap_values_result,
+)
 from labkit.attribution.meaningful_perturbations import (
     MeaningfulPerturbation,
     channel_attribution,
@@ -37,20 +44,9 @@ from labkit.attribution.path_gradients import (
 )
 from labkit.attribution.rise import Rise, rise, rise_result
 from labkit.attribution.segmentation import grabcut, threshold
-from labkit.attribution.shapley import (
-    KernelShapValues,
-    kernel_shap_values,
-    kernel_shap_values_result,
-    shapley_values,
-)
-from labkit.attribution.surrogate import (
-    Surrogate,
-    kernel_shap,
-    kernel_shap_result,
-    lime,
-    lime_result,
-    superpixels,
-)
+from labkit.attribution.shapley import shapley_values
+from labkit.attribution.slic import superpixels
+from labkit.attribution.surrogate import Surrogate, lime, lime_result
 from labkit.core.registry import Method
 
 METHODS: dict[str, Method] = {

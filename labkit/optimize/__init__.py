@@ -10,7 +10,7 @@ from labkit.optimize.images import (
     shift,
     total_variation,
 )
-from labkit.optimize.loop import Descent, frozen, minimize
+from labkit.optimize.loop import Descent, minimize
 
 __all__ = [
     "FILLS",
@@ -18,7 +18,6 @@ __all__ = [
     "Fill",
     "blur_pyramid",
     "filling",
-    "frozen",
     "gaussian_blur",
     "masked",
     "minimize",

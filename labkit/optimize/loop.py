@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from labkit.core.checks import check_choice, check_positive
 
-__all__ = ["Descent", "frozen", "minimize"]
+__all__ = ["Descent", "minimize"]
 
 OPTIMIZERS = ("adam", "sgd", "lbfgs")
 
@@ -25,14 +25,6 @@ class Descent(NamedTuple):
 
     losses: Float[Tensor, " T"]
     complete: bool
-
-
-def frozen(model: nn.Module) -> nn.Module:
-    """The model with no parameter asking for gradients, which saves a third of a backward pass.
-
-    Only within ``borrow(model)``, which puts ``requires_grad`` back.
-    """
-    return model.requires_grad_(False)
 
 
 def minimize(

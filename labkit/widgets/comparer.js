@@ -24,10 +24,10 @@ class Comparison extends View {
     if (!name) return made;
     made.name = name;
     made.node.dataset.method = name;
-    made.here = h("span", { class: "lk-here" }); made.share = h("i"); made.flat = h("b"); made.inside = h("span");
+    made.here = h("span", { class: "lk-here" }); made.share = h("i"); made.flat = h("b"); made.inside = h("span"); made.word = h("span", { class: "lk-word" });
     made.bar = h("div", { class: "lk-inside", title: "share of the map's positive part inside the true region; the mark is a flat map's share" }, made.share, made.flat);
     made.hit = h("span", { title: "whether the map's largest value lies in the true region or 15/224 of a side from it (pointing game)" });
-    made.foot.append(made.here, made.bar, made.inside, made.hit);
+    made.foot.append(made.here, made.bar, made.inside, made.word, made.hit);
     return made;
   }
 
@@ -81,7 +81,7 @@ class Comparison extends View {
     const told = this.maps.filter((a) => a.area !== null), best = told.filter((a) => a.energy !== null).sort((a, b) => b.energy - a.energy)[0];
     if (!told.length) return "Point at a pixel: every map says its value there.";
     const hits = told.filter((a) => a.hit).length, title = best && this.ui.maps.get(best.method).title;
-    return `${hits} of ${told.length} maps peak in the truth.${best ? ` Most of it inside: ${title}, ${percent(best.energy)} (a flat map ${percent(best.area)}).` : ""}`;
+    return `${hits} of ${told.length} maps peak in the truth${best ? `; most inside: ${title}, ${percent(best.energy)} (a flat map ${percent(best.area)})` : ""}.`;
   }
   paint(photo) {
     const { ui, state } = this, panels = [ui.picture, ...state.chosen.map((name) => ui.maps.get(name)).filter(Boolean)];
@@ -104,7 +104,8 @@ class Comparison extends View {
     shown.set(answer ? "" : this.waitWord, answer?.text);
     setText(shown.aside, map ? duration(map.seconds) : "");
     const told = map && map.area !== null;
-    setText(shown.inside, !map ? "" : !told ? (this.model.get("measured") ? "no truth" : "") : map.energy === null ? "none positive" : `${percent(map.energy)} inside`);
+    setText(shown.inside, !map ? "" : !told ? (this.model.get("measured") ? "no truth" : "") : map.energy === null ? "none positive" : percent(map.energy));
+    setText(shown.word, told && map.energy !== null ? "inside" : "");
     setText(shown.hit, told ? (map.hit ? "hit" : "miss") : "");
     shown.hit.dataset.hit = told ? map.hit : "";
     shown.bar.style.visibility = told ? "" : "hidden";

@@ -1,4 +1,4 @@
-"""Mask explorer: the smallest part of the picture that keeps the class, or whose loss destroys it, by area."""
+"""Mask explorer: the smallest part of the picture that keeps the class, or without which it is lost."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ class Occlusion extends View {
   paintPatch(wish, photo) {
     const { ui, state, height, width } = this, patch = this.patch(wish), pinned = Boolean(patch && !this.ghost && this.playing === null), name = this.className(wish.target);
     ui.patches.forEach((node, i) => {
-      node.style.visibility = patch ? "visible" : "hidden";
+      node.style.visibility = patch ? "inherit" : "hidden";
       node.classList.toggle("pinned", pinned);
       if (!patch) return;
       Object.assign(node.style, { left: `${(100 * patch.x) / width}%`, top: `${(100 * patch.y) / height}%`, width: `${(100 * patch.window) / width}%`, height: `${(100 * patch.window) / height}%` });

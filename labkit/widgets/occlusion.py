@@ -133,12 +133,12 @@ class OcclusionExplorer(PictureExplorer):
         now["picture"], now["target"] = self._named(now["picture"], now["target"])
         return Setting(**now)
 
-    # -- the answers: "drops" of all classes (or some) at all places of a grid, "map" of the student's function
+    # -- the answers: "drops" of all classes (or some) on a grid of places, "map" of the student's function
     def _wanted(self) -> list[tuple]:
         return self._keys()
 
     def _keys(self, **changes: Any) -> list[tuple]:
-        """What answers a setting; beside a student's map stand the network's own answers to hidden patches."""
+        """What answers a setting; a student's map stands beside the network's own answers to patches."""
         at = self._setting(**changes)
         finer = [s for s in self.strides if at.stride % s == 0]
         some = -1 if at.target in self._columns(at.picture) else at.target

@@ -17,7 +17,7 @@ class Sanity extends View {
     ui.curve = curve(this, "Layers that are random", forget);
     this.curves.push(ui.curve);
     const chart = h("figure", { class: "lk-panel lk-chart", "data-panel": "curve" }, h("figcaption", {}, h("b", {}, "Likeness to the trained map")), ui.curve.node);
-    const last = (i) => (i ? `${i} of ${this.layers.length}, down to ${this.layers[i - 1]}` : "none: the trained network");
+    const last = (i) => (i ? `${i} of ${this.layers.length}, down to ${this.layers[i - 1]}` : "none");
     ui.depth = stopSlider("Random layers", last, forget);
     const signs = toggle(this, "Signs count", "absolute", "Compare the values with their signs, not their sizes alone", false);
     return { aside: [ui.picture.node, chart], main: ui.rows.map((row) => row.node), controls: [ui.depth.node, h("div", { class: "lk-buttons" }, signs, ...this.truthToggle)] };
@@ -34,7 +34,7 @@ class Sanity extends View {
   question() { return ["Does the map for ", " notice that the network forgets?"]; }
   answerText() {
     const { depth } = this.state;
-    if (!depth) return "Drag: one more layer is random at each step.";
+    if (!depth) return "Drag the slider: one more layer is random at each step.";
     if (!this.at(depth)) return "";
     const kept = this.ui.rows.filter((row) => this.likeness(row, depth) > 0.5).map((row) => row.title);
     return kept.length ? `Hardly noticed by ${listed(kept)}.` : "Every map has noticed.";

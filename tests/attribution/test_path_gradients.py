@@ -118,8 +118,8 @@ def test_a_shift_that_the_first_bias_undoes_moves_gradient_x_input_and_not_the_g
     ("options", "sentence"),
     [
         ({"samples": 0}, "samples must be a whole number"),
-        ({"noise": -0.1}, "noise must be a share"),
-        ({"noise": float("nan")}, "noise must be a share"),
+        ({"noise": -0.1}, "noise must be a number of at least 0.*share"),
+        ({"noise": float("nan")}, "noise must be a number of at least 0.*share"),
     ],
 )
 def test_smooth_grad_refuses(options: dict, sentence: str) -> None:

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 from labkit.attribution import extremal_perturbation_result, saliency
 from labkit.evaluation import randomized
 from labkit.optimize import masked
 
-from .test_occlusion_lab import WORLD
+from .jupyter import WORLD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -22,28 +21,10 @@ from labkit.widgets import SanityExplorer
 w = SanityExplorer(net, pictures, methods=["saliency"])
 w
 """
-EXPLORER = "document.querySelector('.lk-comparer').parentElement.explorer"
+EXPLORER = "document.querySelector('.lk').explorer"
 PIXELS = """(kind) => { const c = document.querySelector(`[data-kind='${kind}']`);
   return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data) }"""
 VALUES = f"(depth) => Array.from({EXPLORER}.at(depth).maps.saliency.values)"
-
-
-@pytest.fixture(scope="module")
-def lab(browser, tmp_path_factory):
-    from .jupyter import Lab
-
-    lab = Lab(tmp_path_factory.mktemp("lab"))
-    yield lab
-    lab.close()
-
-
-@pytest.fixture(scope="module")
-def world():
-    names: dict = {}
-    threads = torch.get_num_threads()
-    exec(WORLD, names)
-    torch.set_num_threads(threads)
-    return names["net"], names["pictures"]
 
 
 def shown(world, mode, stop):

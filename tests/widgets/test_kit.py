@@ -1,4 +1,4 @@
-"""The kit: a worker keeps to the latest request, a cache to the latest used, pages ask nobody for anything."""
+"""The kit: a worker keeps to the latest request, a cache to the latest used, a page to itself."""
 
 import base64
 import json
@@ -142,9 +142,8 @@ def test_a_page_leaves_out_what_does_not_fit_and_holds_nothing_by_mistake():
 
 def test_sources_load_nothing_from_elsewhere():
     folder = Path(labkit.widgets.__file__).parent
-    names = [
-        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix in {".js", ".css", ".html"}
-    ]
+    kinds = {".js", ".css", ".html"}
+    names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix in kinds]
     assert len(names) >= 10
     for name in names:
         text = text_of(name).replace("http://www.w3.org/2000/svg", "")  # a name, which nobody asks for

@@ -238,7 +238,7 @@ const mapLegend = (title) => {
     },
     point(value, top) {
       const seen = Number.isFinite(value) && top > 0;
-      mark.style.visibility = seen ? "visible" : "hidden";
+      mark.style.visibility = seen ? "inherit" : "hidden";
       if (seen) mark.style.left = `${sign ? 50 + 50 * clamp(value / top, -1, 1) : 100 * clamp(value / top, 0, 1)}%`;
     },
   };

@@ -61,6 +61,7 @@ const curve = (view, label, choose) => {
   };
   // lines: { line (its number), values (null: not known), strong }; `labels` stand under the stops
   return { node, draw, resize() {
+    if (!node.clientWidth) return; // not on any page yet
     box = { w: Math.max(80, node.clientWidth), h: Math.max(60, node.clientHeight), em: parseFloat(getComputedStyle(node).fontSize) };
     if (data) draw(data);
   } };

@@ -36,6 +36,7 @@ const refreshFrame = (view) => {
   setText(ui.chip, view.cut ? "no kernel" : status === "computing" ? `computing ${done}%` : busy ? `looking ahead ${done}%` : status);
   ui.chip.dataset.state = view.cut || status === "error" ? "error" : !there ? "coarse" : busy ? "busy" : "ready";
   ui.cancel.style.visibility = busy ? "visible" : "hidden";
+  ui.root.dataset.waiting = !photo; // nothing of another picture is shown
   if (!photo) return;
   const caption = model.get("captions")[view.state.picture] || {}, { name, truth } = caption;
   const title = model.get("heading"), [before, after] = view.question(), words = title ? [title, "", ""] : [before, view.className(view.target), after];

@@ -1,4 +1,4 @@
-"""The base of explorers of pictures: captions, the class asked about, own photographs, answers from a cache."""
+"""The base of explorers of pictures: captions, the class asked about, photographs, cached answers."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class PictureExplorer(Explorer):
     ``masks``: (N, H, W) bool, where the truth lies.
 
     A subclass names in ``ASKS`` the traits whose change asks for an answer, says by ``_wanted`` which keys
-    ``(kind, picture, ...)`` are on view and by ``_make`` what the answer to a key is, and ends its ``__init__``
-    with ``_begin()``. ``target`` -1 is the class that the network names. Raises ValueError for masks of
-    another shape, IndexError for pictures and classes that do not exist.
+    ``(kind, picture, ...)`` are on view and by ``_make`` what the answer to a key is, and ends its
+    ``__init__`` with ``_begin()``. ``target`` -1 is the class that the network names. Raises ValueError for
+    masks of another shape, IndexError for pictures and classes that do not exist.
     """
 
     _css = text_of("kit/kit.css")
@@ -169,9 +169,8 @@ class PictureExplorer(Explorer):
                     raise Stopped
                 self._photo(picture)
         on_view = self._cache.get(keys[0]) if keys else None
-        self._tell(
-            progress=1.0, photo=photo, **({"delivery": on_view} if on_view else {})
-        )  # for a later page
+        found = {"photo": photo} | ({"delivery": on_view} if on_view else {})
+        self._tell(progress=1.0, **found)  # what a page finds that is opened later
 
     def _answer(self, key: tuple, stale: Stale = never, report: Report = lambda share: None) -> None:
         """Make sure that an answer is known and sent; raises Stopped once ``stale()``."""
