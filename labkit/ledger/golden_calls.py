@@ -11,7 +11,7 @@ may move.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -106,12 +106,14 @@ def _asked(
     return run
 
 
-def _methods() -> dict[str, Golden]:
+def _methods(without: Container[str]) -> dict[str, Golden]:
     """A call a row of the registries, of the ``_result`` form where there is one."""
     calls = {}
     for place in PACKAGES:
         package = import_module(f"labkit.{place}") if find_spec(f"labkit.{place}") else None
         for name, row in getattr(package, "METHODS", {}).items():
+            if f"{place}.{name}" in without:
+                continue
             whole = getattr(package, f"{name}_result", row.function)
             covers = tuple(dict.fromkeys((row.function, whole)))
             run = _asked(whole, {**row.options, **FEWER.get(name, {})})
@@ -145,6 +147,10 @@ def _tools() -> dict[str, Golden]:
     )
     soft = (0.5 + g.maps / 4).clamp(0, 1)
     return {
+        "attribution.meaningful_perturbation, version 1": Golden(
+            _asked(a.meaningful_perturbation_result, {"version": 1, "steps": 3, "mode": "preserve"}),
+            (a.meaningful_perturbation, a.meaningful_perturbation_result),
+        ),
         "attribution.extremal_perturbation, its area": Golden(
             lambda: [masks.area_loss(soft.flatten(1), areas), masks.to_area(soft, areas)],
             (masks.area_loss, masks.to_area),
@@ -181,7 +187,8 @@ def calls() -> dict[str, Golden]:
     """All golden calls by name. What a call answers for is, unless it says otherwise, what bears its name."""
     from labkit.ledger import golden_table, golden_world
 
-    found = _methods() | _tools()
+    found = _tools()
+    found |= _methods(found)
     for place, table in (golden_table.TABLES | golden_world.TABLES).items():
         found |= {f"{place}.{name}": call for name, call in table().items()}
     for name, call in found.items():
