@@ -147,7 +147,6 @@ LOW, HIGH = 60, 300
 SHORT = {  # what may be shorter than a family of functions, and why
     "labkit.cli": "a door",
     "labkit.lab": "a door",
-    "labkit.calls.recipes": "a table of the few networks that a worker may build",
     "labkit.core.files": "a door to the disk",
     "labkit.core.registry": "the form of a table",
     "labkit.models.minivgg": "an architecture",

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from labkit.app.numbers import in_full
 from labkit.core.checks import check_choice
 from labkit.data import MiniBroden, Scene, Scenes, gather, label_of, sample_photos
 from labkit.experiments.bench import MODES, Bench, Result
@@ -169,6 +170,8 @@ def claim(result: Result) -> None:
         verdict = "not judged (quick mode)" if mode() == "quick" else verdict
         print(f"{result.id} {verdict}: {measure.what} = {measure.value} {measure.unit}".rstrip(), end="")
         print(f", wanted {measure.threshold}")
+        if mode() != "full" and (full := in_full(result.id, measure.what)):
+            print(f"   {full}")
         for name, found in measure.control.items():
             wanted = f", wanted {measure.must[name]}" if name in measure.must else ""
             print(f"   beside it, {name}: {found}{wanted}")

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from labkit.attribution.averaging import (
-    IntegratedGradients,
-    gradient_x_input,
-    integrated_gradients,
-    integrated_gradients_result,
-    smooth_grad,
-)
 from labkit.attribution.backprop import (
     ModifiedGradient,
     deconvnet,
@@ -24,35 +17,36 @@ from labkit.attribution.excitation import (
     excitation_backprop,
     excitation_backprop_result,
 )
-from labkit.attribution.gradient import saliency
-from labkit.attribution.masks import (
+from labkit.attribution.extremal_perturbations import (
     ExtremalPerturbation,
     extremal_perturbation,
     extremal_perturbation_result,
 )
-from labkit.attribution.meaningful import (
+from labkit.attribution.gradient import gradient_x_input, saliency, smooth_grad
+from labkit.attribution.kernelshap import (
+    KernelShapValues,
+    kernel_shap,
+    kernel_shap_result,
+    kernel_shap_values,
+    kernel_shap_values_result,
+)
+from labkit.attribution.meaningful_perturbations import (
     MeaningfulPerturbation,
     channel_attribution,
     meaningful_perturbation,
     meaningful_perturbation_result,
 )
-from labkit.attribution.perturbation import Occlusion, occlusion, occlusion_result
+from labkit.attribution.occlusion_sensitivity import Occlusion, occlusion, occlusion_result
+from labkit.attribution.path_gradients import (
+    IntegratedGradients,
+    integrated_gradients,
+    integrated_gradients_result,
+)
 from labkit.attribution.rise import Rise, rise, rise_result
 from labkit.attribution.segmentation import grabcut, threshold
-from labkit.attribution.shapley import (
-    KernelShapValues,
-    kernel_shap_values,
-    kernel_shap_values_result,
-    shapley_values,
-)
-from labkit.attribution.surrogate import (
-    Surrogate,
-    kernel_shap,
-    kernel_shap_result,
-    lime,
-    lime_result,
-    superpixels,
-)
+from labkit.attribution.shapley import shapley_values
+from labkit.attribution.slic import superpixels
+from labkit.attribution.surrogate import Surrogate, lime, lime_result
 from labkit.core.registry import Method
 
 METHODS: dict[str, Method] = {

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.attribution.differences import Differences
+from labkit.attribution.deeplift_rules import rescale_rule
 from labkit.core.checks import check_choice, check_fraction, check_images, check_positive
-from labkit.core.door import derivative, finite, own_copy
-from labkit.models import Target, borrow, scores
+from labkit.core.door import asked, derivative, finite
+from labkit.models import Target, scores
+from labkit.models.functions import picture_alone
 from labkit.optimize.images import FILLS, Fill, filling
 
 BASELINES: tuple[Fill, ...] = ("black", "grey", "blur")
@@ -83,32 +84,27 @@ def deep_shap_result(
     >>> tuple(done.values.shape), bool(done.residual.abs() < 1e-5)
     ((1, 3, 2, 2), True)
     """
-    check_images(images)
     check_positive("batch_size", batch_size)
-    with borrow(model):
-        inputs = own_copy(model, images)
+    with asked(model, images) as inputs:
         references = _references(inputs, baselines)
         number, each = len(inputs), len(references)
         if isinstance(target, Tensor) and target.ndim:
             with torch.no_grad():  # a target that does not fit is refused for the whole batch
                 scores(model, inputs.clone(), target)
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.requires_grad_(False)  # so that what depends on the picture can be told
         values = torch.zeros_like(inputs)
         difference = torch.zeros(number, dtype=inputs.dtype, device=inputs.device)
         pairs = torch.arange(number * each)
         with tqdm(total=len(pairs), desc="deep_shap", unit="pair", leave=False, delay=1.5) as bar:
             for chunk in pairs.split(batch_size):
                 which, baseline = chunk // each, chunk % each
-                pictures = inputs[which].requires_grad_(True)
+                pictures = picture_alone(model, inputs[which])
                 others = references[baseline, which]
                 own = (
                     target[which.to(target.device)].repeat(2)
                     if isinstance(target, Tensor) and target.ndim
                     else target
                 )
-                with Differences(2 * len(chunk)):
+                with rescale_rule(2 * len(chunk)):
                     both = scores(model, torch.cat([pictures, others]), own)
                 multiplier = derivative(both[: len(chunk)], pictures)
                 score, start = both.detach().chunk(2)

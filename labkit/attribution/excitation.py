@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import BackwardCFunction
 
-from labkit.attribution.backprop import BENDS, PRODUCTS
 from labkit.attribution.cam import _enlarge
-from labkit.attribution.winning import Averaged, OneToOne, Weighted, Winning, refuse
-from labkit.core.checks import check_images
-from labkit.core.door import derivative, finite, own_copy
+from labkit.attribution.excitation_rules import Averaged, OneToOne, Walk, Weighted, refuse, winner_take_all
+from labkit.core.door import asked, derivative, finite
 from labkit.core.hooks import find_layer
-from labkit.models import Target, Unit, borrow, pick, record, scores
+from labkit.models import Target, Unit, pick, record, scores
+from labkit.models.functions import Step, picture_alone, steps_between
+from labkit.models.operations import operations
 
 RULES = {rule.__name__ for rule in (Averaged, OneToOne, Weighted)}
-# autograd's names of what the rules replace: to meet one means that no Python function was called
-UNSEEN = BENDS | PRODUCTS | {"Addmm", "Convolution", "Mean", "NativeBatchNorm", "Relu", "Sum"}
+# what the rules replace: to meet one in the graph means that no Python function was called
+UNSEEN = operations("relu", "bend", "gate", "product", "weights", "average") | {"batch_norm"}
 
 
 class ExcitationBackprop(NamedTuple):
@@ -32,34 +30,12 @@ class ExcitationBackprop(NamedTuple):
     lost: Float[Tensor, " N"]
 
 
-def _name(node: Any) -> str:
-    return re.sub(r"Backward\d*$", "", node.name())
-
-
-def _walk(outputs: Tensor, stop: Any = None, ends: str = "") -> list[Any]:
-    """The steps of the graph from the outputs down, without ``stop`` and what is reached through it alone;
-    past a step called ``ends`` the walk does not go."""
-    start = outputs.grad_fn
-    waiting: list[Any] = [start] if start not in (None, stop) else []
-    seen, found = {start, stop, None}, []
-    while waiting:
-        node = waiting.pop()
-        found.append(node)
-        if _name(node) != ends:
-            # the second step before a copy is what was written; the first, overwritten, counts no longer
-            before = node.next_functions[node.name().endswith("CopyBackwards") :]
-            parents = {parent for parent, _ in before} - seen
-            waiting.extend(parents)
-            seen |= parents
-    return found
-
-
 def _usual(outputs: Tensor, maps: list[Tensor], side: tuple[int, int]) -> Tensor:
     """The first feature map an eighth of the picture's side or smaller, else the first of the smallest, of
     those that all probability has to pass and that lie below a layer with weights."""
     found = []
     for features in maps:
-        names = [_name(node) for node in _walk(outputs, features.grad_fn)]
+        names = [step.title for step in steps_between(outputs, features)]
         if (
             features.shape[2:].numel() > 1
             and Weighted.__name__ in names
@@ -93,14 +69,13 @@ def _prior(outputs: Any, target: Any) -> Tensor:
     return weight / total.view(-1, *(1,) * (weight.ndim - 1))
 
 
-def _check_graph(nodes: list[Any]) -> None:
+def _check_graph(steps: list[Step]) -> None:
     """Raise ValueError for steps that have no rule where no Python function was called (scripted parts)."""
-    for node in nodes:
-        name = _name(node)
-        if name in UNSEEN or any(part in name for part in ("Attention", "Rnn", "Graph")):
-            refuse(f"{name} out of reach in a scripted part")
-        if isinstance(node, BackwardCFunction) and name not in RULES | {"BackwardHookFunction"}:
-            refuse(f"the model's own function {name}")
+    for step in steps:
+        if step.name in UNSEEN or step.hides:
+            refuse(f"{step.title} out of reach in a scripted part")
+        if step.is_own and step.title not in RULES:
+            refuse(f"the model's own function {step.title}")
 
 
 def _feature_map(features: Any, layer: str) -> Tensor:
@@ -129,15 +104,12 @@ def excitation_backprop_result(
     >>> round(float(done.map.sum() + done.lost), 5)
     1.0
     """
-    check_images(images)
-    with borrow(model):
-        inputs = own_copy(model, images).requires_grad_(True)
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.requires_grad_(False)  # so that what depends on the picture can be told
+    with asked(model, images) as inputs:
+        picture_alone(model, inputs)
         if layer is not None:
             find_layer(model, layer)
-        with Winning(inputs) as rules, record(model, *([] if layer is None else [layer])) as kept:
+        walk = Walk(inputs)
+        with winner_take_all(walk), record(model, *([] if layer is None else [layer])) as kept:
             is_unit = isinstance(target, Unit)
             outputs = scores(model, inputs.clone(), target) if is_unit else model(inputs.clone())
         prior = torch.ones_like(outputs) if is_unit else _prior(outputs, target)
@@ -146,14 +118,14 @@ def excitation_backprop_result(
                 "target must depend on the picture; no step leads from it to the picture. Remove detach() or "
                 "no_grad(), or use labkit.attribution.occlusion."
             )
-        _check_graph(_walk(outputs))
+        _check_graph(steps_between(outputs))
         if layer is None:
-            features = _usual(outputs, rules.maps, (images.shape[2], images.shape[3]))
+            features = _usual(outputs, walk.maps, (images.shape[2], images.shape[3]))
         else:
             features = _feature_map(kept[layer], layer)
 
         def passed() -> tuple[Tensor, Tensor]:
-            rules.lost.zero_()
+            walk.lost.zero_()
             mass = None
             if features.requires_grad:
                 mass = torch.autograd.grad(outputs, features, prior, retain_graph=True, allow_unused=True)[0]
@@ -162,11 +134,12 @@ def excitation_backprop_result(
                     f"layer must have an influence on the target; {layer!r} has none: it comes after the "
                     "target, beside it, or a detach() lies between. Name an earlier layer."
                 )
-            return mass.abs().sum(1), rules.lost.clone()  # negative is the probability of a dual unit
+            return mass.abs().sum(1), walk.lost.clone()  # negative is the probability of a dual unit
 
         maps, lost = passed()
         if contrastive:
-            tops = [n for n in _walk(outputs, features.grad_fn, Weighted.__name__) if _name(n) == "Weighted"]
+            top = Weighted.__name__
+            tops = [s.node for s in steps_between(outputs, features, ends=top) if s.title == top]
             if not tops:
                 raise ValueError(
                     "layer must lie below a layer with weights for contrastive=True, for those are what the "

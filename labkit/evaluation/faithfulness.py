@@ -11,7 +11,8 @@ from tqdm.auto import tqdm
 
 from labkit.core.checks import check_choice, check_images, check_positive
 from labkit.core.door import own_copy
-from labkit.models import Target, Unit, borrow, pick, scores
+from labkit.core.targets import rewarded, select
+from labkit.models import Target, borrow, scores
 from labkit.optimize.images import Fill, filling
 
 __all__ = ["Curve", "Falsification", "deletion", "falsification", "insertion", "order_of"]
@@ -82,28 +83,13 @@ def _curve(
             rows = torch.tensor(jobs[first : first + batch_size], device=plain.device)
             changed = rank[rows[:, 0]] < counts[rows[:, 1], None, None, None]
             shown = torch.where(changed, end[rows[:, 0]], start[rows[:, 0]])
-            several = isinstance(target, Tensor) and target.ndim == 1
-            own = target[rows[:, 0].to(target.device)] if several else target  # type: ignore[union-attr,index]
-            values.append(_reward(model, shown, own, reward))
+            values.append(scores(model, shown, rewarded(select(target, rows[:, 0]), reward)))
     curve = torch.cat(values).view(n, steps + 1)
     curve = curve.to(torch.promote_types(curve.dtype, torch.float32))
     if not torch.isfinite(curve).all():
         raise ValueError("the model's scores must be finite; got NaN or infinity. Look at model(images).")
     shares = (counts / (height * width)).to(curve)
     return Curve(torch.trapezoid(curve, shares, dim=1), curve, shares)
-
-
-def _reward(model: nn.Module, shown: Tensor, target: Target, reward: str) -> Float[Tensor, " B"]:
-    if reward == "logit" or callable(target) or isinstance(target, Unit):
-        return scores(model, shown, target)
-    outputs = model(shown)
-    logits = pick(outputs, target)  # refuses outputs and targets that do not fit
-    if outputs.shape[1] == 1:
-        raise ValueError(
-            'reward="probability" needs at least two classes: the softmax of one output is always 1. '
-            'Pass reward="logit".'
-        )
-    return (logits - outputs.logsumexp(1)).exp()
 
 
 def deletion(

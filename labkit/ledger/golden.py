@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labkit.ledger.golden_calls import Golden, calls
+from labkit.ledger.golden_calls import calls
 
 FILE = Path(__file__).with_suffix(".json")
 SIDE = 4  # area means a picture, along each side
@@ -35,6 +35,7 @@ MOMENTS = (
 )
 PROJECTIONS = 4
 FIRST_AREA = 1 + len(MOMENTS) + PROJECTIONS
+NOTHING = 1e-9  # what is smaller is rounding, and so is how it differs
 Output = str | list[Any]  # a word, or the shape and then the numbers
 Answer = dict[str, Output]
 
@@ -84,14 +85,16 @@ def summary(x: Tensor) -> list[Any]:
     x = x.nan_to_num(0.0, 0.0, 0.0)
     flat, size = x.flatten(), float(x.square().mean().sqrt())
     unit = flat / size if size else flat
-    moments = [
-        flat.mean(), size, flat.abs().mean(), flat.min(), flat.max(), size * unit.pow(3).mean(),
-        size * unit.pow(4).mean(), (flat != 0).double().mean(),
-    ]  # fmt: skip
+    shares: list[Any] = [size * unit.pow(3).mean(), size * unit.pow(4).mean(), (flat != 0).double().mean()]
+    moments: list[Any] = [flat.mean(), size, flat.abs().mean(), flat.min(), flat.max(), *shares]
     place = torch.arange(len(flat), dtype=torch.float64)
     waves = [torch.cos(place * math.sqrt(2 + 3 * k) + k) for k in range(PROJECTIONS)]
     projected = [float((flat * wave).sum()) / math.sqrt(len(flat)) for wave in waves]
-    return [shape, holes, *(float(f"{float(v):.8g}") for v in (*moments, *projected, *_areas(x)))]
+    return [
+        shape,
+        holes,
+        *(float(f"{v:.8g}") for v in [*(float(m) for m in moments), *projected, *_areas(x)]),
+    ]
 
 
 def answer(name: str) -> Answer:
@@ -128,7 +131,7 @@ def _where(shape: str, place: int) -> str:
     return f"area {cell // SIDE}, {cell % SIDE} of picture {picture}"
 
 
-def _moved(old: Output, new: Output, call: Golden) -> str:
+def _moved(old: Output, new: Output, rtol: float) -> str:
     """The largest difference of two summaries, as a sentence; empty where they agree within the tolerance."""
     if isinstance(old, str) or isinstance(new, str) or old[0] != new[0] or len(old) != len(new):
         said = [o if isinstance(o, str) else f"shape {o[0]}" for o in (old, new)]
@@ -140,15 +143,15 @@ def _moved(old: Output, new: Output, call: Golden) -> str:
     for place in range(numbers):
         a, b = float(old[place + 1]), float(new[place + 1])
         if a != b and not (a != a and b != b):
-            offs[place] = abs(a - b) / max(size, abs(a), 1e-12)
-    if not offs or all(off <= call.rtol for off in offs.values()):
+            offs[place] = abs(a - b) / max(size, abs(a), NOTHING)
+    if not offs or all(off <= rtol for off in offs.values()):
         return ""
     worst = max(offs, key=lambda place: offs[place] if offs[place] == offs[place] else math.inf)
     areas = [place for place in offs if place >= FIRST_AREA and not whole]
     most = f", most in {_where(str(old[0]), max(areas, key=offs.__getitem__))}" if areas else ""
     return (
         f"{_where(str(old[0]), worst)} was {old[worst + 1]:.6g}, is {new[worst + 1]:.6g}: "
-        f"off by {offs[worst]:.1e} of its size (allowed {call.rtol:g}){most}"
+        f"off by {offs[worst]:.1e} of its size (allowed {rtol:g}){most}"
     )
 
 
@@ -165,7 +168,7 @@ def differences(name: str, new: Answer, old: Answer | None) -> list[str]:
         title = f"{name}, {out}" if out else name
         if out not in new or out not in old:
             lines.append(f"{title}: {'is not given any more' if out in old else 'is new'}")
-        elif moved := _moved(old[out], new[out], calls()[name]):
+        elif moved := _moved(old[out], new[out], calls()[name].rtol):
             lines.append(f"{title}: {moved}")
     return lines
 

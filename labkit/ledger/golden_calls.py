@@ -1,7 +1,7 @@
 """The golden calls: each public function once, on four scenes, with options that make it cheap.
 
 Methods come from the registry of their package, with the options of their row; what else is public stands in
-`labkit.ledger.golden_table`.
+`labkit.ledger.golden_table` and `golden_world`.
 All run in float64, where rounding does not matter; methods that ask fast copies of a network, and the plain
 form of those with a ``_result``, once more in float32. Searches take a few steps. Measures are held against
 maps that are made of waves, so that their answers rest on no method. Names are the public ones, so that files
@@ -18,16 +18,22 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from labkit import attribution, data, models
+from labkit import attribution, data, models, optimize
 from labkit.adversarial import fgsm
 from labkit.style import invert, invert_result
 
 PACKAGES = ("attribution", "visualization", "concepts", "adversarial", "style", "generative", "circuits")
 # What asks a network often does so less in float64, but in float32 often enough for a fast copy to be made.
 GRID = torch.arange(4).repeat_interleave(32)[:, None] * 4 + torch.arange(4).repeat_interleave(32)
+# A mask of a given area begins with all its values the same: rounding decides how they are sorted, and if
+# one at 1 has a slope. With these areas the order does not count, and few steps from the dark end do not
+# reach 1; the loss that sorts has a call of its own. What is left may still be a hundredth.
+ENDS = {"area": (1e-5, 0.99999)}
+ROUGH = {"extremal_perturbation": 2e-2}
 FEWER: dict[str, dict[str, Any]] = {
+    "extremal_perturbation": {**ENDS, "mode": "delete"},
     "occlusion": {"window": 32, "stride": 32},
     "rise": {"masks": 24},
     "lime": {"samples": 24, "segments": GRID},
@@ -35,6 +41,7 @@ FEWER: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 8},
 }
 FAST: dict[str, dict[str, Any]] = {
+    "extremal_perturbation": {**ENDS, "steps": 1},
     "rise": {"masks": 104},
     "lime": {"samples": 104},
     "kernel_shap": {"samples": 104},
@@ -56,7 +63,7 @@ class Golden:
 class Ground(NamedTuple):
     """What golden calls run on: a network, four pictures with their classes, object masks and some maps."""
 
-    model: nn.Module
+    model: Any  # MiniVGG
     images: Tensor
     targets: Tensor
     masks: Tensor
@@ -108,7 +115,7 @@ def _methods() -> dict[str, Golden]:
             whole = getattr(package, f"{name}_result", row.function)
             covers = tuple(dict.fromkeys((row.function, whole)))
             run = _asked(whole, {**row.options, **FEWER.get(name, {})})
-            calls[f"{place}.{name}"] = Golden(run, covers)
+            calls[f"{place}.{name}"] = Golden(run, covers, ROUGH.get(name, 1e-4))
             if name in FAST or whole is not row.function:
                 run = _asked(row.function, {**row.options, **FAST.get(name, {})}, single=True)
                 calls[f"{place}.{name} in float32"] = Golden(run, covers, 1e-3)
@@ -131,7 +138,20 @@ def _tools() -> dict[str, Golden]:
         }
 
     a = attribution
+    masks = import_module(a.extremal_perturbation.__module__)
+    levels, areas = (
+        optimize.blur_pyramid(g.images, 9.0),
+        torch.tensor([0.1, 0.3, 0.05, 0.6], dtype=torch.float64),
+    )
+    soft = (0.5 + g.maps / 4).clamp(0, 1)
     return {
+        "attribution.extremal_perturbation, its area": Golden(
+            lambda: [masks.area_loss(soft.flatten(1), areas), masks.to_area(soft, areas)],
+            (masks.area_loss, masks.to_area),
+        ),
+        "attribution.extremal_perturbation, its picture": Golden(
+            lambda: masks.perturbed(levels, soft), (masks.perturbed,)
+        ),
         "attribution.channel_attribution": Golden(
             lambda: a.channel_attribution(g.model, g.images, g.targets, layer=LAYER, steps=8)
         ),
@@ -159,10 +179,10 @@ def _tools() -> dict[str, Golden]:
 @functools.cache
 def calls() -> dict[str, Golden]:
     """All golden calls by name. What a call answers for is, unless it says otherwise, what bears its name."""
-    from labkit.ledger.golden_table import TABLES
+    from labkit.ledger import golden_table, golden_world
 
     found = _methods() | _tools()
-    for place, table in TABLES.items():
+    for place, table in (golden_table.TABLES | golden_world.TABLES).items():
         found |= {f"{place}.{name}": call for name, call in table().items()}
     for name, call in found.items():
         if not call.covers:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from labkit import attribution, data, evaluation, models, optimize
+from labkit import attribution, evaluation, models, optimize
 from labkit.ledger.golden_calls import EARLY, LAYER, Golden, draw, ground
 from labkit.models import training
 
@@ -45,7 +45,7 @@ def _evaluation() -> dict[str, Golden]:
     waves = torch.cos(torch.arange(40.0, dtype=torch.float64))
     table = torch.arange(12, dtype=torch.float64).view(4, 3).cos()
     groups = ["a", "b", "a", "b"]
-    two = {"saliency": attribution.saliency, "cam": attribution.cam}
+    two: dict[str, Any] = {"saliency": attribution.saliency, "cam": attribution.cam}
     second = (g.targets + 1) % 12
 
     def courses(course: Callable[..., Any]) -> list[Any]:
@@ -118,13 +118,13 @@ def _models() -> dict[str, Golden]:
 
     def borrowed() -> Any:
         layer = nn.Sequential(nn.Dropout(), nn.Linear(2, 1)).eval()
-        before = torch.get_rng_state()
+        weight, before = next(layer.parameters()), torch.get_rng_state()
         with torch.no_grad(), m.borrow(layer):
             layer.requires_grad_(False)
             torch.rand(3)
-            state = [torch.is_grad_enabled(), layer[1].weight.grad is None]
-        back = [layer[1].weight.requires_grad, torch.equal(before, torch.get_rng_state())]
-        return [float(s) for s in (*state, *back)]
+            state = [torch.is_grad_enabled(), weight.grad is None]
+        back = [weight.requires_grad, torch.equal(before, torch.get_rng_state())]
+        return [*map(int, state), *map(int, back)]
 
     def wrapped() -> Any:
         inner = nn.Sequential(nn.Conv2d(3, 5, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -181,10 +181,14 @@ def _optimize() -> dict[str, Golden]:
         found: dict[str, Any] = {}
         for name, rate in (("adam", 0.1), ("sgd", 0.02), ("lbfgs", 0.3)):
             x = torch.linspace(-1, 2, 12, dtype=torch.float64)
-            done = o.minimize(
-                [x], lambda step, x=x: (x**4).sum() + (x[0] * x[1] - 0.1 * step) ** 2, steps=6, rate=rate,
-                optimizer=name, project=lambda step, x=x: x.clamp_(-0.9, 1.9),
-            )  # fmt: skip
+
+            def loss(step: int, x: Tensor = x) -> Tensor:
+                return (x**4).sum() + (x[0] * x[1] - 0.1 * step) ** 2
+
+            def clamp(step: int, x: Tensor = x) -> Tensor:
+                return x.clamp_(-0.9, 1.9)
+
+            done = o.minimize([x], loss, steps=6, rate=rate, optimizer=name, project=clamp)
             found[name] = [x, done.losses]
         return found
 
@@ -204,6 +208,7 @@ def _optimize() -> dict[str, Golden]:
     return {
         "gaussian_blur": Golden(lambda: [o.gaussian_blur(g.images, 3.0), o.gaussian_blur(g.images, 0.7)]),
         "blur_pyramid": Golden(lambda: list(o.blur_pyramid(g.images, 8.0, 4))),
+        "masked": Golden(lambda: [o.masked(g.images, g.maps.clamp(0, 1), f) for f in ("pyramid", "grey")]),
         "total_variation": Golden(lambda: [o.total_variation(g.images), o.total_variation(g.images, 3.0)]),
         "shift": Golden(lambda: o.shift(g.images, 9, draw())),
         "filling": Golden(lambda: {f: o.filling(g.images, f) for f in (*o.FILLS, 0.3)}),
@@ -212,63 +217,8 @@ def _optimize() -> dict[str, Golden]:
     }
 
 
-def _data() -> dict[str, Golden]:
-    d = data
-    specs: tuple[tuple[int, str, int, tuple[str, ...], int], ...] = (
-        (3, "train", 0, (), 1), (4, "val", 2, (), 2), (5, "test", 0, (), 3),
-        (18, "train", 0, ("canberra",), 1),
-        (10, "train", 0, ("tag",), 1), (17, "train", 0, ("snow",), 1), (14, "train", 0, ("weather",), 1),
-        (18, "train", 0, ("melbourne", "rare"), 1), (19, "train", 0, ("bothcities",), 1),
-    )  # fmt: skip
-
-    def described() -> Any:
-        found = []
-        for spec in specs:
-            s = d.sample_scene(*spec)
-            things = [[t.x, t.y, t.yaw, t.size, *t.body, *t.accent, *t.variant] for t in s.things]
-            numbers = [*s.eye, s.yaw, s.pitch, s.focal, s.sun_bearing, s.sun_height, s.warmth, s.exposure]
-            words = [
-                s.ground,
-                s.weather,
-                *(w for t in s.things for w in (t.kind, t.color, t.texture, t.material)),
-            ]
-            found.append(
-                [numbers, [v for t in things for v in t], words, [v for t in s.decals for v in t.box]]
-            )
-        return found
-
-    def rendered() -> Any:
-        shown = [d.item(d.sample_scene(*spec)) for spec in specs[1:6:2]]
-        return {k: torch.stack([i[k] for i in shown]) for k in shown[0] if isinstance(shown[0][k], Tensor)}
-
-    def replaced() -> Any:
-        scene = d.sample_scene(*specs[4])
-        square = torch.full((6, 6, 3), 0.9).numpy()
-        changes: Iterable[Mapping[str, Any]] = (
-            {"weather": "overcast", "color": "red"}, {"ground": "snow", "without": "tag"},
-            {"texture": "striped", "material": "wood", "decal": square, "at": (20, 30)}, {"without": 1},
-        )  # fmt: skip
-        return d.gather(d.replace(scene, **change) for change in changes).images
-
-    def one() -> Any:
-        made = d.MiniBroden(3, "val", seed=1, faults=("snow",), objects=2)
-        return [v for v in made[2].values() if isinstance(v, Tensor)]
-
-    def gathered() -> Any:
-        return d.gather(d.sample_scene(*spec) for spec in specs[:2])[:4]
-
-    return {
-        "sample_scene": Golden(described),
-        "render": Golden(rendered, (d.render, d.item), 1e-3),
-        "replace": Golden(replaced, rtol=1e-3),
-        "MiniBroden": Golden(one, rtol=1e-3),
-        "gather": Golden(gathered, rtol=1e-3),
-    }
-
-
 TABLES: dict[str, Callable[[], dict[str, Golden]]] = {
     "evaluation": _evaluation,
     "models": _models,
     "optimize": _optimize,
-    "data": _data,
 }

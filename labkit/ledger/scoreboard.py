@@ -6,12 +6,11 @@ are no methods at all (the picture's centre, its edges, chance): what does not b
 
 from __future__ import annotations
 
-import inspect
+import datetime
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from tqdm.auto import tqdm
 
 from labkit.attribution import METHODS
 from labkit.core.checks import check_positive
+from labkit.core.files import write_whole
 from labkit.evaluation import (
     Interval,
     area_share,
@@ -37,8 +37,9 @@ from labkit.evaluation import (
     random_map,
     share,
 )
-from labkit.ledger.provenance import bare, hash_of
-from labkit.ledger.scoreboard_worlds import ABOUT, NETWORKS, World, worlds
+from labkit.ledger.rests import Rests, checkout, moved, resting
+from labkit.ledger.scoreboard_worlds import ABOUT, World, worlds
+from labkit.ledger.tracing import Ran, traced
 from labkit.optimize.images import Fill
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "World",
     "kept_rows",
     "measure",
+    "measured",
     "scoreboard",
     "worlds",
 ]
@@ -109,7 +111,9 @@ class Row:
     """One method in one world: measure -> value with its interval, and the seconds a picture took.
 
     ``values`` holds the measures of the world, ``MEASURES[world]``. A method that does not go with the
-    network has None for all of them and for ``seconds``, and its own sentence in ``refused``.
+    network has None for all of them and for ``seconds``, and its own sentence in ``refused``. ``rests`` is
+    what the row rests on (see `labkit.ledger.rests`), ``stale`` why it does not stand any more: told in a
+    checkout, and empty for a row that does, or was measured just now.
     """
 
     world: str
@@ -118,8 +122,10 @@ class Row:
     seconds: float | None
     scenes: int
     options: Mapping[str, Any] = field(default_factory=dict)
-    code: str = ""
     refused: str = ""
+    date: str = ""
+    rests: Rests | None = None
+    stale: tuple[str, ...] = ()
 
 
 BUNDLED = Path(__file__).with_suffix(".jsonl")
@@ -132,23 +138,6 @@ def kept_rows() -> Path:
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     return folder / "scoreboard.jsonl"
-
-
-@cache
-def _code(method: str) -> str:
-    """A hash of what a row rests on: its method, the measures, scenes and networks, and what is done here."""
-    sources = [
-        "from labkit.ledger.scoreboard_worlds import worlds",
-        "from labkit.evaluation import bootstrap, box_localization, deletion, energy_inside, pointing_hits",
-    ]
-    if method in METHODS:
-        sources.append(f"from labkit.attribution import {method}")
-    else:
-        sources.append("from labkit.evaluation import centre_map, edge_map, random_map")
-    weights = Path(__file__).parents[1] / "models" / "weights"
-    networks = [(weights / f"{name}.safetensors").read_bytes() for name in NETWORKS]
-    own = bare("\n".join(inspect.getsource(f) for f in (measure, _value, _shift, _boxed)))
-    return hash_of(sources, own.encode(), repr((LEVELS, sorted(LOW_IS_GOOD))).encode(), *networks)
 
 
 def _boxed(maps: Float[Tensor, "N H W"], boxes: Tensor) -> Bool[Tensor, " N"]:
@@ -193,11 +182,23 @@ def _value(
     return bootstrap(courses["down" if metric in LOW_IS_GOOD else "up"].numpy())
 
 
-def measure(world: World, name: str, *, batch: int = 10, show: bool = True) -> Row:
+def measured(world: World, maps: Sequence[Tensor]) -> dict[str, Interval | None]:
+    """The measures of a world for a method's maps (N, H, W) of its network, and of each of its controls."""
+    found, *honest = maps
+    fill: Fill = "blur" if world.without is None else world.without
+    courses = {
+        way: course(world.model, world.images, found, world.targets, steps=16, fill=fill).auc
+        for way, course in (("down", deletion), ("up", insertion))
+    }
+    return {m: _value(m, world, found, honest, courses) for m in MEASURES[world.name]}
+
+
+def measure(world: World, name: str, *, batch: int = 10, show: bool = True, before: Ran | None = None) -> Row:
     """One row: the maps of one method (or baseline) in one world, timed, and held to what is known there.
 
     The time is that of the maps of ``world.model`` alone. Where the method raises ValueError, because it
-    does not go with a network, the row says so and holds no number.
+    does not go with a network, the row says so and holds no number. ``before`` is what ran when the world
+    was made, on which the row rests too.
     """
     options = dict(OPTIONS.get(name, {}))
     function: Maps
@@ -211,25 +212,25 @@ def measure(world: World, name: str, *, batch: int = 10, show: bool = True) -> R
 
     models = (world.model, *world.controls)
     maps: list[list[Tensor]] = [[] for _ in models]
-    seconds, count = 0.0, len(world.images)
-    try:
-        for start in tqdm(range(0, count, batch), f"{world.name}: {name}", leave=False, disable=not show):
-            images, targets = world.images[start : start + batch], world.targets[start : start + batch]
-            for number, model in enumerate(models):
-                began = time.perf_counter()
-                maps[number].append(function(model, images, targets))
-                seconds += time.perf_counter() - began if number == 0 else 0.0
-    except ValueError as refused:
-        nothing = dict.fromkeys(MEASURES[world.name])
-        return Row(world.name, name, nothing, None, count, options, _code(name), str(refused))
-    found, *honest = (torch.cat(parts) for parts in maps)
-    fill: Fill = "blur" if world.without is None else world.without
-    courses = {
-        way: course(world.model, world.images, found, world.targets, steps=16, fill=fill).auc
-        for way, course in (("down", deletion), ("up", insertion))
-    }
-    values = {m: _value(m, world, found, honest, courses) for m in MEASURES[world.name]}
-    return Row(world.name, name, values, seconds / count, count, options, _code(name))
+    seconds, count, refused = 0.0, len(world.images), ""
+    values: dict[str, Interval | None] = dict.fromkeys(MEASURES[world.name])
+    with traced() as ran:
+        try:
+            for start in tqdm(range(0, count, batch), f"{world.name}: {name}", leave=False, disable=not show):
+                images, targets = world.images[start : start + batch], world.targets[start : start + batch]
+                for number, model in enumerate(models):
+                    began = time.perf_counter()
+                    maps[number].append(function(model, images, targets))
+                    seconds += time.perf_counter() - began if number == 0 else 0.0
+        except ValueError as problem:
+            refused = str(problem)
+        else:
+            values = measured(world, [torch.cat(parts) for parts in maps])
+    made = before or Ran()
+    rests = resting(ran.golden | made.golden, ran.places | made.places, made.networks)
+    taken = None if refused else seconds / count
+    today = datetime.date.today().isoformat()
+    return Row(world.name, name, values, taken, count, options, refused, today, rests)
 
 
 def scoreboard(
@@ -239,14 +240,16 @@ def scoreboard(
     only: Iterable[str] | None = None,
     kept: Path | None = None,
     bundled: Path | None = BUNDLED,
+    fresh: bool = False,
 ) -> list[Row]:
     """All rows: every method and baseline in every world, each with the measures of its world.
 
-    ``scenes`` is their number in each world (None: ``SCENES``); ``methods`` and ``only`` restrict the methods
-    and the worlds. ``kept`` names a file to which each row is written as soon as it is there. Rows of an
-    earlier run with as many scenes, from there or from ``bundled``, those that ship with the kit, are taken
-    where all the code beneath them is still the same; ``bundled=None`` leaves these out. Raises ValueError
-    for an unknown method or world, or fewer than one scene.
+    ``scenes``: their number in each world (None: ``SCENES``). ``methods`` and ``only`` restrict the methods
+    and the worlds. ``kept``: a file to which each row is written as soon as it is there. Rows of an earlier
+    run with as many scenes, from there or from ``bundled``, those that ship with the kit, are taken as they
+    are; in a checkout they say in ``stale`` if something beneath them has changed. ``fresh`` measures such
+    rows anew, ``bundled=None`` leaves out those that ship. Raises ValueError for an unknown method or world,
+    or fewer than one scene.
     """
     names = [*METHODS, *BASELINES] if methods is None else list(methods)
     for name in names:
@@ -259,31 +262,47 @@ def scoreboard(
         check_positive("scenes", scenes)
     count = {name: SCENES[name] if scenes is None else scenes for name in wanted}
     known = [row for row in (*_read(bundled), *_read(kept)) if row.scenes == count.get(row.world)]
-    rows = {(row.world, row.method): row for row in known}
-    missing = {w: [n for n in names if (w, n) not in rows] for w in wanted}
+    # of two rows of one kind the one that stands, else the later one
+    rows = {(row.world, row.method): row for row in sorted(known, key=lambda row: not row.stale)}
+    missing = {w: [n for n in names if (w, n) not in rows or (fresh and rows[w, n].stale)] for w in wanted}
     todo = sum(map(len, missing.values()))
     with tqdm(total=todo, desc="scoreboard", disable=not todo) as bar:
         for world in (w for w in wanted if missing[w]):
-            (place,) = worlds(count[world], only=[world])
+            with traced() as ran:
+                (place,) = worlds(count[world], only=[world])
             for name in missing[world]:
-                row = rows[world, name] = measure(place, name)
+                rows[world, name] = measure(place, name, before=ran)
                 if kept is not None:
-                    with kept.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(asdict(row)) + "\n")
+                    keep(kept, rows[world, name])
                 bar.update()
     return [rows[world, name] for world in wanted for name in names]
 
 
-def _read(kept: Path | None) -> list[Row]:
-    """The rows of a file that were measured on the code there is; lines cut off in the writing are passed."""
+def keep(path: Path, row: Row) -> None:
+    """Write a row into a file, in place of one of the same method, world and number of scenes."""
+    rows = {(r.world, r.method, r.scenes): r for r in (*_read(path, judged=False), row)}
+    lines = [{k: v for k, v in asdict(r).items() if k != "stale"} for r in rows.values()]
+    write_whole(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _read(kept: Path | None, judged: bool = True) -> list[Row]:
+    """The rows of a file, each with what makes it stale; lines that are no rows of today's are passed."""
     rows = []
     for line in kept.read_text("utf-8").splitlines() if kept is not None and kept.exists() else ():
         try:
             raw = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        options = json.loads(json.dumps(OPTIONS.get(raw["method"], {})))
-        if raw["code"] == _code(raw["method"]) and raw["options"] == options:
             raw["values"] = {k: None if v is None else Interval(*v) for k, v in raw["values"].items()}
-            rows.append(Row(**raw))
+            row = Row(**raw)
+        except (json.JSONDecodeError, TypeError):  # cut off in the writing, or of an older kit
+            continue
+        if set(row.values) == set(MEASURES.get(row.world, ())):
+            rows.append(replace(row, stale=tuple(_reasons(row)) if judged and checkout() else ()))
     return rows
+
+
+def _reasons(row: Row) -> list[str]:
+    """Why a row is stale."""
+    found = ["it was not kept what it rests on"] if row.rests is None else moved(row.rests)
+    if row.options != json.loads(json.dumps(OPTIONS.get(row.method, {}))):
+        found.append("it is asked with other options now")
+    return found

@@ -7,10 +7,11 @@ from labkit.optimize.images import (
     blur_pyramid,
     filling,
     gaussian_blur,
+    masked,
     shift,
     total_variation,
 )
-from labkit.optimize.loop import Descent, frozen, minimize
+from labkit.optimize.loop import Descent, minimize
 
 __all__ = [
     "FILLS",
@@ -19,8 +20,8 @@ __all__ = [
     "Hold",
     "blur_pyramid",
     "filling",
-    "frozen",
     "gaussian_blur",
+    "masked",
     "minimize",
     "shift",
     "total_variation",

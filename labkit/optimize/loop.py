@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from labkit.core.checks import check_choice, check_positive
 from labkit.optimize.constraint import Band, Hold
 
-__all__ = ["Descent", "frozen", "minimize"]
+__all__ = ["Descent", "minimize"]
 
 OPTIMIZERS = ("adam", "sgd", "lbfgs")
 SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the steps done -> share of the rate
@@ -47,14 +47,6 @@ def _rates(rate: float | Callable[[int], float], schedule: str | None, steps: in
         return float(value) if schedule is None else float(value) * SCHEDULES[schedule](step / steps)
 
     return at
-
-
-def frozen(model: nn.Module) -> nn.Module:
-    """The model with no parameter asking for gradients, which saves a third of a backward pass.
-
-    Only within ``borrow(model)``, which puts ``requires_grad`` back.
-    """
-    return model.requires_grad_(False)
 
 
 def minimize(

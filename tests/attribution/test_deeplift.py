@@ -13,9 +13,9 @@ from awkward import LARGE, SMALL, build, pictures
 from torch import Tensor, nn
 
 from labkit.attribution import deep_shap, deep_shap_result
-from labkit.attribution.differences import Differences
-from labkit.attribution.perturbation import filling
+from labkit.attribution.deeplift_rules import rescale_rule
 from labkit.models import unit
+from labkit.optimize.images import filling
 
 DOUBLE = torch.float64
 
@@ -138,7 +138,7 @@ def test_overlapping_max_pooling_is_exact_within_a_network(options: dict, as_mod
 def test_a_pooling_multiplier_stays_between_0_and_1() -> None:
     torch.manual_seed(0)
     x = torch.randn(8, 3, 9, 9, dtype=DOUBLE).requires_grad_(True)
-    with Differences(8):
+    with rescale_rule(8):
         out = F.max_pool2d(x + 0, 3, 3)
     multiplier = torch.autograd.grad(out[:4].sum(), x)[0][:4]
     assert multiplier.min() >= 0
@@ -378,6 +378,6 @@ def test_the_rules_do_not_change_what_the_network_computes(name: str) -> None:
         build(name).double().requires_grad_(False),
         pictures(name, 4).double().requires_grad_(True),
     )
-    with Differences(4):
+    with rescale_rule(4):
         ours = model(images + 0)
     assert torch.allclose(ours, model(images + 0), rtol=1e-10, atol=1e-12)

@@ -154,7 +154,7 @@ def test_the_probability_is_the_softmax_over_all_classes(target: object) -> None
 def test_one_output_has_no_probability() -> None:
     """The softmax over one output is 1 for every picture: every map would look equally good."""
     one = nn.Sequential(nn.Flatten(), nn.Linear(12, 1)).eval()
-    with pytest.raises(ValueError, match=r'needs at least two classes.*Pass reward="logit"'):
+    with pytest.raises(ValueError, match=r'needs at least two classes.*reward="logit"'):
         deletion(one, ONES, WEIGHTS[None], 0, steps=4)
     assert deletion(one, ONES, WEIGHTS[None], 0, steps=4, reward="logit").curve.isfinite().all()
 
