@@ -110,8 +110,9 @@ def deletion(
     In each of ``steps`` an equal share of the pixels (to the nearest pixel) changes to ``fill`` (see
     ``occlusion``; the paper's black holes have edges that a network has never seen). Pixels of equal
     importance go in an order drawn by lot, from seed 0: a constant map is the random order. A low ``auc`` is
-    good. Unit: probability, or the score itself for ``reward="logit"`` and for any target but a class. Raises ValueError for maps of another shape or with NaN, scores with NaN, targets that are not as
-    many as the pictures, and for the probability of a model with one output.
+    good. Unit: probability, or the score itself for ``reward="logit"`` and for any target but a class.
+    Raises ValueError for maps of another shape or with NaN, scores with NaN, targets that are not as many as
+    the pictures, and for the probability of a model with one output.
 
     Source: Petsiuk, Das and Saenko 2018, "RISE", section 4.2.
 
