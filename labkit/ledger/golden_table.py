@@ -211,6 +211,19 @@ def _optimize() -> dict[str, Golden]:
             found[name] = [x, done.losses]
         return found
 
+    def held() -> Any:
+        x, weights = (
+            torch.linspace(-1, 2, 12, dtype=torch.float64).view(3, 4),
+            torch.arange(1.0, 5.0).double(),
+        )
+        frames: list[float] = []
+        done = o.minimize(
+            [x], lambda step: (x**4).sum() - x.sum(), steps=6, rate=0.1, schedule="cosine",
+            hold=o.Hold(lambda step: (x * weights).tanh().sum(1), 0.5, 1.0, within=(-2, 2), again=1),
+            on_frame=lambda step, loss: frames.append(loss), every=4,
+        )  # fmt: skip
+        return [x, done.losses, done.held, torch.tensor(frames)]
+
     return {
         "gaussian_blur": Golden(lambda: [o.gaussian_blur(g.images, 3.0), o.gaussian_blur(g.images, 0.7)]),
         "blur_pyramid": Golden(lambda: list(o.blur_pyramid(g.images, 8.0, 4))),
@@ -219,6 +232,7 @@ def _optimize() -> dict[str, Golden]:
         "shift": Golden(lambda: o.shift(g.images, 9, draw())),
         "filling": Golden(lambda: {f: o.filling(g.images, f) for f in (*o.FILLS, 0.3)}),
         "minimize": Golden(searched),
+        "Hold": Golden(held, (o.minimize, o.Hold)),
     }
 
 
