@@ -114,11 +114,11 @@ def packages() -> list[ModuleType]:
 
 
 def _methods(without: Container[str]) -> dict[str, Golden]:
-    """A call a row of the registries that asks a network for maps, of its ``_result`` form if it has one; the
-    other rows stand in ``_tools``."""
+    """A call for each row that asks a network for maps, of its ``_result`` form if it has one."""
     calls = {}
     for place, row in rows(packages()).items():
-        if place not in without and row.takes in (("model", "pictures", "target"), ("model", "pictures", "class")):
+        maps = row.takes in (("model", "pictures", "target"), ("model", "pictures", "class"))
+        if maps and place not in without:
             name, whole = row.function.__name__, row.result or row.function
             covers = tuple(dict.fromkeys((row.function, whole)))
             run = _asked(whole, {**row.options, **FEWER.get(name, {})})
