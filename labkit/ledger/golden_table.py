@@ -69,7 +69,8 @@ def _evaluation() -> dict[str, Golden]:
         "of_another": lambda: [e.of_another(g.maps), e.of_another(g.maps, labels=[0, 1, 1, 0])],
         "other_pictures": lambda: e.other_pictures(9, labels=[0, 0, 0, 0, 1, 1, 1, 2, 2]),
         "permutation_test": lambda: [
-            e.permutation_test(waves[:9].numpy()), e.permutation_test(waves[:9].numpy(), waves[9:].numpy(), repeats=50)
+            e.permutation_test(waves[:9].numpy()),
+            e.permutation_test(waves[:9].numpy(), waves[9:].numpy(), repeats=50),
         ],
         "phase_shuffled": lambda: e.phase_shuffled(g.model.features[0].weight),
         "position_features": lambda: e.position_features(g.images, 5),

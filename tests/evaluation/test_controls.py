@@ -175,6 +175,8 @@ def test_shuffled_phases_keep_the_spectrum_and_nothing_of_the_form(side: tuple[i
         for k in range(20)
     ]
     assert torch.stack(alike).abs().mean() < 0.5
+    means = torch.rand(30, 2, *side, generator=drawn())
+    assert torch.allclose(phase_shuffled(means).mean((2, 3)), means.mean((2, 3)), atol=1e-6)
     assert torch.equal(new, phase_shuffled(filters))
     assert not torch.equal(new, phase_shuffled(filters, generator=drawn(1)))
     with pytest.raises(ValueError, match=r"filters must have the shape \(K, C, h, w\)"):
