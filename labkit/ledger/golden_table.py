@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from labkit import attribution, evaluation, models, optimize
 from labkit.ledger.golden_calls import EARLY, LAYER, Golden, draw, ground
-from labkit.models import training
+from labkit.models import fast, training
 
 
 def _tiny(classes: int = 2) -> nn.Module:
@@ -120,13 +120,31 @@ def _evaluation() -> dict[str, Golden]:
         "ssim": lambda: e.ssim(g.maps, g.others),
         "ssim_floor": lambda: e.ssim_floor(g.maps),
     }  # fmt: skip
-    return {name: Golden(run) for name, run in few.items()} | {"roar": Golden(_roar, rtol=0.07)}
+    other = {
+        "roar": Golden(_roar, rtol=0.07),
+        "bootstrap": Golden(few.pop("bootstrap"), (e.bootstrap, e.Interval)),
+    }
+    return {name: Golden(run) for name, run in few.items()} | other
 
 
 def _models() -> dict[str, Golden]:
     g, m = ground(), models
     one = ground(torch.float32)
     channel = {LAYER: lambda out: out * (torch.arange(out.shape[1])[None, :, None, None] % 2)}
+
+    def copied() -> Any:
+        """Copies of two networks, folded or not: what they answer and what they are made of."""
+        layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
+        for number, parameter in enumerate(layers.parameters()):
+            parameter.data = torch.linspace(-1, 2, parameter.numel()).view_as(parameter).sin() + number / 9
+        found: dict[str, Any] = {}
+        for name, model in {"minivgg": one.model, "layers": layers}.items():
+            for folded in (True, False):
+                copy = fast.fast_copy(model, one.images[:1], forwards=1000, folded=folded)
+                kinds = [type(part).__name__ for part in copy.modules()]
+                found[f"{name}, {folded}"] = [copy(one.images), copy is model, kinds]
+            found[f"{name}, memory"] = str(fast.memory_format(model, one.images[:1]))
+        return [found, fast.fast_copy(one.model, one.images[:1], forwards=5) is one.model]
 
     def recorded() -> Any:
         with torch.no_grad(), m.record(g.model, EARLY, LAYER, f"{LAYER}:0") as kept:
@@ -191,6 +209,7 @@ def _models() -> dict[str, Golden]:
         "receptive_fields": Golden(lambda: m.receptive_fields(g.model.features)),
         "last_spatial": Golden(lambda: m.last_spatial(g.model, g.images)),
         "gap_head": Golden(lambda: m.gap_head(g.model, g.images)._asdict()),
+        "fast.fast_copy": Golden(copied, (fast.fast_copy, fast.memory_format), 1e-3),
         "training.fit": Golden(_fit, (training.fit,), 0.05),
     }
 
