@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import torch
@@ -49,28 +50,38 @@ class Call:
     def __init__(
         self, function: Callable, args: tuple, kwargs: Mapping[str, Any], reached: list[Tensor]
     ) -> None:
-        self.function, self.reached = function, reached
+        self.function, self.reached, self._given = function, reached, (args, kwargs)
         self.name, self._in_place, self._reflected = spelling(function)
-        self._given, self.options = (args, kwargs), kwargs
-        self.into: Tensor | None = args[0] if self._in_place and args else None
-        if kwargs:
-            args = self._in_one_form(args, dict(kwargs))
-        self.args = args[1::-1] + args[2:] if self._reflected else args
+        self.into: Tensor | None = None
+        if self._in_place or kwargs.get("inplace"):
+            given = (*args, *kwargs.values())
+            self.into = next((value for value in given if isinstance(value, Tensor)), None)
+        if isinstance(kwargs.get("out"), Tensor):
+            self.into = kwargs["out"]
+            self._given = args, {key: given for key, given in kwargs.items() if key != "out"}
 
-    def _in_one_form(self, args: tuple, options: dict[str, Any]) -> tuple:
+    @cached_property
+    def _one_form(self) -> tuple[tuple, dict[str, Any]]:
+        """``args`` and ``options``; most functions have no rule, and nobody asks."""
+        args, options = self._given[0], dict(self._given[1])
         for key in ("input", "self"):
             args = (options.pop(key), *args) if key in options else args
         for key in ("other", "mat2"):
             args = (*args, options.pop(key)) if key in options and len(args) == 1 else args
         if "axis" in options:
             options["dim"] = options.pop("axis")
-        if options.pop("inplace", False) or self._in_place:
-            self.into = args[0] if args else None
-        if isinstance(options.get("out"), Tensor):
-            self.into = options.pop("out")
-            self._given = self._given[0], {k: v for k, v in self._given[1].items() if k != "out"}
-        self.options = options
-        return args
+        options.pop("inplace", None)
+        return args[1::-1] + args[2:] if self._reflected else args, options
+
+    @property
+    def args(self) -> tuple:
+        """What was given by place."""
+        return self._one_form[0]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was given by name."""
+        return self._one_form[1]
 
     def get(self, name: str, at: int, preset: Any = None) -> Any:
         """A parameter by its name, or else by its place."""
@@ -136,7 +147,7 @@ class FunctionRules(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        reached = depending([*args, *kwargs.values()]) if torch.is_grad_enabled() else []
+        reached = depending((*args, *kwargs.values())) if torch.is_grad_enabled() else []
         if not reached and not self.every:
             return func(*args, **kwargs)
         call = Call(func, args, kwargs, reached)
@@ -163,6 +174,12 @@ class Step(NamedTuple):
         return isinstance(self.node, BackwardCFunction) and self.title != "BackwardHookFunction"
 
 
+@lru_cache(maxsize=4096)
+def _names(own: str) -> tuple[str, str]:
+    title = re.sub(r"Backward\d*$", "", own)
+    return canonical(title), title
+
+
 def steps_between(outputs: Any, stop: Tensor | None = None, *, ends: str = "") -> list[Step]:
     """The steps of autograd's graph from the outputs down, also where no Python function was called.
 
@@ -176,11 +193,11 @@ def steps_between(outputs: Any, stop: Tensor | None = None, *, ends: str = "") -
     found = []
     while waiting:
         node: Any = waiting.pop()
-        title = re.sub(r"Backward\d*$", "", node.name())
+        name, title = _names(node.name())
         # the second step before a copy is what was written; the first, overwritten, counts no longer
         before = node.next_functions[node.name().endswith("CopyBackwards") :]
         parents = [parent for parent, _ in before if parent is not None]
-        found.append(Step(node, canonical(title), title, parents))
+        found.append(Step(node, name, title, parents))
         if title != ends:
             waiting += [parent for parent in dict.fromkeys(parents) if parent not in seen]
             seen.update(parents)

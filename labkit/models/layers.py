@@ -77,12 +77,15 @@ class Head(NamedTuple):
     steps: list[Call]
 
 
-def _ends_space(x: Any, out: Tensor, batch: int) -> bool:
+def _ends_space(call: Call, out: Tensor, batch: int) -> bool:
     """Whether a function turned a tensor with space into one without."""
+    pooled = out.ndim == 4 and out.shape[2:] == (1, 1)
+    if not (out.ndim == 2 or pooled) or out.shape[0] != batch or not call.args:
+        return False
+    x = call.args[0]
     if not (isinstance(x, Tensor) and x.ndim == 4 and x.shape[0] == batch and x.shape[2] * x.shape[3] > 1):
         return False
-    pooled = out.ndim == 4 and out.shape[2:] == (1, 1) and out.numel() < x.numel()
-    return out.shape[0] == batch and (out.ndim == 2 or pooled)
+    return not pooled or out.numel() < x.numel()
 
 
 def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Head:
@@ -96,8 +99,8 @@ def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Head:
 
     def watched(call: Call, _state: Any) -> Any:
         out = call.run()
-        if isinstance(out, Tensor) and call.args:
-            if _ends_space(call.args[0], out, len(images)):
+        if isinstance(out, Tensor):
+            if _ends_space(call, out, len(images)):
                 features[:] = [call.args[0]]
                 steps.clear()
             steps.append(call)
@@ -110,7 +113,7 @@ def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Head:
             "the model has no spatial feature map before its head (a vision transformer has tokens instead). "
             "Pass layer= with the dotted name of a layer that gives (N, C, H, W)."
         )
-    return Head(features[0], outputs, steps)
+    return Head(features[0], outputs, [step for step in steps if step.args])
 
 
 def last_spatial(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
