@@ -199,6 +199,8 @@ LABS = (
     "learned_masks",
     "surrogates_and_shapley",
     "can_you_trust_a_heatmap",
+    "known_causes",
+    "adversarial_masks",
 )
 
 

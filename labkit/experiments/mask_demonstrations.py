@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from labkit.attribution import channel_attribution
-from labkit.attribution.masks import SmoothMask
+from labkit.attribution.extremal_perturbations import SmoothMask
 from labkit.core.statistics import Interval, bootstrap
 from labkit.evaluation import iou, rank_correlation
 from labkit.experiments.bench import SEEDS, Bench

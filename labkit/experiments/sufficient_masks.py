@@ -13,13 +13,12 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from labkit.attribution import extremal_perturbation_result
-from labkit.attribution.masks import perturbed
 from labkit.core.statistics import Interval, bootstrap, share
 from labkit.data import MiniBroden, Scene, gather, item, replace
 from labkit.evaluation import area_share, energy_inside
 from labkit.experiments.bench import SEEDS, Bench, answers, right
 from labkit.experiments.measures import Measure, Result
-from labkit.optimize import blur_pyramid
+from labkit.optimize import masked
 
 DETAILS = ("wheel", "window", "door", "ladder", "head", "leg", "tail")
 
@@ -52,15 +51,10 @@ def stacked(rows: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
     return {what: torch.cat([row[what] for row in rows]).float().numpy() for what in rows[0]}
 
 
-def _left(images: Float[Tensor, "N 3 H W"], masks: Float[Tensor, "N H W"]) -> Float[Tensor, "N 3 H W"]:
-    """The picture as an extremal mask leaves it: blurred where the mask is 0."""
-    return perturbed(blur_pyramid(images, images.shape[-1] * 20 / 224), masks)
-
-
 def _keeps(
     model: nn.Module, images: Tensor, masks: Float[Tensor, "N A H W"], y: Tensor
 ) -> Bool[Tensor, "N A"]:
-    return torch.stack([answers(model, _left(images, m)) == y for m in masks.unbind(1)], 1)
+    return torch.stack([answers(model, masked(images, m)) == y for m in masks.unbind(1)], 1)
 
 
 def _details(scenes: list[Scene], truth: Bool[Tensor, "N H W"]) -> tuple[Tensor, Tensor]:
@@ -193,7 +187,7 @@ def two_of_a_kind(bench: Bench) -> Result:
         gone = ~_keeps(own, x, 1 - done.masks, y)
         mask = done.masks[torch.arange(len(x)), gone.int().argmax(1)]
         first, second, ground = (
-            answers(own, _left(x, 1 - mask * ~free)) == y for free in (one, two, ~(one | two))
+            answers(own, masked(x, 1 - mask * ~free)) == y for free in (one, two, ~(one | two))
         )
         back = {"either": first & second, "one": first | second, "ground": ground}
         rows.append({name: value[gone.any(1)] for name, value in back.items()})
@@ -218,6 +212,6 @@ def two_of_a_kind(bench: Bench) -> Result:
             f"class destroyed in {len(got['either'])} of {len(gain)}; at least one of the two brings it "
             f"back: {back['one'].value:.2f}",
         ),
-        show={"pictures": torch.cat([x[:4], _left(x, 1 - mask)[:4]])},
+        show={"pictures": torch.cat([x[:4], masked(x, 1 - mask)[:4]])},
         id="A12",
     )  # fmt: skip
