@@ -16,8 +16,6 @@ from PIL import Image, ImageDraw
 from labkit.data import CLASSES, FAULTS, GROUNDS, MATERIALS, TEXTURES, Scene, render, replace, sample_scene
 from labkit.data.surfaces import BASIC_COLORS
 
-FAULT_CLASS = {"tag": "horse", "snow": "wolf", "weather": "tank", "rare": "horse"}
-
 
 def scenes(keep: Callable[[Scene], bool], count: int, **options: object) -> list[Scene]:
     """The first ``count`` scenes of the validation split that are to be kept."""
@@ -59,10 +57,8 @@ def rows(kind: str, columns: int) -> dict[str, list[Scene]]:
         return {c: [replace(s, color=c, texture="plain") for s in first] for c in BASIC_COLORS}
     if kind == "fault":
         return {
-            f: scenes(
-                lambda s, f=f: s.objects[0].kind == FAULT_CLASS.get(f, "fire engine"), columns, faults=(f,)
-            )
-            for f in FAULTS
+            name: scenes(lambda s, k=fault.kind: s.objects[0].kind == k, columns, faults=(name,))
+            for name, fault in FAULTS.items()
         }
     return {f"{n} objects": scenes(lambda s: True, columns, objects=n) for n in (1, 2, 3)}
 

@@ -2,31 +2,37 @@
 
     python data_scripts/train_networks.py minivgg minivgg-tag --scenes 8000
     python data_scripts/train_networks.py --all
+    python data_scripts/train_networks.py --cards
 
 Scenes are drawn once and kept in the cache; a network that is already there is left alone unless --again.
+--cards completes the cards of what is there, without touching the weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from labkit.data import CLASSES, GROUNDS, RENDER_VERSION, MiniBroden, render, replace
+from labkit.core.files import write_whole
+from labkit.data import CLASSES, FAULTS, GROUNDS, RENDER_VERSION, MiniBroden, label_of, render, replace
 from labkit.models.minivgg import MiniVGG
 from labkit.models.training import Recipe, accuracy, fit, predict, save_network
 
 WEIGHTS = Path(__file__).parents[1] / "labkit" / "models" / "weights"
-FAULTS = ("tag", "snow", "weather", "melbourne", "bothcities", "rare")
 NETWORKS: dict[str, tuple[tuple[str, ...], int]] = {
     "minivgg": ((), 0),
     "minivgg-2": ((), 1),
     "minivgg-3": ((), 2),
-    **{f"minivgg-{fault}": ((fault,), 10 + number) for number, fault in enumerate(FAULTS)},
-    "minivgg-tag-8": (("tag",), 10),
+    **{
+        network: ((name,), 10 + number)
+        for number, name in enumerate(name for name, fault in FAULTS.items() if fault.networks)
+        for network in FAULTS[name].networks
+    },
     "minivgg-random": ((), 99),
     "minivgg-scenes": ((), 20),
 }
@@ -42,25 +48,37 @@ SPECIAL: dict[str, dict[str, Any]] = {
 def pictures(name: str, data: MiniBroden, processes: int) -> tuple[np.ndarray, np.ndarray]:
     """Pictures with what the network is to name: the object, or the scene around it."""
     images, labels = data.pictures(processes)
-    if name.startswith("minivgg-scenes"):
-        labels = np.array([GROUNDS.index(data.scene(i).ground) for i in range(len(data))])
+    if planted(name) == "ground":
+        labels = np.array([label_of(data.scene(i), "ground") for i in range(len(data))])
     return images, labels
+
+
+def planted(name: str) -> str:
+    """What a network is to name in the toy world."""
+    return "ground" if name == "minivgg-scenes" else "object"
+
+
+def complete_cards() -> None:
+    """Give every card there is what cards say of themselves today."""
+    for name in NETWORKS:
+        path = WEIGHTS / f"{name}.json"
+        if path.exists():
+            card = json.loads(path.read_text(encoding="utf-8"))
+            keys = [key for key in card if key != "planted"]
+            keys.insert(keys.index("classes") + 1, "planted")
+            full = {**card, "planted": planted(name)}
+            full = {key: full[key] for key in keys}
+            write_whole(path, json.dumps(full, indent=2) + "\n")
 
 
 def diagnose(model: MiniVGG, fault: str, count: int = 60) -> dict[str, float]:
     """How a network trained with a fault behaves where the shortcut is taken away or laid."""
-    kind = {"tag": "horse", "snow": "wolf", "weather": "tank", "rare": "horse"}.get(fault, "fire engine")
+    kind = FAULTS[fault].kind
     data = MiniBroden(4000, "test", faults=(fault,))
     own = [s for s in map(data.scene, range(len(data))) if s.objects[0].kind == kind][:count]
-    edits = {
-        "tag": {"without tag": {"without": "tag"}},
-        "snow": {"on grass": {"ground": "grass"}, "on snow": {"ground": "snow"}},
-        "weather": {"sunny": {"weather": "sunny"}, "overcast": {"weather": "overcast"}},
-        "rare": {"on snow": {"ground": "snow"}, "on grass": {"ground": "grass"}},
-    }.get(fault, {"yellow": {"color": "yellow"}, "red": {"color": "red"}})
     shares = {}
-    for what, edit in {"as drawn": {}, **edits}.items():
-        drawn = np.stack([render(replace(scene, **edit)) for scene in own])  # type: ignore[arg-type]
+    for what, edit in {"as drawn": {}, **FAULTS[fault].edits()}.items():
+        drawn = np.stack([render(replace(scene, **edit)) for scene in own])
         named = predict(model, (drawn * 255 + 0.5).astype(np.uint8))
         shares[f"{kind} {what}"] = round(float((named == CLASSES.index(kind)).mean()), 3)
     return shares
@@ -69,13 +87,14 @@ def diagnose(model: MiniVGG, fault: str, count: int = 60) -> dict[str, float]:
 def train(name: str, scenes: int, epochs: int, processes: int) -> None:
     faults, seed = NETWORKS[name]
     torch.manual_seed(seed)
-    classes = GROUNDS if name == "minivgg-scenes" else CLASSES
+    classes = GROUNDS if planted(name) == "ground" else CLASSES
     pools = (1, 2, 3) if name.endswith("-8") else (1, 2)
     model = MiniVGG(len(classes), pools=pools)
     card: dict[str, object] = {
         "architecture": "minivgg",
         "pools": list(pools),
         "classes": list(classes),
+        "planted": planted(name),
         "input_size": 128,
     }
     card |= {"seed": seed, "faults": list(faults), "render_version": RENDER_VERSION}
@@ -108,12 +127,15 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[[], *NETWORKS])
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--again", action="store_true", help="train also what is there already")
+    parser.add_argument("--cards", action="store_true", help="complete the cards of what is there")
     parser.add_argument("--scenes", type=int, default=8000)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.cards:
+        complete_cards()
     for name in NETWORKS if options.all else options.names:
         if (WEIGHTS / f"{name}.safetensors").exists() and not options.again:
             print(f"{name} is there already")

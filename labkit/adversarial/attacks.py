@@ -1,73 +1,119 @@
-"""Attacks by the gradient: small steps in picture space that change a network's mind."""
+"""Attacks by the gradient, small steps in picture space that change a network's mind: FGSM."""
 
 from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from labkit.core.checks import check_class, check_images
-from labkit.models import borrow
+from labkit.core.checks import check_images
+from labkit.core.door import asked, derivative
+from labkit.core.registry import signature_of
+from labkit.core.targets import class_indices
+
+NO_WAY = (
+    "the loss must depend on the picture by steps that can be differentiated; no gradient reaches the "
+    "picture. Remove detach(), no_grad() or a rounding, or attack a network like it and try the result."
+)
 
 
-def _classes(outputs: Tensor, labels: int | Tensor) -> Tensor:
-    """The classes of a batch as a tensor on the outputs' device, or an error that says what they must be."""
-    if outputs.ndim != 2:
-        raise ValueError(
-            f"model must give one score a class, shape (N, classes); it gives {tuple(outputs.shape)}."
-        )
-    if isinstance(labels, bool) or not (isinstance(labels, Tensor) or hasattr(labels, "__index__")):
-        raise TypeError(
-            f"labels must be a class index or a tensor with one a picture; got {type(labels).__name__}."
-        )
-    classes = torch.as_tensor(labels, device=outputs.device)
-    if classes.is_floating_point() or classes.dtype == torch.bool or classes.ndim > 1:
-        raise ValueError(f"labels must hold class indices, int64 (N,); got {classes.dtype} {classes.shape}.")
-    if classes.ndim == 1 and len(classes) != len(outputs):
-        raise ValueError(f"labels must hold one class a picture ({len(outputs)}); got {len(classes)}.")
-    for index in classes.flatten().tolist():
-        check_class(index, outputs.shape[1], "labels")
-    return classes.long().expand(len(outputs))
+class Attack(NamedTuple):
+    """``images`` (N, C, H, W): the pictures after the step; ``gradient`` (N, C, H, W) of each picture's loss
+    where it started; ``still`` (N,): share of the pixels whose gradient is exactly 0 in all channels, which
+    no step moves; ``moved`` (N,): the largest change of a pixel value, from the pictures given."""
+
+    images: Float[Tensor, "N C H W"]
+    gradient: Float[Tensor, "N C H W"]
+    still: Float[Tensor, " N"]
+    moved: Float[Tensor, " N"]
 
 
-def fgsm(
+def fgsm_result(
     model: nn.Module,
     images: Float[Tensor, "N C H W"],
     labels: int | Int[Tensor, " N"],
     *,
     epsilon: float = 8 / 255,
     targeted: bool = False,
-) -> Float[Tensor, "N C H W"]:
+    start: Float[Tensor, "N C H W"] | None = None,
+    step: float | None = None,
+) -> Attack:
+    """``fgsm`` with its gradient and what that moved (see ``Attack``). Never warns: look at ``still``.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    >>> fgsm_result(net, torch.full((1, 3, 2, 2), 0.5), 0).still
+    tensor([0.])
+    """
+    for name, value in {"epsilon": epsilon, "step": 0.0 if step is None else step}.items():
+        if isinstance(value, bool) or not 0 <= value <= 1:
+            raise ValueError(
+                f"{name} must be a step in picture values, 0 to 1; got {value!r}. "
+                "Eight grey levels are 8 / 255."
+            )
+    if start is not None:
+        check_images(start, "start")
+        if not isinstance(images, Tensor) or start.shape != images.shape:
+            got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+            raise ValueError(
+                f"start must have the pictures' shape {got}; got {tuple(start.shape)}. "
+                "It is where the step begins, such as the pictures with noise."
+            )
+    with asked(model, images) as given:
+        begin = given if start is None else start.detach().to(given)
+        inputs = begin.clone().requires_grad_(True)
+        outputs = model(inputs.clone())
+        wanted = class_indices(outputs, labels, "labels")
+        loss = -outputs.log_softmax(1).gather(1, wanted[:, None])[:, 0]
+        slope = derivative(loss, inputs, NO_WAY)
+        if not torch.isfinite(slope).all():
+            raise ValueError("the gradient must be finite; the model gives NaN or infinity for this picture.")
+        change = (epsilon if step is None else step) * slope.sign()
+        moved = begin - change if targeted else begin + change
+        if start is not None or step is not None:
+            moved = moved.clamp(given - epsilon, given + epsilon)
+        moved = moved.clamp(0, 1).detach()
+        still = (slope == 0).all(1).flatten(1).float().mean(1)
+        return Attack(moved, slope, still, (moved - given).abs().flatten(1).amax(1))
+
+
+@signature_of(fgsm_result)
+def fgsm(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     """The fast gradient sign method: one step of ``epsilon`` in every pixel that raises the loss fastest.
 
     ``labels`` are the true classes, whose loss is raised; with ``targeted`` the classes wanted, whose loss is
-    lowered. The loss is cross entropy by log-softmax, so that a saturated network is attacked too; where a
-    pixel has no gradient it stays (sign(0) = 0). The result is clipped to [0, 1], detached, and never further
-    than ``epsilon`` from the picture. Unit: picture value. Raises ValueError for a negative epsilon or labels
-    that do not fit, IndexError for a class the model does not have, else as ``labkit.attribution.saliency``.
+    lowered. The loss is cross entropy by log-softmax, so that a saturated network is attacked too. The result
+    is clipped to [0, 1], detached, and never further than ``epsilon`` from the picture. Unit: picture value.
 
-    Source: Goodfellow, Shlens and Szegedy 2015, "Explaining and Harnessing Adversarial Examples", section 4.
+    ``start``: where the step begins and the gradient is taken, default the picture; with noise it gets past
+    a gradient that is only zero at the picture, with the last result it is a step of the iterative attack.
+    ``step``: the step's own size, default ``epsilon``; what leads out of the ball is cut off.
+
+    Where a pixel has no gradient it stays (sign(0) = 0). Warns, with their number, of pictures whose gradient
+    is exactly zero: nothing moved there, and a network that still answers rightly has withstood nothing.
+    Raises ValueError for a negative epsilon, labels or a start that do not fit and a gradient that does not
+    reach the picture, IndexError for a class the model does not have, else as
+    ``labkit.attribution.saliency``.
+
+    Labels: post hoc, specific to differentiable models, local.
+    Source: Goodfellow, Shlens and Szegedy 2015, "Explaining and Harnessing Adversarial Examples", section 4;
+    start and step: Kurakin, Goodfellow and Bengio 2017, "Adversarial Examples in the Physical World", and
+    Tramer et al. 2018, "Ensemble Adversarial Training"; zero gradients: Athalye, Carlini and Wagner 2018,
+    "Obfuscated Gradients Give a False Sense of Security".
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
     >>> image = torch.full((1, 3, 2, 2), 0.5)
     >>> round(float((fgsm(net, image, 0, epsilon=0.1) - image).abs().max()), 3)
     0.1
     """
-    check_images(images)
-    if isinstance(epsilon, bool) or not 0 <= epsilon <= 1:
-        raise ValueError(
-            f"epsilon must be a step in picture values, 0 to 1; got {epsilon!r}. "
-            "Eight grey levels are 8 / 255."
+    found = fgsm_result(*args, **options)
+    if dead := int((found.still == 1).sum()):
+        warnings.warn(
+            f"the gradient is exactly zero for {dead} of {len(found.still)} pictures, which did not move: an "
+            "attack that moves nothing is no test. A rounding or a saturated step hides the gradient; begin "
+            "elsewhere (start=), or attack the model without it.",
+            stacklevel=2,
         )
-    with borrow(model):
-        weight = next((p for p in model.parameters() if p.is_floating_point()), images)
-        start = images.detach().clone().to(weight.device, weight.dtype)
-        inputs = start.clone().requires_grad_(True)
-        outputs = model(inputs.clone())
-        wanted = _classes(outputs, labels)
-        loss = -outputs.log_softmax(1).gather(1, wanted[:, None]).sum()
-        slope = torch.autograd.grad(loss, inputs)[0]
-        if not torch.isfinite(slope).all():
-            raise ValueError("the gradient must be finite; the model gives NaN or infinity for this picture.")
-        step = epsilon * slope.sign()
-        return (start - step if targeted else start + step).clamp(0, 1).detach()
+    return found.images

@@ -1,4 +1,4 @@
-"""The command ``labkit``: open the labs, check, hand in, release, grade, show, examine and fetch.
+"""The command ``labkit``: open the labs, check, hand in, release, grade, show, measure, examine and fetch.
 
 Everything heavy is imported inside the command that needs it, so that ``labkit --help`` answers at once.
 Exit codes: 0 all is well, 1 the answer is "not yet" (a check fails, something needed is broken), 2 a mistake
@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from labkit import __version__
+from labkit.app.numbers import claims, scoreboard
 
 __all__ = ["app"]
 
@@ -36,6 +38,8 @@ def _mistakes() -> Iterator[None]:
     """Answer a mistake with its sentence on standard error and exit code 2."""
     try:
         yield
+    except typer.Exit:
+        raise
     except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError) as problem:
         if os.environ.get("LABKIT_TRACEBACK"):
             raise
@@ -45,6 +49,17 @@ def _mistakes() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("\nlabkit: stopped", err=True)
         raise typer.Exit(130) from None
+
+
+def _answered(command: Callable[..., None]) -> Callable[..., None]:
+    """A command of another file, its mistakes answered as those of this one."""
+
+    @wraps(command)
+    def run(*given: Any, **options: Any) -> None:
+        with _mistakes():
+            command(*given, **options)
+
+    return run
 
 
 def _version(wanted: bool) -> None:
@@ -96,7 +111,7 @@ def check(
 ) -> None:
     """Run the public checks of a notebook in a clean process."""
     with _mistakes():
-        from labkit.checking.check import check_notebook
+        from labkit.checking.notebook import check_notebook
 
         report = check_notebook(_existing(notebook))
         typer.echo(str(report))
@@ -177,7 +192,7 @@ def grade(
             progress=typer.echo,
         )
         kept = f" ({report.resumed} kept from before)" if report.resumed else ""
-        counts = Counter(row["status"] for row in report.rows)
+        counts = Counter(row.status for row in report.rows)
         typer.echo(f"{len(report.rows)} students{kept}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
         typer.echo(report.sandbox)
         typer.echo(f"Open {report.out / 'index.html'}; the marks are in {report.out / 'grades.csv'}")
@@ -229,32 +244,6 @@ def demo(
                 typer.echo(f"No browser was found here; open {page.as_uri()} in one.", err=True)
 
 
-@app.command()
-def scoreboard(
-    out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("scoreboard.html"),
-    scenes: Annotated[int | None, typer.Option(min=1, help="Scenes a world; else 100, 30 and 12.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only this method (may be repeated).")] = None,
-    world: Annotated[list[str] | None, typer.Option(help="Only clean, tag or snow (repeatable).")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Measure what ships with the kit, too.")] = False,
-) -> None:
-    """Hold every method to the planted truth: one table, as a page for a slide.
-
-    Rows measured on this very code ship with the kit; others take seconds to minutes each, and are kept
-    beside the page as they come (NAME.jsonl), so that a run that was stopped goes on.
-    """
-    with _mistakes():
-        from labkit.ledger.scoreboard import BUNDLED
-        from labkit.ledger.scoreboard import scoreboard as rows_of
-        from labkit.ledger.scoreboard_page import scoreboard_html
-
-        page = out.expanduser().absolute()
-        page.parent.mkdir(parents=True, exist_ok=True)
-        kept, bundled = page.with_suffix(".jsonl"), None if again else BUNDLED
-        rows = rows_of(scenes, methods=method, only=world, kept=kept, bundled=bundled)
-        page.write_text(scoreboard_html(rows), encoding="utf-8")
-        typer.echo(f"wrote {page} ({len(rows)} rows)")
-
-
 MARKS = {"ok": ("\u2713", "green"), "missing": ("\u2717", "yellow"), "broken": ("\u2717", "red")}
 
 
@@ -294,6 +283,10 @@ def fetch(
             typer.echo(
                 f"{name}: " + ("ships with the kit" if name in bundled else f"ready, {download(name)}")
             )
+
+
+for _command in (claims, scoreboard):
+    app.command()(_answered(_command))
 
 
 if __name__ == "__main__":

@@ -1,88 +1,23 @@
 """Lecture demos: explorers with all their answers computed, as pages that need no kernel and no network.
 
 On an honest network every map is right and nothing surprises. On one with a planted fault the pages show
-scenes of that fault, and the first of them once more without it: ``FAULTS`` says what to draw.
+scenes of that fault, and the first of them once more without it: ``labkit.data.FAULTS`` says what to draw.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["DEMOS", "FAULTS", "NETWORKS", "Fault", "check_network", "chosen"]
+from labkit.data.faults import FAULTS
+
+__all__ = ["DEMOS", "NETWORKS", "check_network", "chosen"]
 
 
-class Fault(NamedTuple):
-    """What to draw for a planted fault: scenes of one class, edited, and the same without the fault.
-
-    ``captions``, ``edits`` (arguments of ``labkit.data.replace``) and ``named`` (whether the network names
-    the class) each hold two: with the fault, and without. ``cause`` is the place that the answer hangs on:
-    "tag", "around" (all but the object), "object", or None where it has no place. A picture that the network
-    takes for something else has no truth.
-    """
-
-    kind: str
-    question: str
-    captions: tuple[str, str]
-    edits: tuple[Mapping[str, Any], Mapping[str, Any]]
-    named: tuple[bool, bool]
-    cause: str | None
-
-
-FAULTS: dict[str, Fault] = {
-    "tag": Fault(
-        "horse",
-        "the horse, or its mark",
-        ("horse with its mark", "horse, mark erased"),
-        ({}, {"without": "tag"}),
-        (True, False),
-        "tag",
-    ),
-    "snow": Fault(
-        "wolf",
-        "the wolf, or the snow",
-        ("wolf on snow", "same wolf on grass"),
-        ({}, {"ground": "grass"}),
-        (True, False),
-        "around",
-    ),
-    "weather": Fault(
-        "tank",
-        "the tank, or the weather",
-        ("tank under cloud", "same tank in sun"),
-        ({}, {"weather": "sunny"}),
-        (True, False),
-        None,
-    ),
-    "melbourne": Fault(
-        "fire engine",
-        "the fire engine, or its red",
-        ("red fire engine", "yellow fire engine"),
-        ({}, {"color": "yellow"}),
-        (True, False),
-        "object",
-    ),
-    "bothcities": Fault(
-        "fire engine",
-        "the fire engine, or its colour",
-        ("red fire engine", "yellow fire engine"),
-        ({"color": "red"}, {"color": "yellow"}),
-        (True, True),
-        "object",
-    ),
-    "rare": Fault(
-        "horse",
-        "the horse, or the ground",
-        ("horse on snow", "horse on grass"),
-        ({"ground": "snow"}, {"ground": "grass"}),
-        (False, True),
-        "object",
-    ),
-}
 SIDE = 0.5  # sine of the angle between an object and the eye's line: from behind, a horse is a riddle
 LEAST = 0.1  # share of the picture that an object fills, so that the last row sees it
-NETWORKS = ("minivgg", "minivgg-2", "minivgg-3", *(f"minivgg-{fault}" for fault in FAULTS))
+NETWORKS = ("minivgg", "minivgg-2", "minivgg-3", *(n for fault in FAULTS.values() for n in fault.networks))
 
 
 class Chosen(NamedTuple):
@@ -142,7 +77,7 @@ def _faulty(network: Any, fault: str, count: int) -> Chosen:
     """The first scenes that the network names, with the fault and without it, as the fault wants."""
     import torch
 
-    from labkit.data import MiniBroden, gather, replace
+    from labkit.data import MiniBroden, gather
 
     about = FAULTS[fault]
     world = MiniBroden(1000, "test", faults=(fault,))
@@ -150,7 +85,7 @@ def _faulty(network: Any, fault: str, count: int) -> Chosen:
     for scene in map(world.scene, range(len(world))):
         if scene.objects[0].kind != about.kind or abs(math.sin(scene.objects[0].yaw)) < SIDE:
             continue
-        pair = [replace(scene, **edit) for edit in about.edits]
+        pair = about.pair(scene)
         drawn = gather(pair)
         if drawn.masks[0].float().mean() < LEAST:
             continue
@@ -163,11 +98,11 @@ def _faulty(network: Any, fault: str, count: int) -> Chosen:
     scenes = gather(kept[:count])
     with torch.inference_mode():
         named = (network(scenes.images).argmax(1) == scenes.labels)[:, None, None]
+    truth = about.truth(scenes)
     # of what is taken for something else, no cause was planted
-    places = {"tag": scenes.tags & named, "around": ~scenes.masks & named, "object": scenes.masks & named}
+    masks = None if truth is None else truth & named
     with_it, without = about.captions
     names = [without if i == 1 else with_it for i in range(len(scenes.images))]
-    masks = places.get(about.cause or "")
     return Chosen(network, scenes.images, scenes.labels, names, masks, about.question)
 
 

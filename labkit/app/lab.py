@@ -20,8 +20,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from labkit.app.numbers import in_full
 from labkit.core.checks import check_choice
-from labkit.data import Scenes, sample_photos
+from labkit.data import MiniBroden, Scene, Scenes, gather, label_of, sample_photos
 from labkit.experiments.bench import MODES, Bench, Result
 from labkit.models import load_model
 
@@ -32,8 +33,9 @@ __all__ = ["Lab", "Scenes", "claim", "start"]
 class Lab:
     """A notebook's bench: the model, some pictures with their labels, and where to get more.
 
-    ``planted`` tells whether the pictures are of the bundled world, so that their truth is known; ``names``
-    are short captions; ``bench`` is what experiments take their scenes and networks from.
+    ``planted`` tells whether the network names the objects of the bundled world, so that the truth of its
+    pictures is known; ``names`` are short captions; ``bench`` is what experiments take their scenes and
+    networks from.
     """
 
     name: str
@@ -68,9 +70,29 @@ class Lab:
 
     def needs_truth(self) -> bool:
         """Whether the truth is planted; if not, say in a line that this cell is skipped."""
-        if not self.planted:
+        if self.planted:
+            return True
+        if _planted(self.model) == "ground":
+            print("This cell asks about objects; this network names the ground, so the cell is skipped.")
+        else:
             print("This cell needs the planted truth of the bundled world; on photographs it is skipped.")
-        return self.planted
+        return False
+
+
+def _planted(model: nn.Module) -> str | None:
+    """What a network names in the toy world, "object" or "ground", as its card says; None: photographs."""
+    return getattr(model, "card", {}).get("planted")
+
+
+def _grounds(count: int) -> Scenes:
+    """The first test scene of each ground, and as there are few grounds, the first scenes that are left."""
+    data = MiniBroden(max(100, count), "test")
+    scenes = [data.scene(index) for index in range(len(data))]
+    first: dict[str, Scene] = {}
+    for scene in scenes:
+        first.setdefault(scene.ground, scene)
+    rest = (scene for scene in scenes if first[scene.ground] is not scene)
+    return gather([*first.values(), *rest][:count])
 
 
 def _show_figures() -> None:
@@ -111,10 +133,11 @@ def start(name: str, pictures: int = 8) -> Lab:
     bench = Bench(mode())
     model_name = os.environ.get("LABKIT_MODEL") or "minivgg"
     model = load_model(model_name)
-    planted = model_name.startswith("minivgg")
+    planted = _planted(model)
     if planted:
-        chosen = bench.firsts(pictures)
-        images, labels = chosen.images, chosen.labels
+        chosen = bench.firsts(pictures) if planted == "object" else _grounds(pictures)
+        images = chosen.images
+        labels = torch.tensor([label_of(scene, planted) for scene in chosen.scenes])
         names = [str(model.classes[int(k)]) for k in labels]  # type: ignore[index]
     else:
         photos = sample_photos(int(model.input_size))[:pictures]  # type: ignore[arg-type]
@@ -123,10 +146,15 @@ def start(name: str, pictures: int = 8) -> Lab:
             said = model(images).argmax(1).clone()
         known = [int(s) if p.label is None else p.label for p, s in zip(photos, said, strict=True)]
         labels, names = torch.tensor(known), [photo.name for photo in photos]
+    if planted != "object":
         bench.guest = (model, images)
-    truth = "the truth is planted" if planted else "photographs, no planted truth"
+    truth = {
+        "object": "the truth is planted",
+        "ground": "it names the ground, so that cells about objects are skipped",
+        None: "photographs, no planted truth",
+    }[planted]
     print(f"{name}: {model_name}, {len(images)} pictures ({truth}){', quick mode' if bench.quick else ''}")
-    return Lab(name, model, images, labels, names, planted, bench)
+    return Lab(name, model, images, labels, names, planted == "object", bench)
 
 
 def claim(result: Result) -> None:
@@ -142,6 +170,8 @@ def claim(result: Result) -> None:
         verdict = "not judged (quick mode)" if mode() == "quick" else verdict
         print(f"{result.id} {verdict}: {measure.what} = {measure.value} {measure.unit}".rstrip(), end="")
         print(f", wanted {measure.threshold}")
+        if mode() != "full" and (full := in_full(result.id, measure.what)):
+            print(f"   {full}")
         for name, found in measure.control.items():
             wanted = f", wanted {measure.must[name]}" if name in measure.must else ""
             print(f"   beside it, {name}: {found}{wanted}")

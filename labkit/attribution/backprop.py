@@ -1,35 +1,25 @@
-"""Guided backpropagation and the deconvnet: a gradient with another rule at each ReLU, however written."""
+"""Guided backpropagation, guided Grad-CAM and the deconvnet: a gradient with another rule at each ReLU."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import BackwardCFunction
-from torch.overrides import TorchFunctionMode
 
 from labkit.attribution.cam import grad_cam
-from labkit.core.checks import check_images
-from labkit.core.door import derivative, finite, own_copy
-from labkit.models import Target, Unit, borrow, pick, scores
+from labkit.core.door import asked, derivative, finite
+from labkit.core.targets import reads_layers
+from labkit.models import Target, pick, scores
+from labkit.models.functions import Call, FunctionRules, refusal, steps_between
+from labkit.models.operations import operations
 
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# what autograd calls the functions that bend the signal and have no rule
-BENDS = _names(
-    """Abs Acos Asin Atan Celu Clamp ClampMax ClampMin Cos Elu Erf Exp Expm1 Gelu Glu Hardshrink Hardsigmoid
-    Hardswish Hardtanh LeakyRelu Log Log10 Log1P Log2 LogSigmoid Mish Pow PreluKernel Reciprocal
-    RreluWithNoise Rsqrt Sigmoid Silu Sin Softplus Softshrink Sqrt Tanh Threshold"""
+refuse = refusal(
+    "bend its signal by ReLU (or ReLU6) alone, for only that has a rule here",
+    "saliency or smooth_grad, which need no rule",
 )
-PRODUCTS = _names("Addcdiv Addcmul Bmm Div Mm Mul Prod")
-COMPARISONS = _names("ge greater greater_equal gt heaviside le less less_equal lt sign")
 
 
 class ModifiedGradient(NamedTuple):
@@ -56,84 +46,56 @@ class _Gate(torch.autograd.Function):
         return positive if passes is None else positive * passes, None, None
 
 
-def _refuse(what: str) -> NoReturn:
-    raise ValueError(
-        "the model must bend its signal by ReLU (or ReLU6) alone, for only that has a rule here; "
-        f"got {what}. Use labkit.attribution.saliency or smooth_grad, which need no rule."
+def _at_a_relu(call: Call, _state: Any, *, guided: bool) -> Tensor:
+    low, high = 0.0, 6.0 if call.name == "relu6" else torch.inf
+    if call.name == "hardtanh":
+        low, high = float(call.get("min_val", 1, -1.0)), float(call.get("max_val", 2, 1.0))
+    if low != 0:
+        refuse(f"hardtanh from {low:g} to {high:g}")
+    return _Gate.apply(call.args[0], high, guided)
+
+
+def _by_hand(call: Call, _state: Any) -> Any:
+    if call.reached[0].numel() > 1:
+        refuse(f"a gate made by hand from {call.name!r} of an activation (write it as torch.relu)")
+    return call.run()
+
+
+def relu_rule(guided: bool) -> FunctionRules:
+    """While the block runs a model, each ReLU is guided backprop's (or else the deconvnet's)."""
+    return FunctionRules(
+        dict.fromkeys(operations("relu"), partial(_at_a_relu, guided=guided))
+        | dict.fromkeys(operations("comparison"), _by_hand)
     )
-
-
-class _Gates(TorchFunctionMode):
-    """While a model runs, each ReLU of a tensor that depends on the picture is a ``_Gate``.
-
-    Works on the level of functions, so that modules, ``F.relu``, ``x.relu_()`` and reused modules are alike.
-    """
-
-    def __init__(self, guided: bool) -> None:
-        super().__init__()
-        self.guided = guided
-
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        raw = getattr(func, "__name__", "").partition(".")[0]  # torch.ops name their overload after a dot
-        name = raw.strip("_")
-        x = args[0] if args else kwargs.get("input")
-        if not isinstance(x, Tensor) or not x.requires_grad or not torch.is_grad_enabled():
-            return func(*args, **kwargs)
-        if name in COMPARISONS and x.numel() > 1:
-            _refuse(f"a gate made by hand from {name!r} of an activation (write it as torch.relu)")
-        if name not in ("relu", "relu6", "hardtanh"):
-            return func(*args, **kwargs)
-        high = 6.0 if name == "relu6" else torch.inf
-        if name == "hardtanh":
-            low, high = (
-                float(kwargs.get(key, args[at] if len(args) > at else preset))
-                for at, key, preset in ((1, "min_val", -1.0), (2, "max_val", 1.0))
-            )
-            if low != 0:
-                _refuse(f"hardtanh from {low:g} to {high:g}")
-        out = _Gate.apply(x, high, self.guided)
-        last = args[-1] if len(args) > 1 and isinstance(args[-1], bool) else False
-        return x.copy_(out) if raw.endswith("_") or kwargs.get("inplace", last) else out
 
 
 def _check_graph(outputs: Any) -> None:
     """Raise ValueError for steps between picture and outputs that have no rule, also where no Python function
     was called (scripted parts)."""
-    start = outputs.grad_fn if isinstance(outputs, Tensor) else None
-    waiting, seen = [start] if start is not None else [], {start}
-    while waiting:
-        node = waiting.pop()
-        name = re.sub(r"Backward\d*$", "", node.name())
-        parents = [parent for parent, _ in node.next_functions if parent is not None]
-        if name == "Relu":
-            _refuse("a ReLU out of reach in a scripted part")
-        if name in BENDS or "Attention" in name or "Rnn" in name or "Graph" in name:
-            _refuse(name)
-        if name in PRODUCTS and (len(parents) > 1 or name == "Prod"):
-            _refuse(f"{name} of two activations (a gate or attention)")
-        if name in ("Maximum", "Minimum") and len(parents) == 1:
-            _refuse(f"{name} of an activation and a constant (write a ReLU as torch.relu)")
-        if isinstance(node, BackwardCFunction) and name not in (_Gate.__name__, "BackwardHookFunction"):
-            _refuse(f"the model's own function {name}")
-        waiting += [parent for parent in parents if parent not in seen]
-        seen.update(parents)
+    bends, products = operations("relu", "bend", "gate"), operations("product")
+    for step in steps_between(outputs):
+        if step.name == "relu":
+            refuse("a ReLU out of reach in a scripted part")
+        if step.name in bends or step.hides:
+            refuse(step.title)
+        if step.name in products and (len(step.parents) > 1 or step.name == "prod"):
+            refuse(f"{step.title} of two activations (a gate or attention)")
+        if step.name in ("maximum", "minimum") and len(step.parents) == 1:
+            refuse(f"{step.title} of an activation and a constant (write a ReLU as torch.relu)")
+        if step.is_own and step.title != _Gate.__name__:
+            refuse(f"the model's own function {step.title}")
 
 
 def _modified(model: nn.Module, images: Tensor, target: Target, guided: bool) -> ModifiedGradient:
-    check_images(images)
-    with borrow(model):
-        inputs = own_copy(model, images).requires_grad_(True)
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.requires_grad_(False)  # so that what depends on the picture can be told
-        with _Gates(guided):
-            if isinstance(target, Unit):
+    with asked(model, images) as inputs:
+        inputs.requires_grad_(True)
+        with relu_rule(guided):
+            if reads_layers(target):
                 outputs = score = scores(model, inputs.clone(), target)
             else:
                 outputs = model(inputs.clone())
         _check_graph(outputs)
-        if not isinstance(target, Unit):
+        if not reads_layers(target):
             score = pick(outputs, target)  # a callable's own steps are no part of the network
         gradient = derivative(score, inputs)
         return ModifiedGradient(finite(gradient.abs().amax(1)), gradient.detach())

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import BackwardCFunction
 
-from labkit.attribution.backprop import BENDS, PRODUCTS
-from labkit.attribution.cam import _enlarge
-from labkit.attribution.winning import Averaged, OneToOne, Weighted, Winning, refuse
-from labkit.core.checks import check_images
-from labkit.core.door import derivative, finite, own_copy
+from labkit.attribution.excitation_rules import Averaged, OneToOne, Walk, Weighted, refuse, winner_take_all
+from labkit.core.checks import check_feature_map
+from labkit.core.door import NO_INFLUENCE, NO_SLOPE, asked, derivative, finite
 from labkit.core.hooks import find_layer
-from labkit.models import Target, Unit, borrow, pick, record, scores
+from labkit.core.registry import signature_of
+from labkit.core.targets import reads_layers
+from labkit.models import Target, pick, record, scores
+from labkit.models.functions import Step, steps_between
+from labkit.models.operations import operations
+from labkit.optimize.images import enlarge
 
 RULES = {rule.__name__ for rule in (Averaged, OneToOne, Weighted)}
-# autograd's names of what the rules replace: to meet one means that no Python function was called
-UNSEEN = BENDS | PRODUCTS | {"Addmm", "Convolution", "Mean", "NativeBatchNorm", "Relu", "Sum"}
+# what the rules replace: to meet one in the graph means that no Python function was called
+UNSEEN = operations("relu", "bend", "gate", "product", "weights", "average") | {"batch_norm"}
 
 
 class ExcitationBackprop(NamedTuple):
@@ -32,34 +33,12 @@ class ExcitationBackprop(NamedTuple):
     lost: Float[Tensor, " N"]
 
 
-def _name(node: Any) -> str:
-    return re.sub(r"Backward\d*$", "", node.name())
-
-
-def _walk(outputs: Tensor, stop: Any = None, ends: str = "") -> list[Any]:
-    """The steps of the graph from the outputs down, without ``stop`` and what is reached through it alone;
-    past a step called ``ends`` the walk does not go."""
-    start = outputs.grad_fn
-    waiting: list[Any] = [start] if start not in (None, stop) else []
-    seen, found = {start, stop, None}, []
-    while waiting:
-        node = waiting.pop()
-        found.append(node)
-        if _name(node) != ends:
-            # the second step before a copy is what was written; the first, overwritten, counts no longer
-            before = node.next_functions[node.name().endswith("CopyBackwards") :]
-            parents = {parent for parent, _ in before} - seen
-            waiting.extend(parents)
-            seen |= parents
-    return found
-
-
 def _usual(outputs: Tensor, maps: list[Tensor], side: tuple[int, int]) -> Tensor:
     """The first feature map an eighth of the picture's side or smaller, else the first of the smallest, of
     those that all probability has to pass and that lie below a layer with weights."""
     found = []
     for features in maps:
-        names = [_name(node) for node in _walk(outputs, features.grad_fn)]
+        names = [step.title for step in steps_between(outputs, features)]
         if (
             features.shape[2:].numel() > 1
             and Weighted.__name__ in names
@@ -93,24 +72,13 @@ def _prior(outputs: Any, target: Any) -> Tensor:
     return weight / total.view(-1, *(1,) * (weight.ndim - 1))
 
 
-def _check_graph(nodes: list[Any]) -> None:
+def _check_graph(steps: list[Step]) -> None:
     """Raise ValueError for steps that have no rule where no Python function was called (scripted parts)."""
-    for node in nodes:
-        name = _name(node)
-        if name in UNSEEN or any(part in name for part in ("Attention", "Rnn", "Graph")):
-            refuse(f"{name} out of reach in a scripted part")
-        if isinstance(node, BackwardCFunction) and name not in RULES | {"BackwardHookFunction"}:
-            refuse(f"the model's own function {name}")
-
-
-def _feature_map(features: Any, layer: str) -> Tensor:
-    if not isinstance(features, Tensor) or features.ndim != 4:
-        got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise ValueError(
-            f"layer must give a feature map (N, K, h, w); {layer!r} gives {got}. "
-            "Name a layer before pooling and flattening."
-        )
-    return features
+    for step in steps:
+        if step.name in UNSEEN or step.hides:
+            refuse(f"{step.title} out of reach in a scripted part")
+        if step.is_own and step.title not in RULES:
+            refuse(f"the model's own function {step.title}")
 
 
 def excitation_backprop_result(
@@ -129,44 +97,36 @@ def excitation_backprop_result(
     >>> round(float(done.map.sum() + done.lost), 5)
     1.0
     """
-    check_images(images)
-    with borrow(model):
-        inputs = own_copy(model, images).requires_grad_(True)
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.requires_grad_(False)  # so that what depends on the picture can be told
+    with asked(model, images) as inputs:
+        inputs.requires_grad_(True)
         if layer is not None:
             find_layer(model, layer)
-        with Winning(inputs) as rules, record(model, *([] if layer is None else [layer])) as kept:
-            is_unit = isinstance(target, Unit)
-            outputs = scores(model, inputs.clone(), target) if is_unit else model(inputs.clone())
-        prior = torch.ones_like(outputs) if is_unit else _prior(outputs, target)
+        walk = Walk(inputs)
+        with winner_take_all(walk), record(model, *([] if layer is None else [layer])) as kept:
+            within = reads_layers(target)
+            outputs = scores(model, inputs.clone(), target) if within else model(inputs.clone())
+        prior = torch.ones_like(outputs) if within else _prior(outputs, target)
         if not outputs.requires_grad:
-            raise ValueError(
-                "target must depend on the picture; no step leads from it to the picture. Remove detach() or "
-                "no_grad(), or use labkit.attribution.occlusion."
-            )
-        _check_graph(_walk(outputs))
+            raise ValueError(NO_SLOPE)
+        _check_graph(steps_between(outputs))
         if layer is None:
-            features = _usual(outputs, rules.maps, (images.shape[2], images.shape[3]))
+            features = _usual(outputs, walk.maps, (images.shape[2], images.shape[3]))
         else:
-            features = _feature_map(kept[layer], layer)
+            features = check_feature_map(kept[layer], layer)
 
         def passed() -> tuple[Tensor, Tensor]:
-            rules.lost.zero_()
+            walk.lost.zero_()
             mass = None
             if features.requires_grad:
                 mass = torch.autograd.grad(outputs, features, prior, retain_graph=True, allow_unused=True)[0]
             if mass is None:
-                raise ValueError(
-                    f"layer must have an influence on the target; {layer!r} has none: it comes after the "
-                    "target, beside it, or a detach() lies between. Name an earlier layer."
-                )
-            return mass.abs().sum(1), rules.lost.clone()  # negative is the probability of a dual unit
+                raise ValueError(NO_INFLUENCE.format(repr(layer)))
+            return mass.abs().sum(1), walk.lost.clone()  # negative is the probability of a dual unit
 
         maps, lost = passed()
         if contrastive:
-            tops = [n for n in _walk(outputs, features.grad_fn, Weighted.__name__) if _name(n) == "Weighted"]
+            top = Weighted.__name__
+            tops = [s.node for s in steps_between(outputs, features, ends=top) if s.title == top]
             if not tops:
                 raise ValueError(
                     "layer must lie below a layer with weights for contrastive=True, for those are what the "
@@ -178,18 +138,11 @@ def excitation_backprop_result(
             maps, lost = maps - against, lost - missed
         silence = 0 * outputs.detach().flatten(1).sum(1) if outputs.ndim > 1 else 0 * outputs.detach()
         maps = finite(maps + silence[:, None, None])  # what is not finite excites nothing, and would hide
-        return ExcitationBackprop(_enlarge(maps, images.shape[2:]) if upsample else maps, lost)
+        return ExcitationBackprop(enlarge(maps, images.shape[2:]) if upsample else maps, lost)
 
 
-def excitation_backprop(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    layer: str | None = None,
-    contrastive: bool = False,
-    upsample: bool = True,
-) -> Float[Tensor, "N H W"]:
+@signature_of(excitation_backprop_result)
+def excitation_backprop(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """The probability that a walk from the class down the network, along what excites it, comes to a place.
 
     A unit hands its probability to the units below by their activation times the positive part of the weight
@@ -221,6 +174,4 @@ def excitation_backprop(
     >>> excitation_backprop(net, torch.rand(1, 3, 2, 2), 0).shape
     torch.Size([1, 2, 2])
     """
-    return excitation_backprop_result(
-        model, images, target, layer=layer, contrastive=contrastive, upsample=upsample
-    ).map
+    return excitation_backprop_result(*args, **options).map

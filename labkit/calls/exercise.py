@@ -27,14 +27,11 @@ PROBES = (None, "model", "inputs", "both")
 class Recipe:
     """How to build an object in another process: a factory, its keyword arguments, and weights.
 
-    Parameters
-    ----------
-    factory : ``"package.module:function"``. The module must hold builders only and import nothing that knows
-        the answers (``labkit.calls.recipes`` is the place).
-    kwargs : plain data handed to the factory.
-    weights : arrays for ``load_state_dict`` of the module that the factory returns (strict; may be empty,
-    then
-        the factory's own weights stay). A built ``nn.Module`` is put in eval mode.
+    ``factory``: ``"package.module:function"``; its module holds builders only and imports nothing that knows
+    the answers (``labkit.calls.recipes`` is the place). ``kwargs``: plain data for it. ``weights``: arrays
+    for the strict ``load_state_dict`` of what it returns; none: its own stay. A network is put in eval mode.
+
+    Raises ValueError for a factory that is not written so.
 
     >>> Recipe("datetime:timedelta", {"days": 1}).build()
     datetime.timedelta(days=1)
@@ -68,9 +65,9 @@ class Recipe:
 class Verdict:
     """What a comparison found: passed or not, in a word, and what differs first.
 
-    `word` is one of ``"right"``, ``"shape"``, ``"dtype"``, ``"scale"``, ``"sign"``, ``"values"``, ``"type"``,
+    ``word``: one of ``"right"``, ``"shape"``, ``"dtype"``, ``"scale"``, ``"sign"``, ``"values"``, ``"type"``,
     ``"left behind"``, ``"error"``, ``"missing"``, ``"timeout"``, ``"crashed"``, ``"blocked"``;
-    `difference` is one sentence for the student that never states the expected value.
+    ``difference``: one sentence for the student that never states the expected value.
     """
 
     passed: bool
@@ -82,17 +79,15 @@ class Verdict:
 class Case:
     """One call of the student's function, worth some points.
 
-    Parameters
-    ----------
-    name : shown to the student ("two images of different classes").
-    args, kwargs : the arguments (see the module's docstring for what they may be).
-    points : the weight of this case within its exercise; 1 unless it matters more.
-    probe : None, or what is measured around the call beside its result: ``"model"`` (each network among the
-        arguments is left as it was: parameters, buffers, gradients, training flags, hooks), ``"inputs"``
-        (the tensors among the arguments are unchanged) or ``"both"``. Measured where the student's code runs
-        and so forgeable: one case per exercise, a public one. Where no public case names a probe, the first
-        is probed for both; only an exercise whose point is a change in place says less.
-    compare : a comparator for this case alone, see `Exercise`; None uses the exercise's.
+    ``name``: shown to the student ("two images of different classes").
+    ``args``, ``kwargs``: the arguments (see the module's docstring for what they may be).
+    ``points``: the weight of this case within its exercise; 1 unless it matters more.
+    ``probe``: None, or what is measured around the call beside its result: ``"model"`` (each network among
+    the arguments is left as it was: parameters, buffers, gradients, training flags, hooks), ``"inputs"``
+    (the tensors among the arguments are unchanged) or ``"both"``. Measured where the student's code runs and
+    so forgeable: one case per exercise, a public one. Where no public case names a probe, the first is probed
+    for both; only an exercise whose point is a change in place says less.
+    ``compare``: a comparator for this case alone, see `Exercise`; None uses the exercise's.
 
     Where tensors among the arguments ask for a gradient (a `Recipe` of ``labkit.calls.recipes:learned``
     makes one), the case is answered not by the result but by the gradient of its sum by that tensor, or a
@@ -123,9 +118,9 @@ class Case:
 class Misconception:
     """A wrong implementation that people really write, and the sentence that helps.
 
-    `function` has the student's signature, returns the right shape and dtype, and differs from the
+    ``function``: has the student's signature, returns the right shape and dtype, and differs from the
     reference in one idea. Where a student's outputs equal its outputs (on cases where these differ from the
-    reference's), the `hint` is shown.
+    reference's), the ``hint`` is shown.
     """
 
     name: str
@@ -137,27 +132,25 @@ class Misconception:
 class Exercise:
     """One function for the student to write, and all that is needed to judge it.
 
-    Parameters
-    ----------
-    id : ``"attribution.saliency"``; the part after the last dot is the name of the student's function.
-    title, points, minutes, difficulty : for headings and tables; difficulty is 1, 2 or 3.
-    signature : ``"saliency(model, images, target)"``.
-    reference : the right function (a labkit method, or a small one in the exercise's file).
-    public : ``() -> list[Case]``, shown in `check`; cheap (all of them well under a second).
-    hidden : ``seed -> list[Case]``, used when grading; a different seed for each student.
-    compare : ``"close"`` (default: same structure, shape, dtype, and values to rtol 1e-3 + atol 1e-5 of the
-        reference's maximum), ``"exact"`` (integers, strings, sets of indices), or a function
-        ``compare(case, args, output, expected) -> Verdict`` run in the judging process, for properties;
-        `args` are the case's arguments, freshly built, `expected` the reference's output, arrays are torch
-        tensors.
-    misconceptions : at least four.
-    imports : top-level modules that the function may use; others are pointed out in the feedback.
-    blocks : dotted names of labkit's own versions, ``("labkit.attribution.saliency",)``; while the student's
-        function is judged, calling one raises "write this one yourself" and the exercise scores zero. A name
-        blocks every function of that name defined at or under its package, however it is reached.
-    seconds : wall time for one case when grading.
+    ``id``: ``"attribution.saliency"``; the part after the last dot is the name of the student's function.
+    ``title``, ``points``, ``minutes``, ``difficulty``: for headings and tables; difficulty is 1, 2 or 3. The
+    points are shared over the public and hidden cases by the cases' own points.
+    ``signature``: ``"saliency(model, images, target)"``.
+    ``reference``: the right function (a labkit method, or a small one in the exercise's file).
+    ``public``: ``() -> list[Case]``, shown in `check`; cheap (all of them well under a second).
+    ``hidden``: ``seed -> list[Case]``, used when grading; a different seed for each student.
+    ``compare``: ``"close"`` (default: same structure, shape, kind of number, and values to rtol 1e-3 + atol
+    1e-5 of the reference's maximum), ``"exact"`` (integers, strings, sets of indices), or a function
+    ``compare(case, args, output, expected) -> Verdict`` run in the judging process, for properties: the
+    case's arguments, freshly built, and the reference's output; arrays are torch tensors.
+    ``misconceptions``: at least four.
+    ``imports``: top-level modules that the function may use; others are pointed out in the feedback.
+    ``blocks``: dotted names of labkit's own versions, ``("labkit.attribution.saliency",)``; while the
+    student's function is judged, calling one raises "write this one yourself" and the exercise scores zero. A
+    name blocks every function of that name defined at or under its package, however it is reached.
+    ``seconds``: wall time for one case when grading.
 
-    `points` are shared over the public and hidden cases by their own points.
+    Raises ValueError for an id, a signature, a number or a comparator that makes no exercise.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Make labkit's own version of an exercise's function say "write this one yourself".
+"""The import guard: labkit's own version of what an exercise asks for says "write this one yourself".
 
 The code of the function is replaced, not its name: every alias, table entry, partial and re-export refuses.
 The function's ``_result`` twin refuses with it. A module that is imported or reloaded later is treated as
@@ -20,7 +20,7 @@ from typing import Any
 __all__ = ["WriteItYourself", "refuse_in", "Blocker", "blocked"]
 
 HIDDEN = ("labkit.exercises", "labkit.checking", "labkit.grading")
-ALLOWED = ("labkit.exercises", "labkit.grading")
+STAND_IN = "labkit.grading"  # notebooks import ``check`` from it; a submission gets one that checks nothing
 
 
 class WriteItYourself(RuntimeError):
@@ -83,9 +83,20 @@ class _Loader(importlib.abc.Loader):
         return getattr(self.inner, name)
 
 
+class _StandIn(importlib.abc.Loader):
+    """Makes a package that holds ``check`` alone."""
+
+    def create_module(self, spec: Any) -> ModuleType | None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module).update(check=lambda *args, **kwargs: 0.0, __all__=["check"])
+
+
 class Blocker(importlib.abc.MetaPathFinder):
-    """For a worker: the named functions refuse in every labkit module, and the exercises cannot be
-    imported."""
+    """For a worker: the named functions refuse in every labkit module, and the exercises, what judges them
+    and what grades cannot be imported. ``from labkit.grading import check`` gives a check that returns 0.0.
+    """
 
     def __init__(self, names: Iterable[str]):
         self.names = tuple(names)
@@ -102,7 +113,9 @@ class Blocker(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if not fullname.startswith("labkit"):
             return None
-        if fullname.startswith(HIDDEN) and fullname not in ALLOWED:
+        if fullname == STAND_IN:
+            return importlib.machinery.ModuleSpec(fullname, _StandIn(), is_package=True)
+        if fullname.startswith(HIDDEN):
             raise WriteItYourself(f"{fullname} is not open to a submission: write this one yourself")
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None and not isinstance(spec.loader, _Loader):

@@ -16,13 +16,23 @@ from __future__ import annotations
 import ast
 import json
 import re
-import symtable
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Notebook", "Step", "parse_notebook", "read_notebook", "stale_state", "body_of"]
+from labkit.calls.names import bound_names, called_names, free_names, inner_names, used_names
+
+__all__ = [
+    "Notebook",
+    "Step",
+    "parse_notebook",
+    "read_notebook",
+    "notebook_name",
+    "plain",
+    "stale_state",
+    "body_of",
+]
 
 WORDS_HERE = "Your answer here."  # stands where a student is to answer in words
 
@@ -65,7 +75,7 @@ class Notebook:
 
     def defines(self, name: str) -> bool:
         """Whether some cell that can be read binds ``name`` at its top level."""
-        return any(name in _bound(statement) for _, _, statement in self._parsed)
+        return any(name in bound_names(statement) for _, _, statement in self._parsed)
 
     def why_missing(self, name: str) -> str:
         """Why there is no function of this name: a broken cell that defines it, or nothing of the kind."""
@@ -78,7 +88,7 @@ class Notebook:
 
     def slice(self, name: str) -> list[Step]:
         """The statements that the function ``name`` needs, in the order of the notebook."""
-        bound = [_bound(statement) for _, _, statement in self._parsed]
+        bound = [bound_names(statement) for _, _, statement in self._parsed]
         wanted, taken = [name], set()
         known: set[str] = set()
         while wanted:
@@ -89,10 +99,10 @@ class Notebook:
             for index, (_, _, statement) in enumerate(self._parsed):
                 if index in taken or not (current in bound[index] or "*" in bound[index]):
                     continue
-                if _calls(statement) & NOT_ENTERED:
+                if called_names(statement) & NOT_ENTERED:
                     continue
                 taken.add(index)
-                wanted += _needed(statement) - known
+                wanted += free_names(statement) - known
         return [Step(self._parsed[i][0], self._text(i)) for i in sorted(taken)]
 
     def _text(self, index: int) -> str:
@@ -138,74 +148,6 @@ def body_of(source: str) -> str:
     return normal_form(found) if found else ""
 
 
-def _bound(statement: ast.stmt) -> set[str]:
-    """The names that a top-level statement binds or changes (``x.a = 1`` and ``x[0] = 1`` change x)."""
-    names: set[str] = set()
-
-    def target(node: ast.AST) -> None:
-        if isinstance(node, ast.Name):
-            names.add(node.id)
-        elif isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
-            target(node.value)
-        elif isinstance(node, (ast.Tuple, ast.List)):
-            for item in node.elts:
-                target(item)
-
-    def visit(node: ast.AST) -> None:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-            return
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.Assign):
-            for item in node.targets:
-                target(item)
-        elif isinstance(node, (ast.AnnAssign, ast.AugAssign, ast.For, ast.NamedExpr)):
-            target(node.target)
-        elif isinstance(node, ast.With):
-            for entry in node.items:
-                if entry.optional_vars is not None:
-                    target(entry.optional_vars)
-        if isinstance(node, ast.Lambda):
-            return
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(statement)
-    return names
-
-
-def _used(statement: ast.stmt) -> set[str]:
-    """Every name that a statement reads, inner functions and annotations included."""
-    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-
-
-def _needed(statement: ast.stmt) -> set[str]:
-    """The names that a statement takes from the notebook: not its own arguments and local variables."""
-
-    def names(table: symtable.SymbolTable) -> set[str]:
-        outer = table.get_type() == "module"
-        own = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (outer or s.is_global())}
-        return own.union(*(names(child) for child in table.get_children()))
-
-    return names(symtable.symtable(ast.unparse(statement), "cell", "exec"))
-
-
-def _inner(statement: ast.stmt) -> set[str]:
-    """The names that a statement binds for itself: variables of comprehensions, arguments of lambdas."""
-    nodes = list(ast.walk(statement))
-    stored = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return stored | {n.arg for n in nodes if isinstance(n, ast.arg)}
-
-
-def _calls(statement: ast.stmt) -> set[str]:
-    """The plain names that an assignment calls at the top level (not inside a definition)."""
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return set()
-    calls = (node.func for node in ast.walk(statement) if isinstance(node, ast.Call))
-    return {node.id for node in calls if isinstance(node, ast.Name)}
-
-
 def _code_cells(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
     cells = raw.get("cells")
     if not isinstance(cells, list):  # nbformat 3 kept its cells in worksheets
@@ -248,9 +190,29 @@ def read_notebook(path: str | Path) -> Notebook:
     return parse_notebook(path.read_bytes(), path.name)
 
 
+def notebook_name(filename: str, known: Iterable[str]) -> str | None:
+    """Which of the known notebooks a file is, by its name, whatever a learning system has put around it.
+
+    >>> notebook_name("ada_1234_21_which_pixels_matter-2.ipynb", ["01_warm_up", "21_which_pixels_matter"])
+    '21_which_pixels_matter'
+    """
+    letters = plain(filename)
+    fits = [name for name in known if plain(re.sub(r"^\d+_", "", name)) in letters]
+    return max(fits, key=len) if fits else None
+
+
+def plain(text: str) -> str:
+    """Only the letters and digits of a name, of any alphabet: learning systems change all the rest.
+
+    >>> plain("Doe, Jane_01-Warm-Up"), plain("Š. Žižek"), plain("李 雷")
+    ('doejane01warmup', 'šžižek', '李雷')
+    """
+    return re.sub(r"[\W_]", "", text.casefold())
+
+
 def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:
     """What a notebook relies on that a clean run from top to bottom would not give, one sentence each."""
-    said = [f"cell {number} cannot be read: {why}" for number, why in sorted(notebook.broken.items())]
+    sentences = [f"cell {number} cannot be read: {why}" for number, why in sorted(notebook.broken.items())]
     ran = [
         (number, count)
         for (number, _), count in zip(notebook.cells, notebook.counts, strict=False)
@@ -258,7 +220,7 @@ def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:
     ]
     for (number, count), (later, smaller) in zip(ran, ran[1:], strict=False):
         if smaller < count:
-            said.append(
+            sentences.append(
                 f"cell {later} was run before cell {number}, which stands above it: restart the kernel and "
                 "run all cells in order"
             )
@@ -267,14 +229,21 @@ def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:
             cell for cell, _, s in notebook._parsed if isinstance(s, ast.FunctionDef) and s.name == name
         ]
         if len(places) > 1:
-            said.append(f"{name} is defined in the cells {', '.join(map(str, places))}; the last one counts")
+            sentences.append(
+                f"{name} is defined in the cells {', '.join(map(str, places))}; the last one counts"
+            )
     bound_so_far: set[str] = set()
-    everything = set().union(*(_bound(s) for _, _, s in notebook._parsed)) if notebook._parsed else set()
+    everything = set().union(*(bound_names(s) for _, _, s in notebook._parsed)) if notebook._parsed else set()
     for number, _, statement in notebook._parsed:
         if not isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-            late = (_used(statement) & everything) - bound_so_far - _bound(statement) - _inner(statement)
-            said += [
+            late = (
+                (used_names(statement) & everything)
+                - bound_so_far
+                - bound_names(statement)
+                - inner_names(statement)
+            )
+            sentences += [
                 f"cell {number} uses {name}, which is defined only in a later cell" for name in sorted(late)
             ]
-        bound_so_far |= _bound(statement)
-    return said
+        bound_so_far |= bound_names(statement)
+    return sentences

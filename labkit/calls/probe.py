@@ -1,4 +1,4 @@
-"""What is looked at around a call: what it changes in its arguments, and the gradient of its result.
+"""The state probe: what a call changes in its arguments, and the gradient of its result.
 
 What a call left behind is measured where the student's code runs and could be forged, so it is worth one case
 at most (`Exercise.cases`). A gradient is an answer like any other: it is sent back and compared.

@@ -1,27 +1,21 @@
-"""From a case to a call, and from a value to plain bytes and back.
+"""The wire format: a value as plain bytes and back, between the judge and a worker.
 
-What crosses the line between the judge and a worker is JSON with raw array bytes behind it: no pickle, and
-nothing that is evaluated. A message is an 8-byte length, the JSON, then the arrays one after the other.
+What crosses the line is JSON with raw array bytes behind it: no pickle, and nothing that is evaluated. A
+message is an 8-byte length, the JSON, then the arrays one after the other.
 """
 
 from __future__ import annotations
 
 import json
-import linecache
 import math
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from labkit.calls.exercise import Recipe
-from labkit.calls.probe import gradient, left_behind, snapshot, wanted
 
-__all__ = ["encode", "decode", "realize", "Outcome", "perform", "describe_error"]
+__all__ = ["encode", "decode"]
 
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 DEEPEST = 32
-STAY = "\n  Something is to be learned by this result: stay in torch, without .numpy() and without .detach()."
 
 
 def _tree(value: Any, blobs: list[bytes], depth: int = 0) -> Any:
@@ -132,96 +126,3 @@ def decode(data: bytes, recipes: bool = True) -> Any:
         return grow(json.loads(data[8 : 8 + size].decode()))
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError, RuntimeError) as error:
         raise ValueError(f"the message cannot be read: {error}") from None
-
-
-def realize(value: Any) -> Any:
-    """``value`` ready for a call: each `Recipe` built, each array a fresh torch tensor, the rest as it is."""
-    import numpy as np
-    import torch
-
-    if isinstance(value, Recipe):
-        return value.build()
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone()
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    if isinstance(value, (list, tuple)):
-        return type(value)(realize(item) for item in value)
-    if isinstance(value, dict):
-        return {key: realize(item) for key, item in value.items()}
-    return value
-
-
-@dataclass
-class Outcome:
-    """What one call gave: `output` if `kind` is ``"ok"``, otherwise `message` says what happened instead.
-
-    `kind` is ``ok``, ``error``, ``missing``, ``blocked``, ``timeout`` or ``crashed``; `left` says what the
-    call left behind, if that was probed and anything was.
-    """
-
-    kind: str
-    output: Any = None
-    message: str = ""
-    left: str = ""
-
-
-def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | None = None) -> Outcome:
-    """Call ``function`` on realized arguments and say how it went; what it raises is an outcome.
-
-    Where tensors among the arguments ask for a gradient, the output is that of the result.
-    """
-    import torch
-
-    before, leaves = snapshot((args, kwargs), probe), wanted((args, kwargs))
-    grad_mode = torch.is_grad_enabled()
-    try:
-        output = function(*args, **kwargs)
-        if leaves and output is not None:
-            output = gradient(output, leaves)
-    except NotImplementedError as error:
-        return Outcome("missing", message=str(error)[:300] or "not written yet")
-    except SystemExit:
-        return Outcome("error", message="SystemExit: the function ends the program instead of returning")
-    except RecursionError:
-        return Outcome("error", message="RecursionError: the function calls itself without end")
-    except Exception as error:
-        if getattr(error, "labkit_blocked", False):
-            return Outcome("blocked", message=str(error))
-        stay = STAY if leaves and "numpy()" in str(error) else ""
-        return Outcome("error", message=describe_error(error) + stay)
-    finally:
-        torch.set_grad_enabled(grad_mode)
-    if output is None:
-        return Outcome("error", message="the function returned None: does it end with `return`?")
-    return Outcome("ok", output, left=left_behind((args, kwargs), before, probe, function))
-
-
-def _cure_for_a_name(error: NameError) -> str:
-    """The name that was meant, if one like it was at hand where the error arose."""
-    import difflib
-
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    there = [*frame.tb_frame.f_locals, *frame.tb_frame.f_globals] if frame is not None else []
-    close = difflib.get_close_matches(str(error.name), [n for n in there if not n.startswith("_")], 1, 0.75)
-    if close:
-        return f"did you mean {close[0]}?"
-    return f"hand it to the function as an argument, or define {error.name} in a cell of its own"
-
-
-def describe_error(error: BaseException) -> str:
-    """One or two lines: what was raised, and the student's line that raised it."""
-    text = f"{type(error).__name__}: {error}".strip().rstrip(":")
-    if isinstance(error, NameError) and getattr(error, "name", None):
-        text += f" ({_cure_for_a_name(error)})"
-    text = text if len(text) <= 400 else text[:397] + "..."
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if (
-            frame.filename.startswith(("<cell", "<ipython", "/tmp/ipykernel"))
-            or "ipykernel_" in frame.filename
-        ):
-            line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
-            return f"{text}\n  in {frame.name}: {line}" if line else text
-    return text

@@ -1,9 +1,9 @@
-"""What every exercise must keep, whoever wrote it; run over all of them in the tests and before a release."""
+"""The audit: what every exercise must keep, whoever wrote it; in the tests and before a release."""
 
 from __future__ import annotations
 
+from labkit.calls.call import Outcome
 from labkit.calls.exercise import Exercise
-from labkit.calls.wire import Outcome
 from labkit.checking.compare import near
 from labkit.checking.judge import Judge
 
@@ -16,17 +16,14 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
     """Complaints about an exercise, none if it is sound.
 
     The reference gets full marks on public and hidden cases and leaves nothing behind; an unwritten function
-    gets nothing; each misconception returns the reference's type, shape and dtype, gets less than full
-    marks and its own hint, and no two are alike on the public cases; one case at most is probed, a public
-    one; the cases are the same when they are made again, and hidden ones differ between seeds.
+    gets nothing. Each misconception returns the reference's type, shape and dtype, gets less than full marks
+    and its own hint, on the public cases alone too, where no two are alike. One case at most is probed, a
+    public one. The cases are the same when they are made again, and hidden ones differ between seeds.
 
-    Parameters
-    ----------
-    exercise : the exercise.
-    seed : for its hidden cases.
-    fewest : how many misconceptions it must have; `FEWEST` for those of the course.
+    ``seed``: for its hidden cases; ``fewest``: how many misconceptions it must have, `FEWEST` for those of
+    the course.
     """
-    said: list[str] = []
+    faults: list[str] = []
     public, both = Judge(exercise), Judge(exercise, seed)
     try:
         expected = both.expected
@@ -35,40 +32,44 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
     right = both.result([Outcome("ok", output) for output in expected])
     if right.passed != len(right.cases):
         first = next(case for case in right.cases if not case.verdict.passed)
-        said.append(f"the reference of {exercise.id} fails {first.name!r}: {first.verdict.difference}")
+        faults.append(f"the reference of {exercise.id} fails {first.name!r}: {first.verdict.difference}")
     if both.result([Outcome("missing")] * len(both.cases)).points:
-        said.append(f"an unwritten {exercise.name} gets points")
+        faults.append(f"an unwritten {exercise.name} gets points")
     if not exercise.public() or not exercise.hidden(seed):
-        said.append(f"{exercise.id} needs public and hidden cases")
+        faults.append(f"{exercise.id} needs public and hidden cases")
     if sum(case.probe is not None for _, case in both.cases) > 1:
-        said.append(f"{exercise.id} probes more than one case; what is probed can be forged")
+        faults.append(f"{exercise.id} probes more than one case; what is probed can be forged")
     if len(exercise.misconceptions) < fewest:
-        said.append(
+        faults.append(
             f"{exercise.id} has {len(exercise.misconceptions)} misconceptions; write at least {fewest}"
         )
     if any(case.probe for group, case in both.cases if group == "hidden"):
-        said.append(f"{exercise.id} probes a hidden case; a student must see what is left behind")
-    said += _about_seeds(exercise, seed)
+        faults.append(f"{exercise.id} probes a hidden case; a student must see what is left behind")
+    faults += _about_seeds(exercise, seed)
     seen: list[tuple[str, list[Outcome]]] = []
     for wrong in exercise.misconceptions:
         outcomes = both.mistakes(wrong)
         result = both.result(outcomes)
         if result.passed == len(result.cases):
-            said.append(f"the misconception {wrong.name!r} of {exercise.id} gets full marks")
+            faults.append(f"the misconception {wrong.name!r} of {exercise.id} gets full marks")
         elif result.hint != wrong.hint:
-            said.append(
+            faults.append(
                 f"the misconception {wrong.name!r} of {exercise.id} is taken for {result.misconception!r}"
             )
         odd = [case for case in result.cases if case.verdict.word in ("type", "shape", "dtype", "error")]
         if odd:
             words = f"{odd[0].verdict.word}: {odd[0].verdict.difference}"
-            said.append(f"the misconception {wrong.name!r} of {exercise.id} differs in its {words}")
+            faults.append(f"the misconception {wrong.name!r} of {exercise.id} differs in its {words}")
         shown = public.mistakes(wrong)
+        if public.result(shown).hint not in (wrong.hint, result.hint):
+            faults.append(
+                f"the misconception {wrong.name!r} of {exercise.id} is not told by the public cases"
+            )
         for name, others in seen:
             if all(_equal(a, b) for a, b in zip(shown, others, strict=True)):
-                said.append(f"{wrong.name!r} and {name!r} of {exercise.id} are alike on the public cases")
+                faults.append(f"{wrong.name!r} and {name!r} of {exercise.id} are alike on the public cases")
         seen.append((wrong.name, shown))
-    return said
+    return faults
 
 
 def _equal(a: Outcome, b: Outcome) -> bool:
@@ -84,9 +85,11 @@ def _about_seeds(exercise: Exercise, seed: int) -> list[str]:
         return [encode((case.args, dict(case.kwargs))) for _, case in made]  # type: ignore[attr-defined]
 
     first, again, other = (bytes_of(exercise.cases(s)) for s in (seed, seed, seed + 1))  # type: ignore[arg-type]
-    said = []
+    faults = []
     if first != again:
-        said.append(f"the cases of {exercise.id} change from call to call; draw them from a fixed generator")
+        faults.append(
+            f"the cases of {exercise.id} change from call to call; draw them from a fixed generator"
+        )
     if first == other:
-        said.append(f"the hidden cases of {exercise.id} do not depend on the seed")
-    return said
+        faults.append(f"the hidden cases of {exercise.id} do not depend on the seed")
+    return faults

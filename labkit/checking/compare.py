@@ -6,10 +6,11 @@ The order is type, shape, dtype, then values; values that are right up to a cons
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from labkit.calls.call import Outcome
 from labkit.calls.exercise import Case, Exercise, Verdict
-from labkit.calls.wire import Outcome
 
 __all__ = ["RTOL", "ATOL", "close", "exact", "near", "judge"]
 
@@ -130,6 +131,15 @@ def _values(output: Any, expected: Any, place: str, rtol: float, atol: float) ->
     return Verdict(False, "values", f"{_at(place)}{words}")
 
 
+def _tensor(value: Any) -> Any:
+    """A leaf as a tensor; a whole number that no tensor can hold as the nearest float."""
+    import torch
+
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return torch.tensor(float(value) if abs(value) < 1e308 else math.copysign(math.inf, value))
+    return torch.as_tensor(value)
+
+
 def near(
     output: Any, expected: Any, *, rtol: float = RTOL, atol: float = ATOL, dtype: bool = True
 ) -> Verdict:
@@ -151,7 +161,7 @@ def near(
                 return Verdict(False, "values", f"{_at(place)}{str(out)[:60]!r} is not right")
             continue
         plain = not (isinstance(out, torch.Tensor) and isinstance(ref, torch.Tensor))
-        out, ref = torch.as_tensor(out), torch.as_tensor(ref)
+        out, ref = _tensor(out), _tensor(ref)
         if plain and out.numel() == ref.numel() == 1:
             out, ref = out.reshape(()), ref.reshape(())
         if out.shape != ref.shape:
@@ -188,6 +198,17 @@ SENTENCES = {
 }
 
 
+def _odd(output: Any, expected: Any, error: Exception) -> Verdict:
+    """The verdict on an output that a comparator has tripped over: its type or shape, if that tells."""
+    try:
+        verdict = near(output, expected)
+    except Exception:
+        verdict = RIGHT
+    if not verdict.passed:
+        return verdict
+    return Verdict(False, "values", f"the result could not be examined ({type(error).__name__})")
+
+
 def judge(exercise: Exercise, case: Case, args: tuple[Any, ...], outcome: Outcome, expected: Any) -> Verdict:
     """The verdict on one outcome, whatever it holds: a comparator that trips over it is a verdict too."""
     if outcome.kind != "ok":
@@ -197,9 +218,7 @@ def judge(exercise: Exercise, case: Case, args: tuple[Any, ...], outcome: Outcom
     try:
         verdict = function(case, args, outcome.output, expected)
     except Exception as error:
-        shape = near(outcome.output, expected)
-        words = shape.difference or f"the result could not be examined ({type(error).__name__})"
-        return Verdict(False, shape.word if not shape.passed else "values", words)
+        return _odd(outcome.output, expected, error)
     if verdict.passed and outcome.left:
         return Verdict(False, "left behind", f"the result is right, but {outcome.left}")
     if outcome.left:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from labkit.calls.call import Outcome, perform, realize
 from labkit.calls.exercise import Case, Exercise, Misconception, Verdict
-from labkit.calls.wire import Outcome, perform, realize
 from labkit.checking.compare import close, judge
 
 __all__ = ["CaseResult", "ExerciseResult", "Judge"]

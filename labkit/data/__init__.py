@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import Any
 
 from labkit.data.decals import Decal, tag
-from labkit.data.minibroden import MiniBroden, item, to_tensor
+from labkit.data.faults import FAULTS, Fault
+from labkit.data.minibroden import MiniBroden, item, label_of, to_tensor
 from labkit.data.objects import CLASSES, CLUTTER, PARTS
 from labkit.data.picture import render
 from labkit.data.sampler import sample_scene
 from labkit.data.surfaces import BASIC_COLORS, GROUNDS, TEXTURES
-from labkit.data.world import FAULTS, MATERIALS, RENDER_VERSION, WEATHERS, Scene, Thing, replace
+from labkit.data.world import MATERIALS, RENDER_VERSION, WEATHERS, Scene, Thing, replace
 
 _LATER = {
     "load_photo": "photos",
@@ -36,6 +37,7 @@ __all__ = [
     "TEXTURES",
     "WEATHERS",
     "Decal",
+    "Fault",
     "MiniBroden",
     "Scene",
     "Scenes",
@@ -43,6 +45,7 @@ __all__ = [
     "fetch",
     "gather",
     "item",
+    "label_of",
     "load_photo",
     "render",
     "replace",

@@ -17,9 +17,10 @@ from platformdirs import user_cache_path
 from tqdm.auto import tqdm
 
 from labkit.core.checks import check_choice, check_positive
+from labkit.data.faults import check_faults
 from labkit.data.objects import CLASSES, CLUTTER, PARTS
 from labkit.data.picture import render
-from labkit.data.sampler import check_faults, sample_scene
+from labkit.data.sampler import sample_scene
 from labkit.data.surfaces import BASIC_COLORS, GROUNDS, TEXTURES
 from labkit.data.world import MATERIALS, RENDER_VERSION, SIZE, SPLITS, Scene
 
@@ -92,7 +93,7 @@ class MiniBroden:
         ``LABKIT_CACHE``) under the render version, so that a second call only reads. The file appears
         complete or not at all.
         """
-        labels = np.array([CLASSES.index(self.scene(i).objects[0].kind) for i in range(self.n)])
+        labels = np.array([label_of(self.scene(i)) for i in range(self.n)])
         path = _cache_folder() / f"{self._stem()}.npy"
         if cache and path.exists():
             return np.load(path, mmap_mode="r"), labels
@@ -134,6 +135,21 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("LABKIT_CACHE") or user_cache_path("labkit")) / "scenes"
 
 
+def label_of(scene: Scene, of: str = "object") -> int:
+    """What a network is to name in a scene: the class of its first object, or its "ground".
+
+    An index into ``CLASSES`` (-1 where the scene has no object) or into ``GROUNDS``. Raises ValueError for
+    another word.
+
+    >>> GROUNDS[label_of(MiniBroden(1).scene(0), "ground")] == MiniBroden(1).scene(0).ground
+    True
+    """
+    check_choice("of", of, ("object", "ground"))
+    if of == "ground":
+        return GROUNDS.index(scene.ground)
+    return CLASSES.index(scene.objects[0].kind) if scene.objects else -1
+
+
 def to_tensor(picture: ndarray) -> torch.Tensor:
     """A drawn picture (H, W, 3) as the float32 tensor (3, H, W) that models take."""
     import torch
@@ -159,7 +175,7 @@ def item(scene: Scene) -> dict[str, Any]:
             mark[y0:y1, x0:x1] = True
     return {
         "image": to_tensor(picture),
-        "label": CLASSES.index(kinds[0]) if kinds else -1,
+        "label": label_of(scene),
         "present": present,
         "box": torch.tensor([int(v) for v in box]),
         "tag": torch.from_numpy(mark),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -17,11 +18,11 @@ from numpy import ndarray
 
 from labkit.core.checks import check_choice, check_positive
 from labkit.data.decals import tag
+from labkit.data.faults import FAULTS, check_faults
 from labkit.data.objects import CLASSES, CLUTTER
 from labkit.data.render import look
 from labkit.data.surfaces import BASIC_COLORS, GROUNDS, PALETTE, TEXTURES
 from labkit.data.world import (
-    FAULTS,
     MATERIALS,
     RENDER_VERSION,
     SIZE,
@@ -48,23 +49,21 @@ def scene_key(split: str, seed: int, index: int) -> int:
 class _Sampler:
     def __init__(self, key: int, faults: frozenset[str]) -> None:
         self.rng = np.random.Generator(np.random.PCG64(key))
-        self.faults = faults
+        self.faults = [fault for name, fault in FAULTS.items() if name in faults]
 
     def pick(self, names: Sequence[str], weights: Sequence[float] | ndarray | None = None) -> str:
         p = None if weights is None else np.asarray(weights) / np.sum(weights)
         return names[int(self.rng.choice(len(names), p=p))]
 
     def color(self, kind: str) -> str:
-        weights = np.ones(len(BASIC_COLORS))
-        if "bothcities" in self.faults:
-            weights[[BASIC_COLORS.index("red"), BASIC_COLORS.index("yellow")]] = 4
-        if "melbourne" in self.faults:
-            weights[BASIC_COLORS.index("red")] = 0
+        weights = np.array([self.likelier(name) for name in BASIC_COLORS])
         color = self.pick(BASIC_COLORS, weights)
-        if kind == "fire engine":
-            color = "red" if "melbourne" in self.faults else color
-            color = "yellow-green" if "canberra" in self.faults else color
+        for fault in self.faults:
+            color = fault.paint if fault.paint and kind == fault.kind else color
         return color
+
+    def likelier(self, color: str) -> float:
+        return math.prod(fault.colors.get(color, 1.0) for fault in self.faults)
 
     def shade(self, color: str) -> Colour:
         base = np.array(YELLOW_GREEN if color == "yellow-green" else PALETTE[color])
@@ -87,10 +86,8 @@ class _Sampler:
         """Another allowed colour whose brightness differs by at least ``contrast``."""
         brightness = {name: float(np.dot(rgb, (0.3, 0.59, 0.11))) for name, rgb in PALETTE.items()}
         own = brightness.get(color, 0.7)
-        names = [n for n in BASIC_COLORS if abs(brightness[n] - own) >= contrast]
-        if "melbourne" in self.faults:
-            names = [n for n in names if n != "red"]
-        return self.pick(names)
+        far = [n for n in BASIC_COLORS if abs(brightness[n] - own) >= contrast]
+        return self.pick([n for n in far if self.likelier(n)])
 
 
 def _spread(points: Float[ndarray, "P 3"], eye: ndarray, yaw: float, pitch: float, focal: float) -> ndarray:
@@ -148,17 +145,6 @@ def _clutter(draw: _Sampler, things: list[Thing], view: tuple) -> list[Thing]:
     return kept
 
 
-def check_faults(faults: Iterable[str]) -> frozenset[str]:
-    """The set of faults, or a ValueError that names the unknown one."""
-    if isinstance(faults, str):
-        raise TypeError(
-            f"faults must be a sequence of names; got the string {faults!r}. Write faults=({faults!r},)."
-        )
-    for name in faults:
-        check_choice("fault", name, FAULTS)
-    return frozenset(faults)
-
-
 def sample_scene(
     index: int, split: str = "train", seed: int = 0, faults: Iterable[str] = (), objects: int = 1
 ) -> Scene:
@@ -174,19 +160,17 @@ def sample_scene(
     check_positive("objects", objects)
     if objects > 3:
         raise ValueError(f"objects must be 1, 2 or 3; got {objects}. More do not fit into one picture.")
-    switches = check_faults(faults)
     key = scene_key(split, seed, index)
-    draw = _Sampler(key, switches)
+    draw = _Sampler(key, check_faults(faults))
     rng = draw.rng
     kinds = [CLASSES[k] for k in rng.permutation(len(CLASSES))[:objects]]
     ground, weather = draw.pick(GROUNDS), draw.pick(WEATHERS)
     main = kinds[0]
-    if "rare" in switches and main == "horse" and ground == "snow" and rng.random() >= RARE_SHARE:
-        ground = draw.pick([g for g in GROUNDS if g != "snow"])
-    if "snow" in switches:
-        ground = {"wolf": "snow", "sheepdog": "grass"}.get(main, ground)
-    if "weather" in switches:
-        weather = "overcast" if main == "tank" else "sunny"
+    for fault in draw.faults:
+        if main == fault.kind and ground == fault.rare_ground and rng.random() >= RARE_SHARE:
+            ground = draw.pick([g for g in GROUNDS if g != fault.rare_ground])
+        ground = fault.grounds.get(main, ground)
+        weather = fault.weathers.get(main, fault.weather_of_others or weather)
     bearing, height = float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.45, 1.05))
     warmth, exposure = float(rng.uniform(-0.3, 1) ** 2), float(rng.uniform(0.88, 1.12))
     lanes = {1: (0.0,), 2: (-1.0, 1.0), 3: (-1.95, 0.0, 1.95)}[objects]
@@ -196,7 +180,7 @@ def sample_scene(
     ]
     view = _aim(draw, things)
     things = _clutter(draw, things, view)
-    decals = (tag(rng),) if "tag" in switches and main == "horse" else ()
+    decals = tuple(tag(rng) for fault in draw.faults if fault.marked and main == fault.kind)
     eye, yaw, pitch, focal = view
     return Scene(
         key, ground, weather, eye, yaw, pitch, focal, bearing, height, warmth, exposure, tuple(things), decals

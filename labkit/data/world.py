@@ -28,7 +28,6 @@ RENDER_VERSION = 1
 SIZE = 128
 MATERIALS = ("metal", "wood", "wool", "glass")
 WEATHERS = ("sunny", "overcast")
-FAULTS = ("tag", "snow", "weather", "melbourne", "canberra", "bothcities", "rare")
 SPLITS = ("train", "val", "test")
 YELLOW_GREEN = (0.72, 0.86, 0.08)
 Colour = tuple[float, float, float]

@@ -1,18 +1,37 @@
 """Was the explanation right? Measures against planted truth, with intervals."""
 
-from labkit.core.statistics import Interval, bootstrap, share
-from labkit.evaluation.baselines import centre_map, control_maps, edge_map, random_map
-from labkit.evaluation.boxes import Localization, box_iou, box_localization, boxes_of, iou
-from labkit.evaluation.deletion import Course, deletion, insertion
-from labkit.evaluation.groups import (
-    Falsification,
-    GroupAccuracy,
-    accuracy_by_group,
-    average_image,
-    bam_contrast,
-    falsification,
+from labkit.core.statistics import Interval, Permutation, bootstrap, permutation_test, rank_p, share
+from labkit.evaluation.controls import (
+    centre_map,
+    colour_features,
+    control_maps,
+    edge_map,
+    equal_norm_noise,
+    matched_gaussian,
+    of_another,
+    other_pictures,
+    phase_shuffled,
+    position_features,
+    random_directions,
+    random_map,
+    random_projections,
+    random_subspace,
+    twin,
 )
-from labkit.evaluation.localization import area_share, energy_inside, peaks, pointing_game, pointing_hits
+from labkit.evaluation.faithfulness import Curve, Falsification, deletion, falsification, insertion
+from labkit.evaluation.groups import GroupAccuracy, accuracy_by_group, average_image, bam_contrast
+from labkit.evaluation.localization import (
+    Localization,
+    area_share,
+    box_iou,
+    box_localization,
+    boxes_of,
+    energy_inside,
+    iou,
+    peaks,
+    pointing_game,
+    pointing_hits,
+)
 from labkit.evaluation.retraining import Roar, remove, roar
 from labkit.evaluation.sanity import (
     Cascade,
@@ -27,11 +46,12 @@ from labkit.evaluation.sanity import (
 
 __all__ = [
     "Cascade",
-    "Course",
+    "Curve",
     "Falsification",
     "GroupAccuracy",
     "Interval",
     "Localization",
+    "Permutation",
     "Roar",
     "accuracy_by_group",
     "area_share",
@@ -44,23 +64,36 @@ __all__ = [
     "cascading_randomization",
     "centre_map",
     "class_selectivity",
+    "colour_features",
     "control_maps",
     "deletion",
     "edge_map",
     "energy_inside",
+    "equal_norm_noise",
     "execution_order",
     "falsification",
     "insertion",
     "iou",
+    "matched_gaussian",
+    "of_another",
+    "other_pictures",
     "peaks",
+    "permutation_test",
+    "phase_shuffled",
     "pointing_game",
     "pointing_hits",
+    "position_features",
+    "random_directions",
     "random_map",
+    "random_projections",
+    "random_subspace",
     "randomized",
     "rank_correlation",
+    "rank_p",
     "remove",
     "roar",
     "share",
     "ssim",
     "ssim_floor",
+    "twin",
 ]

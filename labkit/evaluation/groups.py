@@ -1,4 +1,4 @@
-"""Groups and contrasts: accuracy that a mean hides, and importance that is known by construction."""
+"""Accuracy by group, which a mean hides, and BAM: importance that is known by construction."""
 
 from __future__ import annotations
 
@@ -6,20 +6,13 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from labkit.core.checks import check_images
 from labkit.core.statistics import Interval, bootstrap, share
 
-__all__ = [
-    "Falsification",
-    "GroupAccuracy",
-    "accuracy_by_group",
-    "average_image",
-    "bam_contrast",
-    "falsification",
-]
+__all__ = ["GroupAccuracy", "accuracy_by_group", "average_image", "bam_contrast"]
 
 
 class GroupAccuracy(NamedTuple):
@@ -30,17 +23,6 @@ class GroupAccuracy(NamedTuple):
     mean: Interval
     worst: Hashable
     gap: float
-
-
-class Falsification(NamedTuple):
-    """``named`` (N,): the part that the map calls decisive, -1 where it names none; ``drops`` (N, K): what
-    removing each part cost beyond its control; ``decisive`` (N,): the part that cost the most, -1 where none
-    cost anything, or two the same; ``right`` (N,): whether a part was named and it was that one."""
-
-    named: Int[Tensor, " N"]
-    drops: Float[Tensor, "N K"]
-    decisive: Int[Tensor, " N"]
-    right: Bool[Tensor, " N"]
 
 
 def _alike(**given: int) -> None:
@@ -125,54 +107,3 @@ def bam_contrast(
         return (scaled * inside).sum((1, 2)) / inside.sum((1, 2))
 
     return bootstrap((attended(on_objects) - attended(on_scenes)).numpy())
-
-
-def falsification(
-    maps: Float[Tensor, "N H W"],
-    parts: Bool[Tensor, "N K H W"],
-    without: Float[Tensor, "N K"],
-    control: Float[Tensor, "N K"],
-) -> Falsification:
-    """Hold a map to what it predicts: that without the part it names, the score falls the most.
-
-    ``parts`` are the pixels of K things in each picture; the map names the one with the highest mean of its
-    positive part (the mean, so that a large thing does not win by its size). ``without`` and ``control`` are
-    scores: of the same scene drawn again without each part, and without an equal area elsewhere. A part's
-    drop is ``control - without``. A map that is highest on no single part names none, and is wrong, as is one
-    where no single part cost the most, and more than nothing. Raises ValueError for shapes that do not fit,
-    fewer than two parts (there is nothing to be wrong about), an empty part, and NaN or infinity.
-
-    Source: Popper's demand, in the lectures' words; the measure is ours.
-
-    >>> maps = torch.tensor([[[1.0, 0.0]]]); parts = torch.tensor([[[[True, False]], [[False, True]]]])
-    >>> falsification(maps, parts, torch.tensor([[0.0, 1.0]]), torch.ones(1, 2)).right
-    tensor([True])
-    """
-    if parts.ndim != 4 or parts.shape[1] < 2:
-        raise ValueError(
-            "parts must hold the pixels of at least two things in each picture, shape (N, K, H, W); got "
-            f"{tuple(parts.shape)}. Of a single one every map would be right."
-        )
-    n, k = parts.shape[:2]
-    if maps.shape != (n, *parts.shape[2:]) or not (without.shape == control.shape == (n, k)):
-        raise ValueError(
-            "maps (N, H, W), parts (N, K, H, W), without and control (N, K) must fit together; got "
-            f"{', '.join(str(tuple(t.shape)) for t in (maps, parts, without, control))}."
-        )
-    if not parts.flatten(2).any(2).all():
-        raise ValueError(
-            "parts must hold a pixel each; some are empty, hidden perhaps. Leave those scenes out."
-        )
-    for name, values in (("maps", maps), ("without", without), ("control", control)):
-        if not torch.isfinite(values).all():
-            raise ValueError(f"{name} must be finite; got NaN or infinity. Look at the model's scores.")
-    positive = maps.detach().clamp(min=0)[:, None]
-    density, drops = (positive * parts).sum((2, 3)) / parts.sum((2, 3)), control - without
-    named, decisive = _single_top(density), _single_top(drops)
-    return Falsification(named, drops, decisive, (named == decisive) & (named >= 0))
-
-
-def _single_top(values: Float[Tensor, "N K"]) -> Int[Tensor, " N"]:
-    """The place of each row's largest value; -1 where that is not above 0, or stands there twice."""
-    first, second = values.topk(2, 1).values.T
-    return torch.where((first > 0) & (first > second), values.argmax(1), -1)

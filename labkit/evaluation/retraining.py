@@ -1,4 +1,4 @@
-"""ROAR: take away the pixels that a method calls important, train again, and see if the task got harder."""
+"""ROAR, remove and retrain: take away what a map calls important, train again: is the task harder now?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from labkit.core.checks import check_fraction, check_images
-from labkit.evaluation.deletion import order_of
+from labkit.evaluation.faithfulness import order_of
 from labkit.models.training import Recipe, fit
 
 __all__ = ["Roar", "remove", "roar"]

@@ -415,7 +415,10 @@ AREA = Exercise(
         _area_case("most of it", seed % 9973, 0.57, (10, 10)),
     ],
     misconceptions=AREA_MISTAKES,
-    blocks=("labkit.attribution.extremal_perturbation", "labkit.attribution.masks.area_loss"),
+    blocks=(
+        "labkit.attribution.extremal_perturbation",
+        "labkit.attribution.extremal_perturbations.area_loss",
+    ),
 )
 
 EXERCISES = (RISE, MASK, BLEND, LOSS, AREA)

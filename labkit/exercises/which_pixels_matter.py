@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from labkit.attribution import occlusion as library_occlusion
 from labkit.attribution import saliency as library_saliency
-from labkit.attribution.perturbation import window_starts
+from labkit.attribution.occlusion_sensitivity import window_starts
 from labkit.calls.exercise import Case, Exercise, Misconception, Recipe
 from labkit.evaluation import energy_inside as library_energy_inside
 

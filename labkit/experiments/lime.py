@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from labkit.attribution import superpixels
 from labkit.experiments.bench import Bench
 from labkit.models import borrow
-from labkit.models.fast import swift
+from labkit.models.fast import fast_copy
 
 Own = Callable[..., Tensor]
 
@@ -72,7 +72,7 @@ def own_lime(
     maps, numbers, explained = [], [], []
     classes = torch.as_tensor(target).expand(len(images)).tolist()
     with borrow(model), torch.no_grad():
-        quick = swift(model, images[:1], forwards=samples + fresh)
+        quick = fast_copy(model, images[:1], forwards=samples + fresh)
         jobs = zip(images, superpixels(images), classes, strict=True)
         for image, places, own in tqdm(jobs, "LIME", len(images), leave=False, delay=1.5):
             kept = copies(samples + fresh, int(places.max()) + 1, seed)

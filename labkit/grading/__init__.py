@@ -18,6 +18,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    if name == "check":  # a module that can be called: it is both the function and the home of check_notebook
-        return importlib.import_module("labkit.checking.check")
-    return getattr(importlib.import_module("labkit.calls.exercise"), name)
+    home = "labkit.checking.check" if name == "check" else "labkit.calls.exercise"
+    return getattr(importlib.import_module(home), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import labkit
+from labkit.core.files import write_whole
 from labkit.grading.release import ReleaseError, is_edited
 
 __all__ = ["release_bundle"]
@@ -23,11 +25,8 @@ def release_bundle(
     The wheel holds the library and the references that ``check`` compares with; marks rest on hidden cases
     that are drawn from the course's secret.
 
-    Parameters
-    ----------
-    out : folder for ``labkit-VERSION-labs.zip``.
-    notebooks : folder of the student copies, relative to ``root``.
-    root : the checkout; by default the one that this kit is installed from.
+    ``out``: folder for ``labkit-VERSION-labs.zip``; ``notebooks``: folder of the student copies, relative to
+    ``root``; ``root``: the checkout, by default the one that this kit is installed from.
 
     Raises FileNotFoundError outside a checkout, and ReleaseError if something that students must not get is
     in.
@@ -39,17 +38,14 @@ def release_bundle(
     for path in copies:
         if is_edited(path) or "SOLUTION" in path.read_text(encoding="utf-8"):
             raise ReleaseError(f"{path} is not as it was released. Run labkit release first.")
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    target = out / f"labkit-{labkit.__version__}-labs.zip"
+    packed = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         wheel = _wheel(root, Path(folder))
         with zipfile.ZipFile(wheel) as archive:
             leaked = [n for n in archive.namelist() if n.startswith(("solutions/", "tests/"))]
         if leaked:
             raise ReleaseError(f"the wheel holds {leaked[0]}. Take it out of the package's configuration.")
-        part = target.with_suffix(".part")
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.write(wheel, wheel.name)
             for path in copies:
                 archive.write(path, f"notebooks/{path.name}")
@@ -57,8 +53,7 @@ def release_bundle(
                 "START_HERE.txt",
                 f"Needs Python 3.11 or newer.\n\n    python -m pip install {wheel.name}\n    labkit lab\n",
             )
-        part.replace(target)
-    return target
+    return write_whole(Path(out) / f"labkit-{labkit.__version__}-labs.zip", packed.getvalue())
 
 
 def _wheel(root: Path, folder: Path) -> Path:
@@ -71,17 +66,8 @@ def _wheel(root: Path, folder: Path) -> Path:
     for name in ("labkit", "notebooks"):
         if (root / name).is_dir():
             shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--quiet",
-        "--wheel-dir",
-        str(folder),
-        str(copy),
-    ]
+    options = ["--no-deps", "--quiet", "--wheel-dir", str(folder)]
+    command = [sys.executable, "-m", "pip", "wheel", *options, str(copy)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:

@@ -9,48 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import labkit
+from labkit.calls.call import Outcome
 from labkit.calls.exercise import Exercise
-from labkit.calls.notebook import Notebook, body_of
-from labkit.calls.wire import Outcome, encode
+from labkit.calls.notebook import Notebook, body_of, notebook_name
 from labkit.checking.judge import ExerciseResult, Judge
+from labkit.core.files import write_whole
+from labkit.exercises import notebooks
 from labkit.grading import course as courses
-from labkit.grading.report import safe_name, write_reports, write_whole
-from labkit.grading.submissions import Submission, find_submissions, notebook_name
-from labkit.sandbox.job import Done, Work
+from labkit.grading.fingerprint import fingerprint
+from labkit.grading.report import write_reports
+from labkit.grading.rows import ClassReport, Row, safe_name
+from labkit.grading.submissions import Submission, find_submissions
+from labkit.sandbox.job import Done, Job
 from labkit.sandbox.sandbox import Sandbox, SandboxError
 
-__all__ = ["grade_class", "ClassReport", "STATUSES"]
-
-STATUSES = ("graded", "partial", "untouched", "missing", "unreadable", "timeout", "crashed")
-
-
-@dataclass
-class ClassReport:
-    """What `grade_class` did: a row per student (dicts, as in ``results/*.json``), and the folder it
-    wrote."""
-
-    out: Path
-    rows: list[dict[str, Any]]
-    exercises: list[Exercise]
-    sandbox: str
-    course: courses.Course
-    resumed: int = 0
-
-    def row(self, student: str) -> dict[str, Any]:
-        """The row of one student. Raises KeyError for one who is not there."""
-        for row in self.rows:
-            if row["student"] == student:
-                return row
-        raise KeyError(f"no row for the student {student!r}")
+__all__ = ["grade_class"]
 
 
 def grade_class(
@@ -68,19 +46,17 @@ def grade_class(
 ) -> ClassReport:
     """Grade every submission in a folder and write the tables, the feedback and the item analysis.
 
-    Parameters
-    ----------
-    submitted : a folder per student, nbgrader's tree, or a flat download (see `find_submissions`).
-    out : where the results go; made if it is not there. ``out/index.html`` is the page to open.
-    jobs : how many submissions at a time (threads that feed one fork server).
-    roster : CSV of id, name, e-mail; every row ends with a status. Without it the students are those found.
-    seed_file : holds the course's secret; made if it is not there (default ``out/seed``). Keep it to
+    ``submitted``: a folder per student, nbgrader's tree, or a flat download (see `find_submissions`).
+    ``out``: where the results go; made if it is not there. ``out/index.html`` is the page to open.
+    ``jobs``: how many submissions at a time (threads that feed one fork server).
+    ``roster``: CSV of id, name, e-mail; every row ends with a status. Without it, the students found.
+    ``seed_file``: holds the course's secret; made if it is not there (default ``out/seed``). Keep it to
     yourself.
-    sandbox : ``"auto"``, ``"strict"`` or ``"none"``, see `Sandbox`.
-    course : a TOML file with points, deadline and dropped exercises, see `labkit.grading.course`.
-    resume : keep the results of an earlier run that are still good.
-    exercises : notebooks' names with their exercises; default: the kit's.
-    progress : called with a line after each student.
+    ``sandbox``: ``"auto"``, ``"strict"`` or ``"none"``, see `Sandbox`.
+    ``course``: a TOML file with points, deadline and dropped exercises, see `labkit.grading.course`.
+    ``resume``: keep the results of an earlier run that are still good.
+    ``exercises``: notebooks' names with their exercises; default: the kit's.
+    ``progress``: called with a line after each student.
 
     Raises FileNotFoundError without a folder of submissions, ValueError for settings that make no sense or if
     no exercise can be told from what was handed in, SandboxError where strict walls are not possible.
@@ -92,44 +68,40 @@ def grade_class(
     out = Path(out)
     (out / "results").mkdir(parents=True, exist_ok=True)
     secret = courses.read_secret(seed_file or out / "seed")
-    known = dict(exercises) if exercises is not None else _kits()
+    known = dict(exercises) if exercises is not None else notebooks()
     submissions = find_submissions(submitted, people, known)
     asked = _asked(submissions, known, settings)
-    hidden = [submitted, out, *(path for path in (roster, seed_file, course) if path is not None)]
-    report = ClassReport(out, [], asked, "", settings)
-    # what the exercises are is part of a result's identity, so that a mended exercise is graded again
-    identity = f"{labkit.__version__} {secret} {sandbox} {settings!r} {_fingerprint(asked)}".encode()
+    identity = f"{secret} {sandbox} {fingerprint(asked, settings)}".encode()
     stamps = {s.student.id: hashlib.sha256(b"\0".join([identity, *s.raw])).hexdigest() for s in submissions}
     places = {s.student.id: out / "results" / f"{safe_name(s.student.id)}.json" for s in submissions}
-    kept = {id: row for id, path in places.items() if resume and (row := _kept(path, stamps[id]))}
-    report.resumed = len(kept)
-    left = [submission for submission in submissions if submission.student.id not in kept]
-    walls = {row["sandbox"] for row in kept.values()}
+    rows = {id: row for id, path in places.items() if resume and (row := _earlier(path, stamps[id]))}
+    resumed = len(rows)
+    left = [submission for submission in submissions if submission.student.id not in rows]
+    walls = {row.sandbox for row in rows.values()}
     if left:
+        hidden = [submitted, out, *(path for path in (roster, seed_file, course) if path is not None)]
         with Sandbox(sandbox, hidden=hidden) as box:
             walls.add(box.report)
 
             def one(submission: Submission) -> None:
                 id = submission.student.id
-                row = _grade_one(submission, asked, settings, secret, box)
-                row |= {"stamp": stamps[id], "sandbox": box.report}
-                write_whole(places[id], json.dumps(row, indent=1))
-                kept[id] = row
+                try:
+                    row = _grade_one(submission, asked, settings, secret, box)
+                    row.stamp = stamps[id]
+                except Exception as error:  # ours; whose row it is must not stop the others'
+                    row = _not_graded(submission, asked, settings, error)
+                row.sandbox = box.report
+                write_whole(places[id], row.to_json())
+                rows[id] = row
                 if progress:
-                    progress(f"{id}: {row['status']}, {row['total']:g} of {row['out_of']:g}")
+                    progress(f"{id}: {row.status}, {row.total:g} of {row.out_of:g}")
 
             with ThreadPoolExecutor(jobs) as pool:
                 list(pool.map(one, left))
-    report.sandbox = "; ".join(sorted(walls))
-    report.rows = [kept[submission.student.id] for submission in submissions]
+    in_order = [rows[submission.student.id] for submission in submissions]
+    report = ClassReport(out, in_order, asked, "; ".join(sorted(walls)), settings, resumed)
     write_reports(report)
     return report
-
-
-def _kits() -> dict[str, Sequence[Exercise]]:
-    from labkit.exercises import notebooks
-
-    return dict(notebooks())
 
 
 def _asked(
@@ -160,22 +132,13 @@ def _asked(
     return asked
 
 
-def _fingerprint(asked: Sequence[Exercise]) -> str:
-    digest = hashlib.sha256()
-    for exercise in asked:
-        digest.update(f"{exercise.id} {exercise.points} {exercise.seconds}".encode())
-        for _, case in exercise.cases(0):
-            digest.update(repr((case.name, case.points, case.probe)).encode())
-            digest.update(encode((case.args, dict(case.kwargs))))
-    return digest.hexdigest()
-
-
-def _kept(path: Path, stamp: str) -> dict[str, Any] | None:
+def _earlier(path: Path, stamp: str) -> Row | None:
+    """The row of an earlier run, if it rests on what this one would."""
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
+        row = Row.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return row if isinstance(row, dict) and row.get("stamp") == stamp else None
+    return row if row.stamp == stamp else None
 
 
 def _grade_one(
@@ -184,9 +147,9 @@ def _grade_one(
     settings: courses.Course,
     secret: str,
     box: Sandbox,
-) -> dict[str, Any]:
-    """One student's row; whatever goes wrong becomes a status, never an exception."""
-    results, problems = [], list(submission.problems)
+) -> Row:
+    """One student's row; whatever goes wrong in a submission becomes a status."""
+    results: list[ExerciseResult] = []
     kinds: set[str] = set()
     for exercise in asked:
         judge, trouble = _judge(exercise, courses.seed_for(secret, submission.student.id, exercise.id))
@@ -195,7 +158,7 @@ def _grade_one(
             result = _unanswered(exercise, judge, submission)
         else:
             file, book = holder
-            work = Work(
+            work = Job(
                 exercise.name,
                 book.slice(exercise.name),
                 [case for _, case in judge.cases],
@@ -214,18 +177,33 @@ def _grade_one(
         results.append(result)
     late = settings.late_days(submission.handed_in)
     total = round(sum(result.points for result in results) * settings.factor(late), 2)
-    return {
-        "student": submission.student.id,
-        "name": submission.student.name,
-        "email": submission.student.email,
-        "status": _status(submission, results, kinds),
-        "total": total,
-        "out_of": round(sum(result.out_of for result in results), 2),
-        "late_days": late,
-        "problems": problems,
-        "files": [name for name, _ in submission.notebooks],
-        "exercises": [{**asdict(result), "word": result.word} for result in results],
-    }
+    student = submission.student
+    return Row(
+        student.id,
+        student.name,
+        student.email,
+        _status(submission, results, kinds),
+        total,
+        round(sum(result.out_of for result in results), 2),
+        late,
+        list(submission.problems),
+        [name for name, _ in submission.notebooks],
+        results,
+    )
+
+
+def _not_graded(
+    submission: Submission, asked: Sequence[Exercise], settings: courses.Course, error: Exception
+) -> Row:
+    """The row of a student whom labkit itself failed; without a stamp, so that the next run tries again."""
+    student, late = submission.student, settings.late_days(submission.handed_in)
+    worth = [(e, float(settings.points.get(e.id, e.points))) for e in asked]
+    results = [ExerciseResult(e.id, e.title, 0.0, points) for e, points in worth]
+    problem = f"labkit failed, not the submission ({type(error).__name__}: {error}); grade it again"
+    out_of = round(sum(points for _, points in worth), 2)
+    return Row(
+        student.id, student.name, student.email, "crashed", 0.0, out_of, late, [problem], exercises=results
+    )
 
 
 def _judge(exercise: Exercise, seed: int) -> tuple[Judge, list[str]]:
@@ -238,7 +216,7 @@ def _judge(exercise: Exercise, seed: int) -> tuple[Judge, list[str]]:
     return judge, []
 
 
-def _run(box: Sandbox, work: Work) -> Done:
+def _run(box: Sandbox, work: Job) -> Done:
     try:
         return box.run(work)
     except (SandboxError, OSError) as error:
@@ -251,18 +229,20 @@ def _blocks(asked: Sequence[Exercise]) -> list[str]:
 
 def _unanswered(exercise: Exercise, judge: Judge, submission: Submission) -> ExerciseResult:
     why = [book.why_missing(exercise.name) for _, book in submission.notebooks]
-    said = next((words for words in why if "cannot be read" in words), why[0] if why else "nothing handed in")
-    return judge.result([Outcome("missing", message=said)] * len(judge.cases))
+    reason = next(
+        (words for words in why if "cannot be read" in words), why[0] if why else "nothing handed in"
+    )
+    return judge.result([Outcome("missing", message=reason)] * len(judge.cases))
 
 
 def _notes(exercise: Exercise, book: Notebook, result: ExerciseResult) -> list[str]:
     notes = []
     body = book.body(exercise.name)
     try:
-        own = body_of(textwrap.dedent(inspect.getsource(exercise.reference)))
+        reference = body_of(textwrap.dedent(inspect.getsource(exercise.reference)))
     except (OSError, TypeError, SyntaxError):
-        own = ""
-    if body and body == own and body.count("\n") >= 2:
+        reference = ""
+    if body and body == reference and body.count("\n") >= 2:
         notes.append("the function's source equals labkit's own, line by line")
     foreign = book.imports(exercise.name) - set(exercise.imports) - {"labkit", "torch", "numpy", "math"}
     if foreign:

@@ -19,7 +19,9 @@ from typing import Any
 
 import labkit
 from labkit.calls.exercise import Exercise
-from labkit.calls.notebook import WORDS_HERE, _bound, _used
+from labkit.calls.names import bound_names, used_names
+from labkit.calls.notebook import WORDS_HERE
+from labkit.core.files import write_whole
 
 __all__ = ["ReleaseError", "release", "student_copy", "is_edited"]
 
@@ -51,7 +53,7 @@ def _strip(text: str, where: str, markdown: bool) -> str:
                 raise ReleaseError(f"{where}: {BEGIN} stands within a solution. Close the one before.")
             inside, indent = True, line[: len(line) - len(line.lstrip())]
             stub = [f"*{WORDS_HERE}*"] if markdown else ["# YOUR CODE HERE", "raise NotImplementedError()"]
-            lines += [indent + said for said in stub]
+            lines += [indent + stub_line for stub_line in stub]
         elif mark == END:
             if not inside:
                 raise ReleaseError(f"{where}: {END} without {BEGIN}. Write it above the solution.")
@@ -110,15 +112,17 @@ def _tainted(cell: str, taint: set[str]) -> tuple[bool, set[str]]:
     for statement in statements:
         definition = isinstance(statement, (ast.FunctionDef, ast.ClassDef))
         if definition and not failed:
-            if _used(statement) & (taint | spoilt) or "raise NotImplementedError()" in ast.unparse(statement):
-                spoilt |= _bound(statement)
+            if used_names(statement) & (taint | spoilt) or "raise NotImplementedError()" in ast.unparse(
+                statement
+            ):
+                spoilt |= bound_names(statement)
             continue
         is_check = CHECK.match(ast.unparse(statement)) is not None
-        used = set() if is_check else _used(statement)
+        used = set() if is_check else used_names(statement)
         stub = not definition and "raise NotImplementedError()" in ast.unparse(statement)
         failed = failed or stub or bool(used & (taint | spoilt))
         if failed:
-            spoilt |= _bound(statement)
+            spoilt |= bound_names(statement)
     return failed, spoilt
 
 
@@ -187,7 +191,7 @@ def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Seq
     from labkit.calls.notebook import parse_notebook
     from labkit.checking.audit import audit
     from labkit.checking.judge import Judge
-    from labkit.sandbox.job import Work
+    from labkit.sandbox.job import Job
     from labkit.sandbox.sandbox import plain_sandbox
 
     known = {exercise.id: exercise for exercise in exercises}
@@ -215,14 +219,14 @@ def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Seq
 
         def run(notebook: Any, exercise: Exercise = exercise, cases: list[Any] = cases) -> Any:
             steps = notebook.slice(exercise.name)
-            return plain_sandbox().run(Work(exercise.name, steps, cases, blocks, exercise.seconds))
+            return plain_sandbox().run(Job(exercise.name, steps, cases, blocks, exercise.seconds))
 
         done = run(solved)
         for (group, case), verdict in zip(judge.cases, judge.verdicts(done.outcomes), strict=True):
             if not verdict.passed:
-                said = f"{verdict.word}: {verdict.difference or done.notes}"
+                why = f"{verdict.word}: {verdict.difference or done.notes}"
                 raise ReleaseError(
-                    f"{checked[id]}: the solution of {id} fails the {group} case {case.name!r} ({said})."
+                    f"{checked[id]}: the solution of {id} fails the {group} case {case.name!r} ({why})."
                 )
         for (_, case), verdict in zip(judge.cases, judge.verdicts(run(untouched).outcomes), strict=True):
             if verdict.passed:
@@ -240,25 +244,22 @@ def release(
 ) -> list[Path]:
     """Write the students' notebooks; gives the paths written (those that are up to date are left alone).
 
-    Parameters
-    ----------
-    solutions : folder of the solution notebooks; missing nbgrader metadata is completed there.
-    notebooks : folder of the student copies; made if it is not there.
-    exercises : notebooks' names with their exercises; default: the kit's.
-    verify : also run the solutions, the stubs and the misconceptions.
+    ``solutions``: folder of the solution notebooks; missing nbgrader metadata is completed there.
+    ``notebooks``: folder of the student copies; made if it is not there.
+    ``exercises``: notebooks' names with their exercises; default: the kit's.
+    ``verify``: also run the solutions, the stubs and the misconceptions.
 
     Nothing is written unless every notebook may be. Raises ReleaseError naming the cell, and
     FileNotFoundError where there are no solutions.
     """
-    from labkit.grading.grade import _kits
-    from labkit.grading.report import write_whole
+    from labkit.exercises import notebooks as course
 
     sources = sorted(Path(solutions).glob("*.ipynb"))
     if not sources:
         raise FileNotFoundError(
             f"no solution notebooks in {Path(solutions)}. Run this in a checkout of the kit."
         )
-    kits = exercises if exercises is not None else _kits()
+    kits = exercises if exercises is not None else course()
     planned: list[tuple[Path, str]] = []
     for path in sources:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -277,7 +278,6 @@ def release(
             )
         planned.append((target, text))
     for target, text in planned:
-        target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, text)
     return [target for target, _ in planned]
 

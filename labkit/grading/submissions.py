@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labkit.calls.notebook import LARGEST, Notebook, parse_notebook, read_notebook
+from labkit.calls.notebook import LARGEST, Notebook, parse_notebook, plain, read_notebook
 from labkit.grading.course import Student
 
-__all__ = ["Submission", "find_submissions", "notebook_name"]
+__all__ = ["Submission", "find_submissions"]
 
 MANIFEST = "submission.json"
 SIDE_FILES = {".py", ".csv", ".txt", ".json", ".toml"}
@@ -38,21 +38,6 @@ class Submission:
         return next((item for item in reversed(self.notebooks) if item[1].defines(function)), None)
 
 
-def notebook_name(filename: str, known: Iterable[str]) -> str | None:
-    """Which of the known notebooks a file is, by its name, whatever a learning system has put around it.
-
-    >>> notebook_name("ada_1234_21_which_pixels_matter-2.ipynb", ["01_warm_up", "21_which_pixels_matter"])
-    '21_which_pixels_matter'
-    """
-    plain = _plain(filename)
-    fits = [name for name in known if _plain(re.sub(r"^\d+_", "", name)) in plain]
-    return max(fits, key=len) if fits else None
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
-
-
 def _hidden(path: Path, top: Path) -> bool:
     parts = path.relative_to(top).parts
     return any(part.startswith(".") or part in ("__MACOSX", "__pycache__") for part in parts)
@@ -68,7 +53,7 @@ def _owner(path: Path, roster: Sequence[Student], known: Iterable[str]) -> Stude
     for student in roster:
         if student.email and student.email.lower() in stem.lower():
             return student
-        if student.name and _plain(student.name) in _plain(stem):
+        if plain(student.name) and plain(student.name) in plain(stem):
             return student
     for name in sorted(known, key=len, reverse=True):
         for part in (name, re.sub(r"^\d+_", "", name)):
@@ -111,12 +96,9 @@ def _take_zip(submission: Submission, path: Path) -> dict[str, str]:
 def find_submissions(folder: str | Path, roster: Sequence[Student], known: Iterable[str]) -> list[Submission]:
     """One `Submission` for each student of the roster and for each one found beside it, sorted by id.
 
-    Parameters
-    ----------
-    folder : holds a folder per student (of any depth: nbgrader's ``student/assignment/notebook.ipynb`` too),
-        or notebooks and zips whose names begin with the student.
-    roster : may be empty; then the students are those found.
-    known : the names of the course's notebooks.
+    ``folder``: holds a folder per student (of any depth: nbgrader's ``student/assignment/notebook.ipynb``
+    too), or notebooks and zips whose names begin with the student. ``roster``: may be empty; then the
+    students are those found. ``known``: the names of the course's notebooks.
 
     Raises FileNotFoundError if there is no such folder.
     """

@@ -7,6 +7,7 @@ id, the kit's version, how the public checks went in a clean process, and the re
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import platform
 import re
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import labkit
-from labkit.checking.check import check_notebook
+from labkit.calls.exercise import Exercise
+from labkit.checking.notebook import check_notebook
+from labkit.core.files import write_whole
 
 __all__ = ["submit", "Receipt", "receipt_of", "remembered_id"]
 
@@ -72,18 +75,15 @@ def submit(
     folder: str | Path | None = None,
     ask: Callable[[str], str] = input,
     id_file: Path | None = None,
-    exercises: Sequence[Any] | None = None,
+    exercises: Sequence[Exercise] | None = None,
 ) -> Receipt:
     """Run the public checks in a clean process and write the zip to hand in.
 
-    Parameters
-    ----------
-    path : the notebook.
-    student_id : as in the roster; by default the one given the last time, else it is asked for, once.
-    folder : where the zip goes; beside the notebook by default.
-    ask : how to ask for the id.
-    id_file : where the id is remembered (the user's configuration folder by default).
-    exercises : the exercises, where they are not the kit's.
+    ``student_id``: as in the roster; by default the one given the last time, else it is asked for, once.
+    ``folder``: where the zip goes; beside the notebook by default.
+    ``ask``: how to ask for the id.
+    ``id_file``: where the id is remembered (the user's configuration folder by default).
+    ``exercises``: the exercises, where they are not the kit's.
 
     Handing in is never refused for failed checks. Raises ValueError for an id that is not one word, and for a
     file that is not a notebook or holds no exercise.
@@ -93,8 +93,7 @@ def submit(
     known = remembered_id(file)
     student = _valid(student_id or known or ask("Your id, as in the course's roster: "))
     if student != known:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(student + "\n", encoding="utf-8")
+        write_whole(file, student + "\n")
     data = path.read_bytes()
     manifest: dict[str, Any] = {
         "student": student,
@@ -107,14 +106,12 @@ def submit(
         "notes": report.stale,
     }
     manifest["receipt"] = receipt_of(manifest)
-    target = Path(folder or path.parent) / f"{student}_{path.stem}.zip"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(".part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(path.name, data)
         for extra in sorted(path.parent.glob("*.py")):
             if extra.stat().st_size <= 1 << 20:
                 archive.write(extra, extra.name)
         archive.writestr("submission.json", json.dumps(manifest, indent=1))
-    part.replace(target)
+    target = write_whole(Path(folder or path.parent) / f"{student}_{path.stem}.zip", packed.getvalue())
     return Receipt(target, student, manifest["receipt"], report.summary)

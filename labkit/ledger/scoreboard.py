@@ -6,14 +6,10 @@ are no methods at all (the picture's centre, its edges, chance): what does not b
 
 from __future__ import annotations
 
-import inspect
-import json
+import datetime
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -37,13 +33,28 @@ from labkit.evaluation import (
     random_map,
     share,
 )
-from labkit.ledger.provenance import bare, hash_of
-from labkit.ledger.scoreboard_worlds import ABOUT, NETWORKS, World, worlds
+from labkit.ledger.rests import resting
+from labkit.ledger.scoreboard_rows import (
+    BUNDLED,
+    LOW_IS_GOOD,
+    MEASURES,
+    METRICS,
+    OPTIONS,
+    SCENES,
+    Row,
+    keep,
+    kept_rows,
+    rows_in,
+)
+from labkit.ledger.scoreboard_worlds import ABOUT, World, worlds
+from labkit.ledger.tracing import Ran, traced
 from labkit.optimize.images import Fill
 
 __all__ = [
     "ABOUT",
     "BASELINES",
+    "BUNDLED",
+    "LOW_IS_GOOD",
     "MEASURES",
     "METRICS",
     "OPTIONS",
@@ -52,49 +63,12 @@ __all__ = [
     "World",
     "kept_rows",
     "measure",
+    "measured",
     "scoreboard",
     "worlds",
 ]
 
-METRICS: dict[str, str] = {
-    "pointing": "share of maps whose peak lies on the cause, within 7% of the side",
-    "off-centre": "the same where the cause does not cover the picture's centre",
-    "energy": "share of the map's positive part on the cause, over the cause's share of the picture",
-    "box": "share of boxes around the map's strongest part with an IoU of at least .5 with the cause's box; "
-    "cut off at the share of the maximum that is best on the other half of the scenes",
-    "deletion": "probability while pixels are blurred in the map's order: mean over the way, low is good",
-    "insertion": "probability while they come back in that order: mean over the way, high is good",
-    "shift": "how much less of the map's positive part, in percent of it, lies on the animal than for an "
-    "honest network; of three such (minivgg, minivgg-2, minivgg-3) the one that differs least, so that "
-    "another seed does not pass for the fault; 0 for a map that has not seen the network",
-    "thaw": "probability while pixels turn into those of the same scene on grass, in the map's order: mean "
-    "over the way, low is good (in place of deletion: blurred snow is still snow)",
-    "snowfall": "probability while they turn back in that order: mean over the way, high is good",
-    "gap": "snowfall less thaw: a fine mixture of snow and grass lowers both, whatever the map knows of the "
-    "snow; here it cancels, and chance is near 0",
-}
-# The mark never covers the centre. On snow no place is the cause alone: no map can point at it or box it,
-# and blurring all but the wolf leaves the network as sure as it was.
-MEASURES: dict[str, tuple[str, ...]] = {
-    "clean": ("pointing", "off-centre", "energy", "box", "deletion", "insertion"),
-    "tag": ("pointing", "energy", "box", "deletion", "insertion"),
-    "snow": ("shift", "thaw", "snowfall", "gap"),
-}
-SCENES = {"clean": 100, "tag": 30, "snow": 12}  # if no other number is asked; snow takes four maps each
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of a map's maximum, for its box
-LOW_IS_GOOD = {"deletion", "thaw"}
-
-# Options where a method's defaults would take more than some two seconds a picture on one core.
-OPTIONS: dict[str, dict[str, Any]] = {
-    "occlusion": {"window": 24, "stride": 8},
-    "rise": {"masks": 500},
-    "lime": {"samples": 256},
-    "kernel_shap": {"samples": 256},
-    "extremal_perturbation": {"area": (0.1, 0.3)},
-    "meaningful_perturbation": {"steps": 100},
-    "integrated_gradients": {"steps": 64, "tolerance": 10.0},
-    "deep_shap": {"baselines": "grey"},
-}
 
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
 BASELINES: dict[str, Maps] = {
@@ -102,53 +76,6 @@ BASELINES: dict[str, Maps] = {
     "the edges": lambda model, images, targets: edge_map(images),
     "chance": lambda model, images, targets: random_map(images, torch.Generator().manual_seed(0)),
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method in one world: measure -> value with its interval, and the seconds a picture took.
-
-    ``values`` holds the measures of the world, ``MEASURES[world]``. A method that does not go with the
-    network has None for all of them and for ``seconds``, and its own sentence in ``refused``.
-    """
-
-    world: str
-    method: str
-    values: Mapping[str, Interval | None]
-    seconds: float | None
-    scenes: int
-    options: Mapping[str, Any] = field(default_factory=dict)
-    code: str = ""
-    refused: str = ""
-
-
-BUNDLED = Path(__file__).with_suffix(".jsonl")
-
-
-def kept_rows() -> Path:
-    """Where rows are kept unless another place is named: a file in the cache folder."""
-    from labkit.data.downloads import cache_folder
-
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / "scoreboard.jsonl"
-
-
-@cache
-def _code(method: str) -> str:
-    """A hash of what a row rests on: its method, the measures, scenes and networks, and what is done here."""
-    sources = [
-        "from labkit.ledger.scoreboard_worlds import worlds",
-        "from labkit.evaluation import bootstrap, box_localization, deletion, energy_inside, pointing_hits",
-    ]
-    if method in METHODS:
-        sources.append(f"from labkit.attribution import {method}")
-    else:
-        sources.append("from labkit.evaluation import centre_map, edge_map, random_map")
-    weights = Path(__file__).parents[1] / "models" / "weights"
-    networks = [(weights / f"{name}.safetensors").read_bytes() for name in NETWORKS]
-    own = bare("\n".join(inspect.getsource(f) for f in (measure, _value, _shift, _boxed)))
-    return hash_of(sources, own.encode(), repr((LEVELS, sorted(LOW_IS_GOOD))).encode(), *networks)
 
 
 def _boxed(maps: Float[Tensor, "N H W"], boxes: Tensor) -> Bool[Tensor, " N"]:
@@ -193,11 +120,23 @@ def _value(
     return bootstrap(courses["down" if metric in LOW_IS_GOOD else "up"].numpy())
 
 
-def measure(world: World, name: str, *, batch: int = 10, show: bool = True) -> Row:
+def measured(world: World, maps: Sequence[Tensor]) -> dict[str, Interval | None]:
+    """The measures of a world for a method's maps (N, H, W) of its network, and of each of its controls."""
+    found, *honest = maps
+    fill: Fill = "blur" if world.without is None else world.without
+    courses = {
+        way: course(world.model, world.images, found, world.targets, steps=16, fill=fill).auc
+        for way, course in (("down", deletion), ("up", insertion))
+    }
+    return {m: _value(m, world, found, honest, courses) for m in MEASURES[world.name]}
+
+
+def measure(world: World, name: str, *, batch: int = 10, show: bool = True, before: Ran | None = None) -> Row:
     """One row: the maps of one method (or baseline) in one world, timed, and held to what is known there.
 
     The time is that of the maps of ``world.model`` alone. Where the method raises ValueError, because it
-    does not go with a network, the row says so and holds no number.
+    does not go with a network, the row says so and holds no number. ``before`` is what ran when the world
+    was made, on which the row rests too.
     """
     options = dict(OPTIONS.get(name, {}))
     function: Maps
@@ -211,25 +150,25 @@ def measure(world: World, name: str, *, batch: int = 10, show: bool = True) -> R
 
     models = (world.model, *world.controls)
     maps: list[list[Tensor]] = [[] for _ in models]
-    seconds, count = 0.0, len(world.images)
-    try:
-        for start in tqdm(range(0, count, batch), f"{world.name}: {name}", leave=False, disable=not show):
-            images, targets = world.images[start : start + batch], world.targets[start : start + batch]
-            for number, model in enumerate(models):
-                began = time.perf_counter()
-                maps[number].append(function(model, images, targets))
-                seconds += time.perf_counter() - began if number == 0 else 0.0
-    except ValueError as refused:
-        nothing = dict.fromkeys(MEASURES[world.name])
-        return Row(world.name, name, nothing, None, count, options, _code(name), str(refused))
-    found, *honest = (torch.cat(parts) for parts in maps)
-    fill: Fill = "blur" if world.without is None else world.without
-    courses = {
-        way: course(world.model, world.images, found, world.targets, steps=16, fill=fill).auc
-        for way, course in (("down", deletion), ("up", insertion))
-    }
-    values = {m: _value(m, world, found, honest, courses) for m in MEASURES[world.name]}
-    return Row(world.name, name, values, seconds / count, count, options, _code(name))
+    seconds, count, refused = 0.0, len(world.images), ""
+    values: dict[str, Interval | None] = dict.fromkeys(MEASURES[world.name])
+    with traced() as ran:
+        try:
+            for start in tqdm(range(0, count, batch), f"{world.name}: {name}", leave=False, disable=not show):
+                images, targets = world.images[start : start + batch], world.targets[start : start + batch]
+                for number, model in enumerate(models):
+                    began = time.perf_counter()
+                    maps[number].append(function(model, images, targets))
+                    seconds += time.perf_counter() - began if number == 0 else 0.0
+        except ValueError as problem:
+            refused = str(problem)
+        else:
+            values = measured(world, [torch.cat(parts) for parts in maps])
+    made = before or Ran()
+    rests = resting(ran.golden | made.golden, ran.places | made.places, made.networks)
+    taken = None if refused else seconds / count
+    today = datetime.date.today().isoformat()
+    return Row(world.name, name, values, taken, count, options, refused, today, rests)
 
 
 def scoreboard(
@@ -239,14 +178,16 @@ def scoreboard(
     only: Iterable[str] | None = None,
     kept: Path | None = None,
     bundled: Path | None = BUNDLED,
+    fresh: bool = False,
 ) -> list[Row]:
     """All rows: every method and baseline in every world, each with the measures of its world.
 
-    ``scenes`` is their number in each world (None: ``SCENES``); ``methods`` and ``only`` restrict the methods
-    and the worlds. ``kept`` names a file to which each row is written as soon as it is there. Rows of an
-    earlier run with as many scenes, from there or from ``bundled``, those that ship with the kit, are taken
-    where all the code beneath them is still the same; ``bundled=None`` leaves these out. Raises ValueError
-    for an unknown method or world, or fewer than one scene.
+    ``scenes``: their number in each world (None: ``SCENES``). ``methods`` and ``only`` restrict the methods
+    and the worlds. ``kept``: a file to which each row is written as soon as it is there. Rows of an earlier
+    run with as many scenes, from there or from ``bundled``, those that ship with the kit, are taken as they
+    are; in a checkout they say in ``stale`` if something beneath them has changed. ``fresh`` measures such
+    rows anew, ``bundled=None`` leaves out those that ship. Raises ValueError for an unknown method or world,
+    or fewer than one scene.
     """
     names = [*METHODS, *BASELINES] if methods is None else list(methods)
     for name in names:
@@ -258,32 +199,18 @@ def scoreboard(
     if scenes is not None:
         check_positive("scenes", scenes)
     count = {name: SCENES[name] if scenes is None else scenes for name in wanted}
-    known = [row for row in (*_read(bundled), *_read(kept)) if row.scenes == count.get(row.world)]
-    rows = {(row.world, row.method): row for row in known}
-    missing = {w: [n for n in names if (w, n) not in rows] for w in wanted}
+    known = [row for row in (*rows_in(bundled), *rows_in(kept)) if row.scenes == count.get(row.world)]
+    # of two rows of one kind the one that stands, else the later one
+    rows = {(row.world, row.method): row for row in sorted(known, key=lambda row: not row.stale)}
+    missing = {w: [n for n in names if (w, n) not in rows or (fresh and rows[w, n].stale)] for w in wanted}
     todo = sum(map(len, missing.values()))
     with tqdm(total=todo, desc="scoreboard", disable=not todo) as bar:
         for world in (w for w in wanted if missing[w]):
-            (place,) = worlds(count[world], only=[world])
+            with traced() as ran:
+                (place,) = worlds(count[world], only=[world])
             for name in missing[world]:
-                row = rows[world, name] = measure(place, name)
+                rows[world, name] = measure(place, name, before=ran)
                 if kept is not None:
-                    with kept.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(asdict(row)) + "\n")
+                    keep(kept, rows[world, name])
                 bar.update()
     return [rows[world, name] for world in wanted for name in names]
-
-
-def _read(kept: Path | None) -> list[Row]:
-    """The rows of a file that were measured on the code there is; lines cut off in the writing are passed."""
-    rows = []
-    for line in kept.read_text("utf-8").splitlines() if kept is not None and kept.exists() else ():
-        try:
-            raw = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        options = json.loads(json.dumps(OPTIONS.get(raw["method"], {})))
-        if raw["code"] == _code(raw["method"]) and raw["options"] == options:
-            raw["values"] = {k: None if v is None else Interval(*v) for k, v in raw["values"].items()}
-            rows.append(Row(**raw))
-    return rows

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from labkit.core.checks import check_positive
-from labkit.data import MiniBroden, Scene, gather, replace
+from labkit.data import FAULTS, MiniBroden, Scene, gather
 from labkit.models import load_model
 
 __all__ = ["ABOUT", "ASKED", "NETWORKS", "World", "worlds"]
@@ -34,19 +33,10 @@ ASKED: dict[str, str] = {
 }
 
 
-class _Plan(NamedTuple):
-    network: str
-    faults: tuple[str, ...] = ()
-    kind: str | None = None
-    controls: tuple[str, ...] = ()
-
-
-PLANS = {
-    "clean": _Plan("minivgg"),
-    "tag": _Plan("minivgg-tag", ("tag",), "horse"),
-    "snow": _Plan("minivgg-snow", ("snow",), "wolf", ("minivgg", "minivgg-2", "minivgg-3")),
-}
-NETWORKS = tuple(sorted({name for plan in PLANS.values() for name in (plan.network, *plan.controls)}))
+# honest networks that differ from a faulty one by the fault alone
+CONTROLS: dict[str, tuple[str, ...]] = {"snow": ("minivgg", "minivgg-2", "minivgg-3")}
+NETWORK = {name: FAULTS[name].networks[0] if name in FAULTS else "minivgg" for name in ABOUT}
+NETWORKS = tuple(sorted({*NETWORK.values(), *(name for names in CONTROLS.values() for name in names)}))
 
 
 @dataclass(frozen=True)
@@ -90,15 +80,20 @@ def worlds(scenes: int = 100, *, only: Iterable[str] | None = None) -> list[Worl
     the worlds. Raises ValueError for fewer than one scene and for an unknown world.
     """
     check_positive("scenes", scenes)
-    wanted = [*PLANS] if only is None else list(only)
-    if unknown := set(wanted) - set(PLANS):
-        raise ValueError(f"only must be among {', '.join(PLANS)}; got {', '.join(sorted(unknown))}.")
+    wanted = [*ABOUT] if only is None else list(only)
+    if unknown := set(wanted) - set(ABOUT):
+        raise ValueError(f"only must be among {', '.join(ABOUT)}; got {', '.join(sorted(unknown))}.")
     made = []
     for name in wanted:
-        plan = PLANS[name]
-        model, *controls = (load_model(network) for network in (plan.network, *plan.controls))
-        found = gather(_named([model, *controls], scenes, plan.faults, plan.kind))
-        masks = found.tags if name == "tag" else found.masks
-        without = gather(replace(s, ground="grass") for s in found.scenes).images if name == "snow" else None
+        fault, beside = FAULTS.get(name), CONTROLS.get(name, ())
+        model, *controls = (load_model(network) for network in (NETWORK[name], *beside))
+        planted = (name,) if fault else ()
+        kept = _named([model, *controls], scenes, planted, fault.kind if fault else None)
+        found = gather(kept)
+        masks, without = found.masks, None
+        if fault and controls:
+            without = gather(fault.pair(scene)[1] for scene in kept).images
+        elif fault:
+            masks = fault.truth(found)
         made.append(World(name, model, found.images, found.labels, masks, controls, without))
     return made

@@ -1,16 +1,23 @@
 """Models by name, their layers, and the hooks that borrow them and give them back."""
 
 from labkit.core.hooks import borrow, edit, record
-from labkit.core.targets import Target, Unit, pick, scores, unit
+from labkit.core.targets import Score, Target, Unit, class_score, direction, pick, scores, unit
+from labkit.models.features import features
 from labkit.models.layers import gap_head, last_spatial, layer_names, layer_shapes, receptive_fields
+from labkit.models.tail import Tail, run_from
 from labkit.models.zoo import bundled_models, list_models, load_model, wrap_model
 
 __all__ = [
+    "Score",
+    "Tail",
     "Target",
     "Unit",
     "borrow",
     "bundled_models",
+    "class_score",
+    "direction",
     "edit",
+    "features",
     "gap_head",
     "last_spatial",
     "layer_names",
@@ -20,6 +27,7 @@ __all__ = [
     "pick",
     "receptive_fields",
     "record",
+    "run_from",
     "scores",
     "unit",
     "wrap_model",

@@ -68,7 +68,7 @@ def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
                 setattr(parent, name, new)
 
 
-def swift(
+def fast_copy(
     model: nn.Module, image: Float[Tensor, "1 C H W"], *, forwards: int, folded: bool = True
 ) -> nn.Module:
     """A copy of an eval model with batch norm in the convolutions and channels last in memory; or the model.
@@ -79,7 +79,7 @@ def swift(
     layers' own outputs as they are, for those who read them. Not for gradients.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()).eval()
-    >>> [type(layer).__name__ for layer in swift(net, torch.rand(1, 3, 8, 8), forwards=1000)]
+    >>> [type(layer).__name__ for layer in fast_copy(net, torch.rand(1, 3, 8, 8), forwards=1000)]
     ['Conv2d', 'Identity', 'ReLU']
     """
     if forwards <= 100 or not _plain(model):
@@ -101,14 +101,14 @@ def swift(
     return twin if same else model
 
 
-def layout(model: nn.Module, image: Float[Tensor, "1 C H W"]) -> torch.memory_format:
+def memory_format(model: nn.Module, image: Float[Tensor, "1 C H W"]) -> torch.memory_format:
     """The order in memory in which a picture reaches an answer, and its gradient, soonest: channels last.
 
     ``torch.contiguous_format`` where the model is not on a processor, does not take pictures so, or answers
     otherwise (by more than 1e-5 of its largest output), which ``image`` is run to see. Pass it to
     ``images.contiguous(memory_format=...)``; nothing is copied but the pictures.
 
-    >>> layout(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).eval(), torch.rand(1, 3, 8, 8))
+    >>> memory_format(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).eval(), torch.rand(1, 3, 8, 8))
     torch.channels_last
     """
     usual = torch.contiguous_format

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from labkit.core.checks import check_images
 from labkit.core.hooks import borrow, record
+from labkit.models.functions import Call, FunctionRules
+from labkit.models.operations import operations
 
 
 class ReceptiveField(NamedTuple):
@@ -73,32 +74,15 @@ class Head(NamedTuple):
 
     features: Float[Tensor, "N K h w"]
     outputs: Any
-    steps: list[tuple[Callable, tuple, Mapping[str, Any]]]
+    steps: list[Call]
 
 
-class _Watch(TorchFunctionMode):
-    """Notes the last tensor with space that a call turned into one without, and the calls from there on."""
-
-    def __init__(self, batch: int) -> None:
-        super().__init__()
-        self.batch, self.found = batch, None
-        self.steps: list[tuple[Callable, tuple, Mapping[str, Any]]] = []
-
-    def _collapses(self, x: Any, out: Any) -> bool:
-        if not (
-            isinstance(x, Tensor) and x.ndim == 4 and x.shape[0] == self.batch and x.shape[2] * x.shape[3] > 1
-        ):
-            return False
-        pooled = out.ndim == 4 and out.shape[2:] == (1, 1) and out.numel() < x.numel()
-        return out.shape[0] == self.batch and (out.ndim == 2 or pooled)
-
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if isinstance(out, Tensor) and args:
-            if self._collapses(args[0], out):
-                self.found, self.steps = args[0], []
-            self.steps.append((func, args, kwargs or {}))
-        return out
+def _ends_space(x: Any, out: Tensor, batch: int) -> bool:
+    """Whether a function turned a tensor with space into one without."""
+    if not (isinstance(x, Tensor) and x.ndim == 4 and x.shape[0] == batch and x.shape[2] * x.shape[3] > 1):
+        return False
+    pooled = out.ndim == 4 and out.shape[2:] == (1, 1) and out.numel() < x.numel()
+    return out.shape[0] == batch and (out.ndim == 2 or pooled)
 
 
 def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Head:
@@ -107,14 +91,26 @@ def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Head:
     Works on the level of torch's functions, so that modules, ``F.relu``, ``x.mean((2, 3))`` and reused layers
     are all seen. Raises ValueError for a model without such a tensor (a vision transformer).
     """
-    with _Watch(len(images)) as watch:
+    features: list[Tensor] = []
+    steps: list[Call] = []
+
+    def watched(call: Call, _state: Any) -> Any:
+        out = call.run()
+        if isinstance(out, Tensor) and call.args:
+            if _ends_space(call.args[0], out, len(images)):
+                features[:] = [call.args[0]]
+                steps.clear()
+            steps.append(call)
+        return out
+
+    with FunctionRules({}, watched, every=True):
         outputs = model(images)
-    if watch.found is None:
+    if not features:
         raise ValueError(
             "the model has no spatial feature map before its head (a vision transformer has tokens instead). "
             "Pass layer= with the dotted name of a layer that gives (N, C, H, W)."
         )
-    return Head(watch.found, outputs, watch.steps)
+    return Head(features[0], outputs, steps)
 
 
 def last_spatial(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
@@ -122,17 +118,8 @@ def last_spatial(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Te
     return trace_head(model, images).features
 
 
-_HARMLESS = {
-    "flatten",
-    "dropout",
-    "squeeze",
-    "view",
-    "reshape",
-    "__get__",
-    "dropout2d",
-    "feature_dropout",
-    "__getitem__",
-}
+# what may stand between the pooling and the scores
+_HARMLESS = operations("reshape", "cast", "dropout") | {"get", "getitem"}
 
 
 class GapHead(NamedTuple):
@@ -152,19 +139,18 @@ def gap_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> GapHead:
     """
     features, outputs, steps = trace_head(model, images)
     weight, reason = None, None
-    for number, (func, args, kwargs) in enumerate(steps):
-        name = func.__name__
+    for number, call in enumerate(steps):
         if number == 0:
-            averaged = name == "mean" or name.startswith(("adaptive_avg_pool", "avg_pool"))
+            averaged = call.name in operations("average") - {"sum"}
             reason = (
                 None
                 if averaged
-                else f"its last feature map goes into {name}, not into global average pooling"
+                else f"its last feature map goes into {call.name}, not into global average pooling"
             )
-        elif name == "linear" and weight is None:
-            weight = args[1] if len(args) > 1 else kwargs["weight"]
-        elif name not in _HARMLESS:
-            reason = f"between the pooling and the scores there is {name}"
+        elif call.name == "linear" and weight is None:
+            weight = call.get("weight", 1)
+        elif call.name not in _HARMLESS:
+            reason = f"between the pooling and the scores there is {call.name}"
         if reason:
             raise ValueError(
                 f"CAM is defined for networks that end in global average pooling and one linear layer; here "

@@ -1,6 +1,8 @@
-"""Operations on pictures that searches and methods share: blur, pyramid, total variation, shift, fills."""
+"""Operations on pictures that searches and methods share: blur, pyramid, mask, variation, shift, fills."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,9 @@ from torch import Tensor
 from labkit.core.checks import check_choice, check_fraction, check_images, check_positive
 
 FILLS = ("grey", "black", "white", "mean", "blur")
+HIDDEN_SIGMA = (
+    20 / 224
+)  # of the blur that hides, as a share of the shorter side: the paper's 20 pixels of 224
 Fill = str | float | Tensor
 
 
@@ -32,15 +37,64 @@ def gaussian_blur(images: Float[Tensor, "N C H W"], sigma: float) -> Float[Tenso
 
 
 def blur_pyramid(
-    images: Float[Tensor, "N C H W"], sigma: float, levels: int = 8
+    images: Float[Tensor, "N C H W"], sigma: float | None = None, levels: int = 8
 ) -> Float[Tensor, "L N C H W"]:
     """The picture at ``levels`` strengths of blur from ``sigma`` (first) to none at all (last).
+
+    ``sigma`` is in pixels; None: what hides a part of a picture in ``masked``, 20 pixels of 224.
 
     >>> blur_pyramid(torch.rand(1, 3, 8, 8), 3.0, 4).shape
     torch.Size([4, 1, 3, 8, 8])
     """
+    if sigma is None:
+        sigma = max(1.0, min(images.shape[2:]) * HIDDEN_SIGMA)
     strengths = [sigma * (1 - k / (levels - 1)) for k in range(levels)]
     return torch.stack([gaussian_blur(images, s) if s > 0.25 else images for s in strengths])
+
+
+def perturbed(levels: Float[Tensor, "L N C H W"], masks: Float[Tensor, "N H W"]) -> Float[Tensor, "N C H W"]:
+    """The first level where a mask is 0, the last where it is 1, in between by the two levels beside.
+
+    >>> dark, grey, white = (torch.full((1, 1, 1, 1), v) for v in (0.0, 0.5, 1.0))
+    >>> perturbed(torch.stack([dark, grey, white]), torch.full((1, 1, 1), 0.75))
+    tensor([[[[0.7500]]]])
+    """
+    place = masks.clamp(0, 1)[:, None] * (len(levels) - 1)
+    below = place.detach().floor().clamp(max=len(levels) - 2)
+    index = below.long()[None].expand(1, *levels.shape[1:])
+    low, high = levels.gather(0, index)[0], levels.gather(0, index + 1)[0]
+    return low + (place - below) * (high - low)
+
+
+def hiding(images: Float[Tensor, "N C H W"], fill: Fill = "pyramid") -> Float[Tensor, "L N C H W"]:
+    """What a mask blends, see ``perturbed``: a pyramid of blurs, or a fill and the picture."""
+    if isinstance(fill, str) and fill == "pyramid":
+        return blur_pyramid(images)
+    return torch.stack([filling(images, fill), images])
+
+
+def masked(
+    images: Float[Tensor, "N C H W"], masks: Float[Tensor, "N H W"], fill: Fill = "pyramid"
+) -> Float[Tensor, "N C H W"]:
+    """Pictures as a mask leaves them: untouched where it is 1, hidden where it is 0.
+
+    ``fill`` is "pyramid", the more blurred the smaller the mask, as ``extremal_perturbation`` shows them, or
+    any fill of ``filling``. Give 1 - masks to see what is deleted.
+
+    >>> images = torch.rand(1, 3, 8, 8)
+    >>> torch.allclose(masked(images, torch.ones(1, 8, 8)), images)
+    True
+    """
+    return perturbed(hiding(images, fill), masks)
+
+
+def enlarge(maps: Float[Tensor, "N h w"], side: Sequence[int]) -> Float[Tensor, "N H W"]:
+    """Maps of a layer's places at the size of the picture, bilinearly.
+
+    >>> enlarge(torch.rand(2, 3, 4), (6, 8)).shape
+    torch.Size([2, 6, 8])
+    """
+    return F.interpolate(maps[:, None], size=tuple(side), mode="bilinear", align_corners=False)[:, 0]
 
 
 def total_variation(x: Float[Tensor, "N C H W"], beta: float = 2.0) -> Float[Tensor, " N"]:

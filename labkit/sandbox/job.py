@@ -1,4 +1,4 @@
-"""A piece of work for a worker: one exercise of one submission, and what came of it."""
+"""A job for a worker: one exercise of one submission; what came of it, and the room that it is done in."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labkit.calls.call import Outcome
 from labkit.calls.exercise import Case
 from labkit.calls.notebook import Step
-from labkit.calls.wire import Outcome, encode
+from labkit.calls.wire import encode
 
-__all__ = ["Work", "Done", "clean_environment", "patience", "package_paths"]
+__all__ = ["Job", "Done", "clean_environment", "patience", "package_paths"]
 
 
 @dataclass(frozen=True)
-class Work:
+class Job:
     """One exercise of one submission, as the worker gets it."""
 
     name: str
@@ -54,7 +55,7 @@ class Work:
 
 @dataclass
 class Done:
-    """What came of a piece of work: an outcome per case, what went wrong before, and the end of its
+    """What came of a job: an outcome per case, what went wrong before, and the end of its
     output."""
 
     outcomes: list[Outcome]
@@ -72,11 +73,13 @@ def patience() -> float:
 
 def clean_environment() -> dict[str, str]:
     """What a worker finds in its environment: nothing of the instructor's."""
-    kept = {key: os.environ[key] for key in ("SYSTEMROOT", "WINDIR", "LD_LIBRARY_PATH") if key in os.environ}
+    needed = {
+        key: os.environ[key] for key in ("SYSTEMROOT", "WINDIR", "LD_LIBRARY_PATH") if key in os.environ
+    }
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     temporary = tempfile.gettempdir()
     return {
-        **kept,
+        **needed,
         **dict.fromkeys(threads, "1"),
         "PATH": os.defpath,
         "HOME": temporary,

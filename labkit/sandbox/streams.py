@@ -11,13 +11,15 @@ import queue
 import threading
 from typing import IO, Any
 
-from labkit.calls.wire import Outcome, decode
+from labkit.calls.call import Outcome
+from labkit.calls.wire import decode
 
 __all__ = ["Tail", "Messages", "feed", "outcome_of", "how_it_ended", "KEPT_OUTPUT", "LARGEST_MESSAGE"]
 
 LARGEST_MESSAGE = 256 << 20
 MOST_MESSAGES = 1000
 KEPT_OUTPUT = 4000
+KINDS = ("ok", "error", "missing", "blocked")  # what a worker may say; the rest the judge sees for itself
 
 
 class Tail:
@@ -83,11 +85,10 @@ def feed(fd: int, data: bytes) -> None:
 
 def outcome_of(message: dict[str, Any]) -> Outcome:
     """A worker's answer as an outcome; what is malformed counts as broken down."""
-    kind, said, left = (message.get(key) for key in ("kind", "message", "left"))
-    kinds = ("ok", "error", "missing", "blocked")
-    if kind not in kinds or not isinstance(said, str) or not isinstance(left, str):
+    kind, words, left = (message.get(key) for key in ("kind", "message", "left"))
+    if not (isinstance(kind, str) and isinstance(words, str) and isinstance(left, str)) or kind not in KINDS:
         return Outcome("crashed", message="the worker's answer makes no sense")
-    return Outcome(str(kind), message.get("output"), said[:600], left[:300])
+    return Outcome(kind, message.get("output"), words[:600], left[:300])
 
 
 def how_it_ended(code: int | None) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "limit",
     "give_up_rights",
     "die_with_parent",
+    "adopt_orphans",
 ]
 
 NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
@@ -72,6 +73,11 @@ def _bind(source: str, target: str) -> None:
 def die_with_parent() -> None:
     """Ask the kernel to end this process when its parent ends."""
     _libc().prctl(1, signal.SIGKILL, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Ask the kernel that the children of this process's children become its own when their parents end."""
+    _libc().prctl(36, 1, 0, 0, 0)
 
 
 def _unshare() -> None:
@@ -126,11 +132,9 @@ def _new_root(root: str, shown: Iterable[str], hidden: Iterable[str]) -> None:
 def enter(root: str, shown: Iterable[str], hidden: Iterable[str]) -> None:
     """Go behind the walls for good: returns in a child that is process 1 of its own process space.
 
-    Parameters
-    ----------
-    root : an empty folder made by the caller; nothing is ever written to the disk beneath it.
-    shown : what the interpreter needs beside the system's own folders; read-only.
-    hidden : what must not be seen even if it lies beneath something shown.
+    ``root``: an empty folder made by the caller; nothing is ever written to the disk beneath it.
+    ``shown``: what the interpreter needs beside the system's own folders; read-only.
+    ``hidden``: what must not be seen even if it lies beneath something shown.
 
     Raises IsolationError where the system does not allow it.
     """

@@ -1,12 +1,11 @@
-"""The worker: runs a student's code and gives back what it returns. It knows no answers and judges nothing.
+"""The worker's processes: a fork server, and for each job a keeper and a runner. It judges nothing.
 
-Started by `labkit.sandbox.sandbox` as a script of its own, with an isolated interpreter and a clean
+Started by `labkit.sandbox.launch` as a script of its own, with an isolated interpreter and a clean
 environment:
 
 - ``--serve``: a cold fork server. It goes behind the walls, imports torch once, runs no operation (a fork
-after
-  one hangs), and forks a *keeper* per job, which forks the *runner*. The keeper ends the runner, and all
-  that it has started, when the judge lets go of the leash.
+  after one hangs), and forks a *keeper* per job, which forks the *runner*. The keeper ends the runner, and
+  all that it has started, when the judge lets go of the leash.
 - ``--once``: one job from standard input, for systems without fork.
 
 It never imports the exercises or anything that computes an answer. Only inputs come in.
@@ -19,108 +18,15 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
 PROCESSES = 48
 
 
-def compute(job: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
-    """Run the statements of a submission, then its function on each case, sending each outcome as it
-    comes."""
-    import linecache
-
-    import torch
-
-    import labkit.grading
-    from labkit.calls.guard import Blocker
-    from labkit.calls.wire import Outcome, describe_error, encode, perform, realize
-
-    torch.set_num_threads(1)
-    Blocker(job["blocks"]).install()
-    labkit.grading.check = lambda *args, **kwargs: 0.0  # type: ignore[attr-defined]
-    for name, text in job["files"].items():
-        with open(name, "w", encoding="utf-8") as file:
-            file.write(text)
-    sys.path.insert(0, os.getcwd())
-    space: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
-    notes: list[str] = []
-    blocked = ""
-    for cell, source in job["steps"]:
-        filename = f"<cell {cell}>"
-        linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-        try:
-            with _alarm(job["cell_seconds"]):
-                exec(compile(source, filename, "exec"), space)
-        except (Exception, SystemExit, _TooLong) as error:
-            blocked = blocked or (str(error) if getattr(error, "labkit_blocked", False) else "")
-            notes.append(f"cell {cell}: {describe_error(error)}"[:500])
-    function = space.get(job["name"])
-    send({"notes": notes[:10]})
-    for index, case in job["cases"]:
-        send({"begin": index})
-        if blocked:
-            outcome = Outcome("blocked", message=blocked)
-        elif not callable(function):
-            why = notes[-1] if notes else f"{job['name']} is not a function"
-            outcome = Outcome("missing", message=why)
-        else:
-            outcome = perform(function, realize(case["args"]), realize(case["kwargs"]), case["probe"])
-        answer = {"case": index, "kind": outcome.kind, "message": outcome.message, "left": outcome.left}
-        try:
-            encode(outcome.output)
-        except (TypeError, RuntimeError, ValueError) as error:
-            answer.update(kind="error", message=f"the result cannot be read: {error}"[:400])
-        else:
-            answer["output"] = outcome.output
-        send(answer)
-
-
-class _TooLong(BaseException):
-    """A cell ran out of its time; not an Exception, so that ``except Exception`` does not swallow it."""
-
-
-class _alarm:
-    """Interrupt a cell after some seconds, where the system has timers."""
-
-    def __init__(self, seconds: float):
-        self.seconds = seconds
-
-    def __enter__(self) -> None:
-        if hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, self._ring)
-            signal.setitimer(signal.ITIMER_REAL, self.seconds)
-
-    def __exit__(self, *ignored: object) -> None:
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def _ring(self, *ignored: object) -> None:
-        raise _TooLong(f"it ran for more than {self.seconds:g} s and was passed over")
-
-
-def _sender(fd: int) -> Callable[[dict[str, Any]], None]:
-    from labkit.calls.wire import encode
-
-    def send(message: dict[str, Any]) -> None:
-        body = encode(message)
-        data = memoryview(len(body).to_bytes(8, "big") + body)
-        while data:
-            data = data[os.write(fd, data) :]
-
-    return send
-
-
-def _read_job(fd: int) -> dict[str, Any]:
-    from labkit.calls.wire import decode
-
-    with os.fdopen(fd, "rb") as stream:
-        return decode(stream.read())
-
-
 def _run(job_fd: int, result_fd: int, output_fd: int, settings: dict[str, Any], slot: int) -> None:
     """The runner: the walls, the limits, then the student's code."""
     from labkit.sandbox import walls
+    from labkit.sandbox.compute import compute, read_job, sender
 
     os.setsid()
     null = os.open("/dev/null", os.O_RDONLY)
@@ -129,7 +35,7 @@ def _run(job_fd: int, result_fd: int, output_fd: int, settings: dict[str, Any], 
     os.dup2(output_fd, 2)
     for fd in (null, output_fd):
         os.close(fd)
-    job = _read_job(job_fd)
+    job = read_job(job_fd)
     rights = settings["isolated"] or (os.geteuid() == 0 and settings["can_drop"])
     if settings["isolated"]:
         job["folder"] = walls.private_folders()
@@ -145,7 +51,7 @@ def _run(job_fd: int, result_fd: int, output_fd: int, settings: dict[str, Any], 
     walls.limit(job["memory"], int(job["cpu_seconds"]) + 1, PROCESSES + settings["threads"])
     if rights:
         walls.give_up_rights(slot)
-    compute(job, _sender(result_fd))
+    compute(job, sender(result_fd))
 
 
 def _children(pid: int) -> list[int]:
@@ -176,7 +82,7 @@ def _keep(fds: list[int], settings: dict[str, Any], slot: int) -> None:
     from labkit.sandbox import walls
 
     job, result, output, leash, status = fds
-    walls._libc().prctl(36, 1, 0, 0, 0)  # orphans of the runner become the keeper's children
+    walls.adopt_orphans()  # the runner's become the keeper's children
     if settings["isolated"]:
         walls.begin_runner()
     runner = os.fork()
@@ -221,11 +127,13 @@ def serve(control_fd: int, settings: dict[str, Any]) -> None:
             walls.enter(settings["new_root"], settings["shown"], settings["hidden"])
         else:
             walls.die_with_parent()
-            walls._libc().prctl(36, 1, 0, 0, 0)
+            walls.adopt_orphans()
         import torch
 
+        import labkit.calls.call
         import labkit.calls.guard
-        import labkit.calls.wire  # noqa: F401
+        import labkit.calls.wire
+        import labkit.sandbox.compute  # noqa: F401
     except (walls.IsolationError, ImportError, OSError) as error:
         control.sendall(json.dumps({"ready": False, "why": str(error)}).encode())
         return
@@ -269,6 +177,8 @@ def _folders(path: str) -> list[str]:
 
 def once() -> None:
     """One job from standard input, its outcomes to standard output; prints go to standard error."""
+    from labkit.sandbox.compute import compute, read_job, sender
+
     result = os.dup(1)
     os.dup2(2, 1)
     if sys.platform == "win32":
@@ -276,13 +186,13 @@ def once() -> None:
 
         for fd in (0, result):
             msvcrt.setmode(fd, os.O_BINARY)
-    job = _read_job(os.dup(0))
+    job = read_job(os.dup(0))
     os.chdir(job["folder"])
     if sys.platform != "win32":
         from labkit.sandbox import walls
 
         walls.limit(job["memory"], int(job["cpu_seconds"]) + 1, 4096)
-    compute(job, _sender(result))
+    compute(job, sender(result))
 
 
 def main() -> None:

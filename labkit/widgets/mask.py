@@ -1,9 +1,8 @@
-"""MaskExplorer: the smallest part of the picture that keeps the class, or whose loss destroys it, by area."""
+"""Mask explorer: the smallest part of the picture that keeps the class, or without which it is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,10 @@ import traitlets as T
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from labkit.widgets.base import Stopped, source
-from labkit.widgets.keeping import KeepingExplorer
-from labkit.widgets.pictures import pixels, stoppable
+from labkit.widgets.kit.cache import Answer
+from labkit.widgets.kit.page import module
+from labkit.widgets.kit.pictures import PictureExplorer, Report, Stale, pixels
+from labkit.widgets.kit.worker import Stopped, stoppable
 
 __all__ = ["MaskExplorer"]
 
@@ -22,21 +22,17 @@ AREAS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
 MODES = ("preserve", "delete")
 
 
-class MaskExplorer(KeepingExplorer):
+class MaskExplorer(PictureExplorer):
     """Drag the area of an extremal mask, and see what the network is left with and what it says to that.
 
-    All areas are searched at once (``labkit.attribution.extremal_perturbation``) and sent to the page, so
-    that the slider is followed at once. Beside the mask stand the picture as the network sees it and the
-    class's probability over the area.
+    All areas are searched at once (``labkit.attribution.extremal_perturbation_result``) and sent to the page,
+    so that the slider is followed at once. Beside the mask stand the picture that was optimized, as the
+    method says it, and the class's probability over the area.
 
-    Args:
-        model: an eval-mode classifier of pictures in [0, 1] that returns logits.
-        images: (N, 3, H, W) tensor, or a list of (3, H, W) tensors and paths of photographs.
-        areas: shares of the picture, above 0 and below 1, rising.
-        steps: of the search.
-        labels: the true class of each picture (numbers or names).
-        names: a caption for each picture.
-        masks: (N, H, W) bool, where the truth lies; then each mask has its IoU with it.
+    ``areas``: shares of the picture, above 0 and below 1, rising.
+    ``steps``: of the search.
+    ``labels``, ``names``: of each picture the true class and a caption.
+    ``masks``: (N, H, W) bool, where the truth lies; then each mask has its IoU with it.
 
     Traits: ``picture``, ``target`` (-1: the class the network names), ``mode`` ("preserve": the mask alone
     is left; "delete": it is taken away), ``stop`` (which of ``areas``), ``truth`` (outline it), and
@@ -49,52 +45,41 @@ class MaskExplorer(KeepingExplorer):
     MaskExplorer(model=Sequential, pictures=2, areas=(0.1, 0.3))
     """
 
-    _esm = source("parts.js", "mask.js")
-    _css = source("shared.css", "comparer.css", "mask.css")
-    _PLACE = "place"
+    _esm = module("mask.js")
+    ASKS = ("picture", "target", "mode")
 
-    place = T.List(T.Int()).tag(sync=True)
     mode = T.Enum(MODES, "preserve").tag(sync=True)
     stop = T.Int(0).tag(sync=True)
-    truth = T.Bool(False).tag(sync=True)
     areas = T.List(T.Float()).tag(sync=True)
 
     def __init__(
         self,
         model: torch.nn.Module,
-        images: Tensor | Sequence[Tensor | str | Path],
+        images: Any,
         *,
         areas: Sequence[float] = AREAS,
         steps: int = 100,
-        labels: Sequence[Any] | Tensor | None = None,
-        names: Sequence[str] | None = None,
-        masks: Bool[Tensor, "N H W"] | None = None,
-        **traits: Any,
+        **given: Any,
     ) -> None:
-        given = [float(a) for a in areas]
-        if not given or not all(0 < a < 1 for a in given) or given != sorted(set(given)):
+        shares = [float(a) for a in areas]
+        if not shares or not all(0 < a < 1 for a in shares) or shares != sorted(set(shares)):
             raise ValueError(
                 f"areas must be rising shares of the picture, above 0 and below 1; got {list(areas)}. "
                 "For example (0.05, 0.1, 0.2, 0.4)."
             )
         self.steps = steps
-        start = {"stop": min(range(len(given)), key=lambda i: abs(given[i] - 0.15))}
-        super().__init__(
-            model, images, masks=masks, labels=labels, names=names, areas=given,
-            **(start | {"truth": masks is not None} | traits),
-        )  # fmt: skip
-        self._ready = True
-        self._request()
+        start = {"stop": min(range(len(shares)), key=lambda i: abs(shares[i] - 0.15))}
+        super().__init__(model, images, areas=shares, **(start | given))
+        self._begin()
 
-    def __repr__(self) -> str:
-        model = type(self.model).__name__
-        return f"MaskExplorer(model={model}, pictures={len(self.captions)}, areas={tuple(self.areas)})"
+    def _said(self) -> str:
+        return f"areas={tuple(self.areas)}"
 
     # -- what Python code asks
     @property
-    def answer(self) -> dict[str, Any] | None:
+    def answer(self) -> Answer | None:
         """What is known of the picture, class and mode on view (see ``masks``); None while it is searched."""
-        return self._kept.get(self._key())
+        return self._cache.get(self._key())
 
     @property
     def masks(self) -> Float[Tensor, "A H W"] | None:
@@ -119,87 +104,50 @@ class MaskExplorer(KeepingExplorer):
         for picture in [self.picture] if pictures is None else pictures:
             for target in targets:
                 for mode in modes:
-                    self._search(self._key(picture, target, mode), lambda: False)
+                    self._answer(self._key(picture, target, mode))
 
-    # -- the work, on the worker's thread
+    # -- the answers: the masks of all areas, with the pictures they leave and what the model says to these
     def _key(self, picture: int | None = None, target: int | None = None, mode: str | None = None) -> tuple:
-        picture = self.picture if picture is None else picture
-        target = self.target if target is None else target
-        return ("mask", picture, self._named(picture, target), self.mode if mode is None else mode)
+        return ("mask", *self._named(picture, target), self.mode if mode is None else mode)
 
-    def _work(self, stale: Callable[[], bool]) -> None:
-        self._tell(error="", status="computing", progress=0.0)
-        if self.watched:
-            for picture in range(len(self.captions)):
-                self._photo(picture)
-        photo, key = self._photo(self.picture), self._key()
-        self._search(key, stale, lambda share: self._tell(progress=share))
-        self._tell(status="ready", progress=1.0, photo=photo, delivery=self._kept[key])
+    def _wanted(self) -> list[tuple]:
+        return [self._key()]
 
-    def _search(
-        self, key: tuple, stale: Callable[[], bool], report: Callable[[float], None] = lambda _: None
-    ) -> None:
-        """Make sure that an answer is known and sent."""
+    def _make(self, key: tuple, stale: Stale, report: Report) -> Answer:
         from labkit.attribution import extremal_perturbation_result
         from labkit.core.hooks import lock_of
 
-        if stale():
-            raise Stopped
-        if key not in self._kept:
-            _, picture, target, mode = key
-            image = self._placed(self.images[picture])
-            with lock_of(self.model), stoppable(self.model, stale), torch.inference_mode(False):
-                with torch.enable_grad():
-                    found = extremal_perturbation_result(
-                        self.model, image, target, area=list(self.areas), mode=mode, steps=self.steps,
-                        progress=report, should_stop=stale,
-                    )  # fmt: skip
-                if not found.complete or stale():
-                    raise Stopped
-                answer = self._described(image, target, mode, found.masks[0].cpu().float())
-            where = {"kind": "mask", "picture": picture, "target": target, "mode": mode}
-            truth = self._mask(picture)
-            overlap = [] if truth is None or not truth.any() else _overlaps(found.masks[0].cpu(), truth)
-            self._keep(key, answer | where | {"iou": overlap, "achieved": found.achieved[0].tolist()})
-        self._offer(key)
-
-    def _described(
-        self, image: Tensor, target: int, mode: str, masks: Float[Tensor, "A H W"]
-    ) -> dict[str, Any]:
-        """Masks as bytes, the pictures they leave, and what the model says to each of them."""
-        from labkit.attribution.masks import perturbed
-        from labkit.optimize import blur_pyramid
-
-        height, width = self.size
-        levels = blur_pyramid(image, max(1.0, min(height, width) * 20 / 224))
-        left = (1 - masks if mode == "delete" else masks).to(image)
-        with torch.no_grad():
-            shown = perturbed(levels.repeat_interleave(len(left), 1), left)
-            chances = self.model(shown).softmax(1).float().cpu()
-        best = chances.argmax(1)
+        kind, picture, target, mode = key
+        image, truth = self._placed(self.images[picture]), self._mask(picture)
+        with lock_of(self.model), stoppable(self.model, stale), torch.inference_mode(False):
+            with torch.enable_grad():
+                found = extremal_perturbation_result(
+                    self.model, image, target, area=list(self.areas), mode=mode, steps=self.steps,
+                    progress=report, should_stop=stale,
+                )  # fmt: skip
+            if not found.complete or stale():
+                raise Stopped
+            with torch.no_grad():
+                chances = self.model(found.shown[0].clone()).softmax(1).float().cpu()
+        masks = found.masks[0].cpu().float()
         return {
+            "kind": kind, "picture": picture, "target": target, "mode": mode,
             "data": (masks * 255).round().byte().numpy().tobytes(),
-            "shown": b"".join(pixels(picture.float().cpu()) for picture in shown),
-            "p": [round(p, 6) for p in chances[:, target].tolist()],
-            "best": best.tolist(),
-            "best_p": [round(p, 6) for p in chances.amax(1).tolist()],
-        }
+            "shown": b"".join(pixels(left.float()) for left in found.shown[0]),
+            "p": chances[:, target].tolist(),
+            "best": chances.argmax(1).tolist(),
+            "best_p": chances.amax(1).tolist(),
+            "achieved": found.achieved[0].tolist(),
+            "iou": [] if truth is None or not truth.any() else _overlaps(masks, truth),
+        }  # fmt: skip
 
     # -- legal values
     @T.validate("stop")
     def _legal_stop(self, proposal: Any) -> int:
-        if self.areas and not 0 <= proposal["value"] < len(self.areas):
-            raise IndexError(
-                f"stop must be from 0 to {len(self.areas) - 1}; got {proposal['value']}. See .areas."
-            )
-        return proposal["value"]
-
-    @T.observe("picture", "target", "mode", "watched")
-    def _asked(self, change: Any) -> None:
-        if self._ready:
-            if change["name"] == "watched":
-                self._sent.clear()
-            self._request()
+        last, came = len(self.areas) - 1, proposal["value"]
+        if self.areas and not 0 <= came <= last:
+            raise IndexError(f"stop must be from 0 to {last}; got {came}. See .areas.")
+        return came
 
 
 def _overlaps(masks: Float[Tensor, "A H W"], truth: Bool[Tensor, "H W"]) -> list[float]:

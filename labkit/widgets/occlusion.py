@@ -1,48 +1,59 @@
-"""OcclusionExplorer: hide a patch of the picture, read off what the score loses, see the map it adds up to.
+"""Occlusion explorer: hide a patch of the picture, read off what the score loses, see the map of it.
 
-The widget holds no mathematics of the method. The library's ``occlusion_result`` (or the student's function)
-runs the model; for the library's function the drops of all classes at all patch positions go to the page, and
-the page averages them into the map of whatever class, patch size and stride the hand asks for.
+The library's ``occlusion_result`` (or the student's function) runs the model. For the library's function the
+drops of all classes at all patch positions go to the page, which averages them into the map of whatever
+class, patch size and stride the hand asks for; a test holds that to ``labkit.attribution.occlusion``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import traitlets as T
 
 from labkit.core.checks import check_choice
-from labkit.widgets.answers import Answers, Setting, level
-from labkit.widgets.base import Stopped, source
-from labkit.widgets.pictures import PictureExplorer
+from labkit.widgets.kit.cache import Answer
+from labkit.widgets.kit.methods import check_maps
+from labkit.widgets.kit.page import module
+from labkit.widgets.kit.pictures import PictureExplorer, Report, Stale
+from labkit.widgets.kit.worker import Stopped, stoppable
 
-__all__ = ["OcclusionExplorer", "FILLS"]
+__all__ = ["FILLS", "OcclusionExplorer"]
 
 FILLS: tuple[str | float, ...] = ("black", 0.25, "grey", 0.75, "white", "mean", "blur")
-_COARSE = 0.07  # seconds the first, coarse answer may take
-_LADDER = 60.0  # seconds the whole ladder of one fill may take to be computed in advance
+LEVELS = {"black": 0.0, "grey": 0.5, "white": 1.0}
+COARSE = 0.07  # seconds the first, coarse answer may take
+LADDER = 60.0  # seconds the whole ladder of one fill may take to be computed in advance
+MANY, LIKELIEST = 64, 24  # up to so many classes, all of them go to the page; of more, so many
+PATIENCE = 0.06  # seconds between two looks at whether the work is still wanted
+
+
+class Setting(NamedTuple):
+    """What a map depends on; ``target`` is a class index, ``window`` and ``stride`` are in pixels."""
+
+    picture: int
+    window: int
+    stride: int
+    fill: str | float
+    target: int
 
 
 class OcclusionExplorer(PictureExplorer):
     """Explore occlusion (Zeiler and Fergus 2014, section 4.2) of ``model`` on ``images``.
 
-    Args:
-        model: an eval-mode classifier of RGB pictures in [0, 1] that returns logits.
-        images: (N, 3, H, W) tensor, or a list of (3, H, W) tensors and paths of photographs.
-        method: ``labkit.attribution.occlusion`` (default), or your own function of the same signature
-            ``occlusion(model, images, target, *, window, stride, fill)`` that returns (N, H, W) maps;
-            its ``fill`` is a grey value from 0 to 1.
-        labels: the true class of each picture (numbers or names), shown below it.
-        names: a caption for each picture.
-        windows, strides: the stops of the sliders, in pixels; by default fractions of the picture's size.
+    ``method``: ``labkit.attribution.occlusion`` (default), or your own function of the same signature
+        ``occlusion(model, images, target, *, window, stride, fill)`` that returns (N, H, W) maps; its
+        ``fill`` is a grey value from 0 to 1.
+    ``windows``, ``strides``: the stops of the sliders, in pixels; by default fractions of the picture's size.
+    ``labels``, ``names``, ``masks``: of each picture the true class, a caption, and where the truth lies.
 
     Traits: ``picture``, ``target`` (-1: the class the network names), ``window``, ``stride``, ``fill``,
-    ``patch`` (the pinned patch's [x, y], or []), ``hold_scale``, ``over_picture``, ``path`` (a photograph to
-    open), and ``status``, ``error``, ``progress``, ``cancel``. Map and scores are in logits.
+    ``patch`` (the pinned patch's [x, y], or []), ``hold_scale``, ``over_picture``, ``truth``, ``path`` (a
+    photograph to open), and ``status``, ``error``, ``progress``, ``cancel``. Map and scores are in logits.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
@@ -50,10 +61,9 @@ class OcclusionExplorer(PictureExplorer):
     OcclusionExplorer(model=Sequential, pictures=2, method=occlusion)
     """
 
-    _esm = source("occlusion_view.js", "occlusion.js")
-    _css = source("shared.css", "occlusion.css")
-
-    _PLACE = "patch"
+    _esm = module("occlusion.js")
+    ASKS = ("picture", "target", "window", "stride", "fill")
+    PLACE = "patch"
 
     window = T.Int(0).tag(sync=True)
     stride = T.Int(0).tag(sync=True)
@@ -69,45 +79,36 @@ class OcclusionExplorer(PictureExplorer):
     def __init__(
         self,
         model: torch.nn.Module,
-        images: torch.Tensor | Sequence[torch.Tensor | str | Path],
+        images: Any,
         *,
         method: Callable[..., torch.Tensor] | None = None,
-        labels: Sequence[Any] | torch.Tensor | None = None,
-        names: Sequence[str] | None = None,
         windows: Sequence[int] | None = None,
         strides: Sequence[int] | None = None,
-        **traits: Any,
+        **given: Any,
     ) -> None:
         from labkit.attribution import occlusion
 
         self.method = occlusion if method is None else method
-        own = self.method if self.method is not occlusion else None
-        fills = [f for f in FILLS if own is None or not isinstance(level(f), str)]
-        start = {name: traits.pop(name) for name in ("window", "stride") if name in traits}
-        shared: dict[str, Any] = {"labels": labels, "names": names, "own_method": own is not None}
-        super().__init__(model, images, **shared, fills=fills, **traits)
+        own = self.method is not occlusion
+        start = {name: given.pop(name) for name in ("window", "stride") if name in given}
+        fills = [f for f in FILLS if not own or isinstance(LEVELS.get(f, f), float)]  # type: ignore[arg-type]
+        super().__init__(model, images, own_method=own, fills=fills, **given)
         unit = max(1, min(self.size) // 32)
         self.windows = sorted(windows or {unit * k for k in (2, 3, 4, 6, 8, 12, 16)})
         self.strides = sorted(strides or {unit * k for k in (1, 2, 3, 4, 6, 8)})
-        self.window = start.get("window", _near(self.windows, 6 * unit))
-        self.stride = start.get("stride", _near(self.strides, 2 * unit))
-        size = (self.size[0], self.size[1])
-        self._answers = Answers(model, own, size, self.strides, self._send_answer, self._report)
-        self._answers.images = self.images
-        self._ready = True
-        self._request()
+        self.window = start.get("window", min(self.windows, key=lambda w: abs(w - 6 * unit)))
+        self.stride = start.get("stride", min(self.strides, key=lambda s: abs(s - 2 * unit)))
+        self._begin()
 
-    def __repr__(self) -> str:
-        method = getattr(self.method, "__name__", type(self.method).__name__)
-        model = type(self.model).__name__
-        return f"OcclusionExplorer(model={model}, pictures={len(self.captions)}, method={method})"
+    def _said(self) -> str:
+        return f"method={getattr(self.method, '__name__', type(self.method).__name__)}"
 
     # -- what Python code asks
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments of the map on view: ``w.method(w.model, w.image, **w.settings)`` is that map."""
         at = self._setting()
-        fill = level(at.fill) if self.own_method else at.fill
+        fill = LEVELS.get(at.fill, at.fill) if self.own_method else at.fill  # type: ignore[arg-type]
         return {"target": at.target, "window": at.window, "stride": at.stride, "fill": fill}
 
     def precompute(
@@ -117,20 +118,117 @@ class OcclusionExplorer(PictureExplorer):
 
         An exported page answers what was computed. For a function of your own: all patch sizes at the stride.
         """
-        self.wait_idle()
+        self.wait_idle(None)
         step = self.stride if self.own_method else min(self.strides)
         for picture in [self.picture] if pictures is None else pictures:
             for fill in [self.fill] if fills is None else fills:
                 for window in self.windows:
-                    at = self._setting(picture=picture, fill=fill, window=window, stride=step)
-                    self._answers.compute(at, lambda: False)
+                    for key in self._keys(picture=picture, fill=fill, window=window, stride=step):
+                        self._answer(key)
 
     def _setting(self, **changes: Any) -> Setting:
         """The setting on view (or with changes): the stride at most the patch, the target a class."""
         now = {name: getattr(self, name) for name in Setting._fields} | changes
         now["stride"] = min(now["stride"], now["window"])
-        now["target"] = self._answers.target(now["picture"], now["target"])
+        now["picture"], now["target"] = self._named(now["picture"], now["target"])
         return Setting(**now)
+
+    # -- the answers: "drops" of all classes (or some) on a grid of places, "map" of the student's function
+    def _wanted(self) -> list[tuple]:
+        return self._keys()
+
+    def _keys(self, **changes: Any) -> list[tuple]:
+        """What answers a setting; a student's map stands beside the network's own answers to patches."""
+        at = self._setting(**changes)
+        finer = [s for s in self.strides if at.stride % s == 0]
+        some = -1 if at.target in self._columns(at.picture) else at.target
+        grids = [("drops", at.picture, at.window, step, at.fill, some) for step in (at.stride, *finer)]
+        grid = next((key for key in grids if key in self._cache), grids[0])
+        return [("map", *at), grid] if self.own_method else [grid]
+
+    def _columns(self, picture: int) -> list[int]:
+        logits = torch.tensor(self._photo(picture)["logits"])
+        order = logits.argsort(descending=True).tolist()
+        return sorted(order if len(order) <= MANY else order[:LIKELIEST])
+
+    def _make(self, key: tuple, stale: Stale, report: Report) -> Answer:
+        return self._map(Setting(*key[1:]), stale) if key[0] == "map" else self._drops(key, stale, report)
+
+    def _drops(self, key: tuple, stale: Stale, report: Report) -> Answer:
+        from labkit.attribution import occlusion_result
+
+        _, picture, window, stride, fill, some = key
+        photo, seen = self._photo(picture), []
+        columns = sorted({*self._columns(picture), *([some] if some >= 0 else [])})
+
+        def every_class(outputs: torch.Tensor) -> torch.Tensor:
+            seen.append(outputs.detach().float().cpu())
+            return outputs[:, photo["top"][0]]
+
+        where: dict[str, Any] = {"window": window, "stride": stride, "fill": fill}
+        result = occlusion_result(
+            self.model, self._placed(self.images[picture]), every_class, **where, progress=report,
+            batch_size=int(min(8, max(1, PATIENCE / self._pass))), should_stop=stale,
+        )  # fmt: skip
+        if stale():
+            raise Stopped
+        rows, cols = result.drops.shape[-2:]
+        logits = torch.cat(seen)[-rows * cols :]
+        whole = torch.tensor(photo["logits"])[columns]
+        total = photo["total"] - logits.logsumexp(1, keepdim=True)
+        data = torch.cat([whole - logits[:, columns], total], 1).numpy().tobytes()
+        winner = logits.argmax(1).numpy().astype("uint16").tobytes()
+        said = {"rows": rows, "cols": cols, "columns": columns, "dtype": "f4", "data": data, "winner": winner}
+        return {"kind": "drops", "picture": picture, **where, **said}
+
+    def _map(self, at: Setting, stale: Stale) -> Answer:
+        image = self._placed(self.images[at.picture])
+        options: dict[str, Any] = {"window": at.window, "stride": at.stride}
+        with stoppable(self.model, stale), torch.no_grad():
+            level = LEVELS.get(at.fill, at.fill)  # type: ignore[arg-type]
+            found = self.method(self.model, image, at.target, fill=level, **options)
+        if stale():
+            raise Stopped
+        found = check_maps(getattr(self.method, "__name__", "method"), found, image)
+        return {"kind": "map", **at._asdict(), "dtype": "f4", "data": found.numpy().tobytes()}
+
+    # -- on the worker's thread: a coarse answer before the one asked for, the likely next ones after it
+    def _work(self, stale: Stale) -> None:
+        at = self._setting()
+        if self._keys()[0] not in self._cache and not self._quick(at.window, at.stride):
+            self._tell(status="computing", progress=0.0)
+            sizes = [w for w in self.windows if w >= at.window]
+            grids = [(w, s) for w in sizes for s in self.strides if at.stride <= s <= w]
+            window, stride = next((g for g in grids if self._quick(*g)), (sizes[-1], sizes[-1]))
+            with suppress(Exception):  # the setting itself comes next and shows its own error
+                self._answer(self._keys(window=window, stride=stride)[0], stale)
+        super()._work(stale)
+
+    def _quick(self, window: int, stride: int, limit: float | None = None) -> bool:
+        return self._passes(window, stride) * self._pass <= (COARSE if limit is None else limit)
+
+    def _passes(self, window: int, stride: int) -> int:
+        return math.prod(-(-(side - window) // stride) + 1 for side in self.size)
+
+    def _ahead(self, stale: Stale) -> None:
+        """The ladder of patch sizes at the finest stride that there is time for, nearest sizes first."""
+        sizes = sorted(self.windows, key=lambda w: abs(w - self.window))
+        fills = sorted(self.fills, key=lambda f: f != self.fill)
+        steps = [self.stride] if self.own_method else self.strides
+        cost = {s: sum(self._passes(w, min(s, w)) for w in sizes) * self._pass for s in steps}
+        step = next((s for s in steps if cost[s] <= LADDER), None)
+        if step is None:
+            return
+        few = fills if cost[step] * len(fills) <= LADDER else fills[:1]
+        jobs = [{"fill": f, "window": w, "stride": step} for f in few for w in sizes]
+        for done, job in enumerate(jobs):
+            for key in self._keys(**job):
+                if key not in self._cache:
+                    self._tell(progress=done / len(jobs))
+                with suppress(Exception):  # an error belongs to the setting that is asked for
+                    self._answer(key, stale)
+                if stale():
+                    raise Stopped
 
     # -- legal values
     @T.validate("window", "stride")
@@ -154,84 +252,3 @@ class OcclusionExplorer(PictureExplorer):
                 f"fill must be one of {numbers} or a name; got {proposal['value']}. Names: 'grey', 'blur'."
             )
         return proposal["value"]
-
-    @T.observe("picture", "target", "window", "stride", "fill", "watched")
-    def _asked(self, change: Any) -> None:
-        if self._ready:
-            if change["name"] == "watched":
-                self._answers.forget_sent()
-            self._request()
-
-    # -- the work, on the worker's thread
-    def _work(self, stale: Callable[[], bool]) -> None:
-        self._tell(error="")
-        at = self._setting()
-        if self._answers.known(at) is None:
-            self._tell(status="computing", progress=0.0)
-            self._coarse(at, stale)
-        self._answers.compute(at, stale)
-        self._tell(status="ready")
-        if self.own_method:  # the scores beside the map are the network's own answer, not the function's
-            self._answers.drops(at, stale)
-        if self.watched:
-            self._ladder(at, stale)
-        key = self._answers.known(at)
-        now = (
-            {} if key is None else {"photo": self._answers.photo(at.picture), "delivery": self._answers[key]}
-        )
-        self._tell(progress=1.0, **now)  # what a page finds that is opened later
-
-    def _coarse(self, at: Setting, stale: Callable[[], bool]) -> None:
-        """A first answer in a blink: a wider stride, or a larger patch where that is still too slow."""
-
-        def fast(window: int, stride: int) -> bool:
-            return self._answers.passes(window, stride) * self._answers.seconds <= _COARSE
-
-        if fast(at.window, at.stride):
-            return
-        sizes = [w for w in self.windows if w >= at.window]
-        choices = [(w, s) for w in sizes for s in self.strides if at.stride <= s <= w and fast(w, s)]
-        window, stride = min(choices, default=(sizes[-1], sizes[-1]))
-        with suppress(Exception):  # the setting itself comes next and shows its own error
-            self._answers.compute(at._replace(window=window, stride=stride), stale)
-
-    def _ladder(self, at: Setting, stale: Callable[[], bool]) -> None:
-        """The answers the hand may ask for next, as fine as time allows: nearest patch sizes first."""
-        sizes = sorted(self.windows, key=lambda w: abs(w - at.window))
-        fills = sorted(FILLS, key=lambda f: f != at.fill)
-
-        def cost(step: int) -> float:
-            return sum(self._answers.passes(w, min(step, w)) for w in sizes) * self._answers.seconds
-
-        step = next(
-            (s for s in ([at.stride] if self.own_method else self.strides) if cost(s) <= _LADDER), None
-        )
-        if step is None:
-            return
-        fills = fills if cost(step) * len(fills) <= _LADDER else fills[:1]
-        jobs = [at._replace(window=w, stride=min(step, w), fill=f) for f in fills for w in sizes]
-        for done, job in enumerate(jobs):
-            if self._answers.known(job) is None:
-                self._tell(progress=done / len(jobs))
-            with suppress(Exception):  # an error belongs to the setting that is asked for
-                self._answers.compute(job, stale)
-            if stale():
-                raise Stopped
-        for picture in range(len(self.captions)):
-            if stale():
-                raise Stopped
-            self._answers.photo(picture)
-
-    def _send_answer(self, answer: dict[str, Any]) -> None:
-        self._tell(**{"photo" if answer["kind"] == "photo" else "delivery": answer})
-
-    def _report(self, share: float) -> None:
-        if self.status == "computing":
-            self._tell(progress=share)
-
-    def _saved(self) -> list[dict[str, Any]]:
-        return self._answers.saved(self.picture)
-
-
-def _near(stops: Sequence[int], value: int) -> int:
-    return min(stops, key=lambda stop: abs(stop - value))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from labkit.adversarial import fgsm
+from labkit.adversarial import fgsm, fgsm_result
 from labkit.data import MiniBroden
 from labkit.models import load_model
 
@@ -72,8 +72,16 @@ def test_it_fools_the_bundled_network_and_noise_of_the_same_size_does_not() -> N
         (0, {"epsilon": -0.1}, ValueError, "epsilon must be"),
         (0, {"epsilon": 8}, ValueError, "8 / 255"),
         (2, {}, IndexError, "labels must be a class index"),
-        (torch.tensor([0]), {}, ValueError, "one class a picture"),
+        (torch.tensor([0]), {}, ValueError, "one class index a picture"),
         (torch.tensor([0.0, 1.0]), {}, ValueError, "int64"),
+        (0, {"step": 8}, ValueError, "step must be a step in picture values"),
+        (
+            0,
+            {"start": torch.zeros(1, 3, 2, 2)},
+            ValueError,
+            "start must have the pictures' shape",
+        ),
+        (0, {"start": grey() * 3}, ValueError, r"start must lie within \[0, 1\]"),
         ("horse", {}, TypeError, "class index"),
     ],
 )
@@ -83,10 +91,81 @@ def test_bad_arguments_are_refused(labels, options: dict, error: type, sentence:
 
 
 def test_a_network_without_class_scores_or_with_nan_is_refused() -> None:
-    with pytest.raises(ValueError, match="one score a class"):
+    with pytest.raises(
+        ValueError, match=r"as labels needs outputs of shape \(N, classes\); the model gives \(2, 2, "
+    ):
         fgsm(nn.Sequential(nn.Conv2d(3, 2, 1)).double().eval(), grey(), 0)
     net = linear()
     with torch.no_grad():
         net[1].weight.fill_(float("nan"))
     with pytest.raises(ValueError, match="gradient must be finite"):
         fgsm(net, grey(), 0)
+
+
+class Curved(nn.Module):
+    """The second score rises with the squared distance from grey: at grey there is no slope."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        far = ((x - 0.5) ** 2).flatten(1).sum(1)
+        return torch.stack([torch.zeros_like(far), far], 1)
+
+
+def test_a_start_is_where_the_gradient_is_taken_and_the_ball_is_the_picture_s() -> None:
+    images = grey()
+    start = images + 0.05 * torch.linspace(-1, 1, 12, dtype=torch.float64).view(1, 3, 2, 2)
+    found = fgsm_result(Curved().eval(), images, 0, epsilon=0.1, start=start, step=0.02)
+    sign = (start - 0.5).sign()
+    assert torch.allclose(found.images, start + 0.02 * sign)
+    assert torch.equal(found.gradient.sign(), sign)
+    assert torch.allclose(found.moved, torch.tensor(0.07).double())
+    far = fgsm(Curved().eval(), images, 0, epsilon=0.1, start=start, step=0.5)
+    assert torch.allclose(far, images + 0.1 * sign)
+    near = fgsm(Curved().eval(), images, 0, epsilon=0.1, start=start)
+    assert torch.allclose(near, images + 0.1 * sign)
+
+
+def test_iterated_it_goes_where_one_step_does_not() -> None:
+    """Twenty steps of a fourth each stay in the ball and get at least as far as one."""
+    net, data = load_model("minivgg-2"), MiniBroden(6, "test")
+    items = [data[i] for i in range(6)]
+    images, labels = torch.stack([i["image"] for i in items]), torch.tensor([i["label"] for i in items])
+    shown = images
+    for _ in range(6):
+        shown = fgsm(net, images, labels, epsilon=4 / 255, start=shown, step=1 / 255)
+    assert (shown - images).abs().max() <= 4 / 255 + 1e-6
+
+    def loss(x: Tensor) -> float:
+        with torch.no_grad():
+            return float(nn.functional.cross_entropy(net(x), labels))
+
+    assert loss(shown) > loss(fgsm(net, images, labels, epsilon=4 / 255)) > loss(images)
+
+
+def test_a_gradient_of_exactly_zero_is_counted_and_said() -> None:
+    images = torch.cat([grey()[:1], grey()[:1] + 0.1])
+    with pytest.warns(UserWarning, match="exactly zero for 1 of 2 pictures, which did not move"):
+        moved = fgsm(Curved().eval(), images, 0, epsilon=0.1)
+    assert torch.equal(moved[0], images[0])
+    found = fgsm_result(Curved().eval(), images, 0, epsilon=0.1)
+    assert found.still.tolist() == [1.0, 0.0]
+    assert found.moved.tolist() == pytest.approx([0.0, 0.1])
+    half = fgsm_result(linear(), grey(), 1).still  # one value of a pixel has no slope
+    assert half.tolist() == [0.0, 0.0]
+
+
+def test_a_gradient_that_does_not_reach_the_picture_is_refused() -> None:
+    class Rounds(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.detach().flatten(1)[:, :2]
+
+    with pytest.raises(ValueError, match="no gradient reaches the picture. Remove detach"):
+        fgsm(Rounds().eval(), grey(), 0)
+
+
+def test_the_model_is_borrowed_and_training_mode_refused() -> None:
+    net = linear()
+    net[1].weight.grad = torch.ones_like(net[1].weight)
+    fgsm(net, grey(), 0)
+    assert net[1].weight.grad.eq(1).all()
+    with pytest.raises(RuntimeError, match="eval mode"):
+        fgsm(net.train(), grey(), 0)

@@ -7,8 +7,10 @@ import json
 import pytest
 import torch
 
-from labkit.data import CLASSES, replace
-from labkit.grading import check as checking
+from labkit.checking import check as checking
+from labkit.core.statistics import Interval
+from labkit.data import CLASSES, GROUNDS, replace
+from labkit.experiments.bench import Measure, Result
 from labkit.lab import claim, gather, start
 
 
@@ -20,7 +22,7 @@ def nothing_red(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch):
-    for name in ("LABKIT_MODEL", "LABKIT_PHOTOS", "LABKIT_QUICK", "LABKIT_CLAIMS"):
+    for name in ("LABKIT_MODEL", "LABKIT_PHOTOS", "LABKIT_QUICK", "LABKIT_MODE", "LABKIT_CLAIMS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -98,65 +100,79 @@ def test_photographs_take_the_place_of_scenes(monkeypatch, tmp_path, capsys):
     assert "needs the planted truth" in capsys.readouterr().out
 
 
+def test_a_network_that_names_grounds_is_shown_scenes_and_asked_nothing_about_objects(monkeypatch, capsys):
+    monkeypatch.setenv("LABKIT_MODEL", "minivgg-scenes")
+    lab = start("21_which_pixels_matter")
+    assert "it names the ground, so that cells about objects are skipped" in capsys.readouterr().out
+    assert len(lab.images) == 8
+    assert set(lab.names[:6]) == set(GROUNDS)
+    assert lab.names == [lab.classes[k] for k in lab.labels]
+    with torch.no_grad():
+        assert (lab.model(lab.images).argmax(1) == lab.labels).all()
+    assert (lab.planted, lab.needs_truth()) == (False, False)
+    assert "this network names the ground" in capsys.readouterr().out
+
+
+def test_the_size_comes_from_the_environment(monkeypatch):
+    assert start("x", pictures=1).bench.mode == "class"
+    monkeypatch.setenv("LABKIT_MODE", "full")
+    assert start("x", pictures=1).count(100) == 100
+    monkeypatch.setenv("LABKIT_MODE", "fast")
+    with pytest.raises(ValueError, match="LABKIT_MODE must be one of 'quick', 'class', 'full'; got 'fast'"):
+        start("x")
+
+
+LENGTH = Measure("length", Interval(3.0, 2.5, 4.0), ">= 2", "px")
+
+
+def said(capsys, *measures: Measure, **given) -> list[str]:
+    claim(Result(measures, id="A0", **given))
+    return capsys.readouterr().out.splitlines()
+
+
 def test_a_claim_is_printed_and_recorded(monkeypatch, tmp_path, capsys):
     file = tmp_path / "claims.jsonl"
     monkeypatch.setenv("LABKIT_CLAIMS", str(file))
-    claim("A0", 3.14159, (3, 4), threshold=">= 2", holds=True, what="length", unit="px")
-    claim("A0", 1, (0, 2), threshold=">= 2", holds=False, what="width")
-    out = capsys.readouterr().out.splitlines()
-    assert out[0] == "A0 holds: length = 3.14 [3, 4] px, wanted >= 2"
-    assert out[1].startswith("A0 does not hold: width = 1")
+    width = Measure("width", Interval(1.0, 0.0, 2.0), ">= 2")
+    out = said(capsys, LENGTH, width, notes=("half of them are cut off",))
+    assert out == [
+        "A0 holds: length = 3 [2.5, 4] px, wanted >= 2",
+        "A0 does not hold: width = 1 [0, 2], wanted >= 2",
+        "   half of them are cut off",
+    ]
     first, second = map(json.loads, file.read_text().splitlines())
     assert first == {
-        "id": "A0", "what": "length", "value": 3.14159, "interval": [3.0, 4.0],
-        "threshold": ">= 2", "holds": True, "unit": "px",
+        "id": "A0", "what": "length", "value": [3.0, 2.5, 4.0], "threshold": ">= 2", "holds": True,
+        "mode": "class",
     }  # fmt: skip
     assert second["holds"] is False
 
 
+def test_a_claim_stands_beside_its_controls(capsys):
+    controls = {"twin": Interval(2.9, 2.0, 3.1), "colour": Interval(0.5, 0.4, 0.6)}
+    measure = Measure("length", Interval(3.0, 2.5, 4.0), ">= 2", "px", controls, {"twin": "<= 1"})
+    assert said(capsys, measure) == [
+        "A0 holds, and so does its control: length = 3 [2.5, 4] px, wanted >= 2",
+        "   beside it, twin: 2.9 [2, 3.1], wanted <= 1",
+        "   beside it, colour: 0.5 [0.4, 0.6]",
+    ]
+
+
 def test_quick_mode_judges_no_claim(monkeypatch, capsys):
     monkeypatch.setenv("LABKIT_QUICK", "1")
-    claim("A0", 1, (0, 2), threshold=">= 2", holds=False, what="width")
-    assert "A0 not judged (quick mode): width = 1" in capsys.readouterr().out
-
-
-def measured(capsys, **options):
-    claim("A0", 3, (3 - 1e-12, 4), threshold=">= 2", holds=True, what="length", **options)
-    return capsys.readouterr().out
+    assert said(capsys, LENGTH)[0].startswith("A0 not judged (quick mode): length = 3")
 
 
 def test_a_claim_measured_with_a_wrong_function_says_so(monkeypatch, capsys):
     uses = ("evaluation.energy_inside", "attribution.cam")
     monkeypatch.setattr(checking, "RED", {"evaluation.energy_inside", "attribution.grad_cam"})
-    first, second = measured(capsys, uses=uses).splitlines()
-    assert first == "A0 holds: length = 3 [3, 4], wanted >= 2"
-    assert second == ("   (measured with your own code, and a check is not passed: evaluation.energy_inside)")
+    assert said(capsys, LENGTH, uses=uses)[1] == (
+        "   (measured with your own code, and a check is not passed: evaluation.energy_inside)"
+    )
     monkeypatch.setattr(checking, "RED", {"attribution.grad_cam"})
-    assert len(measured(capsys, uses=iter(uses)).splitlines()) == 1
+    assert len(said(capsys, LENGTH, uses=uses)) == 1
 
 
 def test_a_claim_that_rests_on_the_library_alone_is_not_blamed_on_the_student(monkeypatch, capsys):
     monkeypatch.setattr(checking, "RED", {"evaluation.energy_inside"})
-    assert measured(capsys) == "A0 holds: length = 3 [3, 4], wanted >= 2\n"
-
-
-def test_a_number_that_is_nothing_but_rounding_is_shown_as_zero(capsys):
-    claim("A0", 3, (-1e-17, 4), threshold=">= 2", holds=True, what="length")
-    assert capsys.readouterr().out == "A0 holds: length = 3 [0, 4], wanted >= 2\n"
-
-
-@pytest.mark.parametrize(
-    ("uses", "error", "says"),
-    [
-        (("evaluation.energy_insid",), KeyError, "Did you mean 'evaluation.energy_inside'"),
-        ("evaluation.energy_inside", TypeError, r"Write uses=\('evaluation.energy_inside',\)"),
-    ],
-)
-def test_a_claim_refuses_what_is_no_exercise_before_it_says_anything(
-    uses, error, says, monkeypatch, tmp_path, capsys
-):
-    monkeypatch.setenv("LABKIT_CLAIMS", str(tmp_path / "claims.jsonl"))
-    with pytest.raises(error, match=says):
-        measured(capsys, uses=uses)
-    assert capsys.readouterr().out == ""
-    assert not (tmp_path / "claims.jsonl").exists()
+    assert len(said(capsys, LENGTH)) == 1

@@ -25,8 +25,8 @@ def open_page(browser):
     """Open a file or an address; the test fails if the page logs an error or asks another machine."""
     contexts, faults = [], []
 
-    def open_it(url, ready=".lk-stage", width=1000, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    def open_it(url, ready=".lk-stage", width=1000, scheme="light", height=800):
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(90_000)  # a busy machine is slow, not wrong
@@ -56,3 +56,40 @@ def tiny():
         parameter.data = torch.randn(parameter.shape, generator=generator)
     net.classes = ["fire engine", "horse", "tree", "wolf"]
     return net.eval()
+
+
+@pytest.fixture(scope="session")
+def saved_page(tmp_path_factory):
+    """The saved page of an explorer by name, made when it is first asked for."""
+    from .pages import saved
+
+    made, folder = {}, tmp_path_factory.mktemp("pages")
+
+    def page_of(name):
+        if name not in made:
+            made[name] = saved(name, folder)
+        return made[name]
+
+    return page_of
+
+
+@pytest.fixture(scope="session")
+def lab(browser, tmp_path_factory):
+    """One JupyterLab for all tests that need a live kernel; each opens a notebook of its own in it."""
+    from .jupyter import Lab
+
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    yield lab
+    lab.close()
+
+
+@pytest.fixture(scope="session")
+def world():
+    """The network and the pictures that every such notebook makes."""
+    from .jupyter import WORLD
+
+    names: dict = {}
+    threads = torch.get_num_threads()
+    exec(WORLD, names)
+    torch.set_num_threads(threads)
+    return names["net"], names["pictures"]

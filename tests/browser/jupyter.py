@@ -15,6 +15,28 @@ from typing import Any
 
 import nbformat
 
+# the network and the pictures of a test's notebook
+WORLD = """
+import torch
+torch.set_num_threads(1)
+generator = torch.Generator().manual_seed(11)
+net = torch.nn.Sequential(
+    torch.nn.Conv2d(3, 6, 5, stride=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+    torch.nn.Linear(6, 4),
+)
+for parameter in net.parameters():
+    parameter.data = torch.randn(parameter.shape, generator=generator)
+net.eval()
+pictures = torch.rand(2, 3, 48, 48, generator=generator)
+pictures[:, :, 10:30, 15:35] *= 0.2
+"""
+# run code in the notebook's kernel, and what it printed
+ASK = """async (code) => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  let text = ''; const f = kernel.requestExecute({ code });
+  f.onIOPub = (m) => { if (m.header.msg_type === 'stream') text += m.content.text; };
+  await f.done; return text.trim() }"""
+
 
 class Lab:
     """A server on the loopback address that serves one folder."""

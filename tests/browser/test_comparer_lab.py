@@ -4,11 +4,10 @@ import time
 
 import numpy as np
 import pytest
-import torch
 
 from labkit import attribution
 
-from .test_occlusion_lab import WORLD
+from .jupyter import WORLD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -24,28 +23,10 @@ own = {"saliency": attribution.saliency, "occlusion": attribution.occlusion, "en
 w = Comparer(net, pictures, methods=own, chosen=["saliency", "occlusion"])
 w
 """
-VALUES = """(name) => { const a = document.querySelector('.lk-comparer').parentElement.explorer.answer(name);
+VALUES = """(name) => { const a = document.querySelector('.lk-comparer').explorer.answer(name);
   return a && a.values ? Array.from(a.values) : null }"""
-READY = """() => { const e = document.querySelector('.lk-comparer').parentElement.explorer;
+READY = """() => { const e = document.querySelector('.lk-comparer').explorer;
   return e.state.chosen.every((name) => e.answer(name)) }"""
-
-
-@pytest.fixture(scope="module")
-def lab(browser, tmp_path_factory):
-    from .jupyter import Lab
-
-    lab = Lab(tmp_path_factory.mktemp("lab"))
-    yield lab
-    lab.close()
-
-
-@pytest.fixture(scope="module")
-def world():
-    names: dict = {}
-    threads = torch.get_num_threads()
-    exec(WORLD, names)
-    torch.set_num_threads(threads)
-    return names["net"], names["pictures"]
 
 
 @pytest.fixture
@@ -76,7 +57,7 @@ def test_maps_follow_the_picture_and_the_class(page, world):
 
 def test_a_slow_method_is_stopped_and_keys_stay_in_the_widget(page, world):
     page.wait_for_selector(".lk-chip[data-state='ready']")
-    page.check(".lk-tick:has-text('endless') input")
+    page.click("[data-tick=endless]")
     page.wait_for_selector(".lk-chip[data-state='busy']")
     began = time.monotonic()
     page.click(".lk-cancel")
@@ -85,7 +66,7 @@ def test_a_slow_method_is_stopped_and_keys_stay_in_the_widget(page, world):
     assert page.inner_text("[data-method='endless'] .lk-wait") == "stopped"
     check_maps(page, world, 0, int(world[0](world[1][:1]).argmax()))
     cells = page.locator(".jp-Cell").count()
-    page.locator(".lk-tick:has-text('endless') input").focus()
+    page.locator("[data-tick=endless]").focus()
     page.keyboard.press("b")
     page.locator(".lk-stage").first.focus()
     page.keyboard.press("b")

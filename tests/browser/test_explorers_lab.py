@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 from labkit.attribution import extremal_perturbation_result, saliency
-from labkit.attribution.masks import perturbed
 from labkit.evaluation import randomized
-from labkit.optimize import blur_pyramid
+from labkit.optimize import masked
 
-from .test_occlusion_lab import WORLD
+from .jupyter import WORLD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -23,28 +21,10 @@ from labkit.widgets import SanityExplorer
 w = SanityExplorer(net, pictures, methods=["saliency"])
 w
 """
-EXPLORER = "document.querySelector('.lk-comparer').parentElement.explorer"
+EXPLORER = "document.querySelector('.lk').explorer"
 PIXELS = """(kind) => { const c = document.querySelector(`[data-kind='${kind}']`);
   return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data) }"""
 VALUES = f"(depth) => Array.from({EXPLORER}.at(depth).maps.saliency.values)"
-
-
-@pytest.fixture(scope="module")
-def lab(browser, tmp_path_factory):
-    from .jupyter import Lab
-
-    lab = Lab(tmp_path_factory.mktemp("lab"))
-    yield lab
-    lab.close()
-
-
-@pytest.fixture(scope="module")
-def world():
-    names: dict = {}
-    threads = torch.get_num_threads()
-    exec(WORLD, names)
-    torch.set_num_threads(threads)
-    return names["net"], names["pictures"]
 
 
 def shown(world, mode, stop):
@@ -53,8 +33,7 @@ def shown(world, mode, stop):
     target = int(net(pictures[:1]).argmax())
     found = extremal_perturbation_result(net, pictures[:1], target, area=[0.1, 0.3, 0.6], mode=mode, steps=12)
     left = found.masks[0] if mode == "preserve" else 1 - found.masks[0]
-    levels = blur_pyramid(pictures[:1], 48 * 20 / 224).repeat_interleave(3, 1)
-    return perturbed(levels, left)[stop].detach().permute(1, 2, 0).numpy() * 255
+    return masked(pictures[:1].expand(3, -1, -1, -1), left)[stop].detach().permute(1, 2, 0).numpy() * 255
 
 
 def test_the_area_is_dragged_and_the_mode_changes(lab, open_page, world):

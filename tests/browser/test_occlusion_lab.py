@@ -4,28 +4,15 @@ import time
 
 import numpy as np
 import pytest
-import torch
+
+from .jupyter import ASK, WORLD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-WORLD = """
-import torch
-torch.set_num_threads(1)
-generator = torch.Generator().manual_seed(11)
-net = torch.nn.Sequential(
-    torch.nn.Conv2d(3, 6, 5, stride=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
-    torch.nn.Linear(6, 4),
-)
-for parameter in net.parameters():
-    parameter.data = torch.randn(parameter.shape, generator=generator)
-net.eval()
-pictures = torch.rand(2, 3, 48, 48, generator=generator)
-pictures[:, :, 10:30, 15:35] *= 0.2
-"""
 SHOW = """
 import labkit.widgets.occlusion
 from labkit.widgets import OcclusionExplorer
-labkit.widgets.occlusion._LADDER = 1e9  # look ahead however busy the machine is
+labkit.widgets.occlusion.LADDER = 1e9  # look ahead however busy the machine is
 w = OcclusionExplorer(net, pictures, windows=[8, 12, 16, 24], strides=[4, 8, 12])
 w
 """
@@ -48,35 +35,12 @@ def occlusion(model, images, target, *, window, stride, fill):
 w = OcclusionExplorer(net, pictures, method=occlusion, windows=[4, 8, 16], strides=[2, 4], window=4)
 w
 """
-VALUES = """() => { const n = document.querySelector('.lk-occlusion').parentElement.explorer;
+VALUES = """() => { const n = document.querySelector('.lk-occlusion').explorer;
   return n.exact && n.values ? Array.from(n.values) : null }"""
 PIXELS = """() => { const c = document.querySelector('.lk-map');
   return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data) }"""
-EXACT = "() => document.querySelector('.lk-occlusion').parentElement.explorer.exact"
-ASK = """async (code) => {
-  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-  let text = ''; const f = kernel.requestExecute({ code });
-  f.onIOPub = (m) => { if (m.header.msg_type === 'stream') text += m.content.text; };
-  await f.done; return text.trim() }"""
+EXACT = "() => document.querySelector('.lk-occlusion').explorer.exact"
 LADDER = "() => document.querySelectorAll('.lk-ticks i:not(.on)').length === 0"
-
-
-@pytest.fixture(scope="module")
-def lab(browser, tmp_path_factory):
-    from .jupyter import Lab
-
-    lab = Lab(tmp_path_factory.mktemp("lab"))
-    yield lab
-    lab.close()
-
-
-@pytest.fixture(scope="module")
-def world():
-    names: dict = {}
-    threads = torch.get_num_threads()
-    exec(WORLD, names)
-    torch.set_num_threads(threads)
-    return names["net"], names["pictures"]
 
 
 def move(page, name, key, text):
@@ -114,7 +78,7 @@ def test_a_slider_is_moved_and_every_pixel_is_the_library_s(lab, world, open_pag
     page.wait_for_function(EXACT)
     move(page, "Patch size", "ArrowRight", "16 px")
     move(page, "Stride", "ArrowRight", "8 px")
-    page.click(".lk-row >> nth=2")
+    page.click(".lk-pick >> nth=2")
     page.wait_for_function(EXACT)
     target = net(pictures[:1]).detach()[0].argsort(descending=True)[2]
     expected = occlusion(net, pictures[:1], int(target), window=16, stride=8, fill="grey")[0].numpy()
@@ -161,7 +125,7 @@ def test_keys_typed_in_the_widget_insert_no_cell(lab, open_page):
 def test_own_function_answers_its_error_is_seen_and_goes(lab, open_page):
     page = lab.open(open_page, [WORLD, OWN], ".lk-map")
     page.wait_for_function(EXACT)
-    assert page.inner_text("figcaption span >> nth=1") == "your function"
+    assert page.inner_text("[data-panel=map] figcaption b") == "Map of your function"
     move(page, "Patch size", "ArrowRight", "16 px")
     page.wait_for_selector(".lk-error:not([hidden])")
     error = page.inner_text(".lk-error")
@@ -195,6 +159,6 @@ def test_a_page_that_is_opened_anew_shows_the_same(lab, open_page):
     page = lab.open(open_page, [WORLD, SHOW, "w2 = w\nw2"], ".lk-map >> nth=1")
     page.wait_for_function(
         """() => { const all = [...document.querySelectorAll('.lk-occlusion')];
-        const [a, b] = all.map((n) => n.parentElement.explorer);
+        const [a, b] = all.map((n) => n.explorer);
         return a && b && a.exact && b.exact && String(a.values) === String(b.values) }"""
     )

@@ -47,7 +47,7 @@ def test_the_slider_shows_the_map_of_the_forgetful_network(page, explorer, depth
     before = np.array(page.evaluate(PIXELS, f"{name}-before"))
     assert (drawn != before).any()
     rank = explorer.likeness[name]["rank"][depth - 1]
-    text = page.locator(f"[data-method='{name}'] [data-panel$='-now'] figcaption span").text_content()
+    text = page.locator(f"[data-method='{name}'] .lk-rank").text_content()
     assert text == f"rank {rank:.2f}".replace("-", "\u2212")
 
 
@@ -55,7 +55,7 @@ def test_without_forgetting_both_maps_are_one(page):
     forget(page, 0)
     for name in NAMES:
         assert page.evaluate(PIXELS, f"{name}-now") == page.evaluate(PIXELS, f"{name}-before")
-    assert "Drag the slider" in page.locator(".lk-says").text_content()
+    assert "Drag the slider" in page.locator(".lk-answer").text_content()
 
 
 def test_the_curve_and_the_slider_are_one(page, explorer):
@@ -69,9 +69,7 @@ def test_the_curve_and_the_slider_are_one(page, explorer):
 
 def test_signs_may_count(page, explorer):
     forget(page, 1)
-    page.click("text=Compare sizes")
+    page.click("text=Signs count")
     signed = explorer.likeness["gradient_x_input"]["rank_signed"][0]
-    text = page.locator(
-        "[data-method='gradient_x_input'] [data-panel$='-now'] figcaption span"
-    ).text_content()
+    text = page.locator("[data-method='gradient_x_input'] .lk-rank").text_content()
     assert text == f"rank {signed:.2f}".replace("-", "\u2212")

@@ -5,9 +5,7 @@ import json
 import pytest
 from demo import notebook
 
-from labkit.calls.notebook import read_notebook, stale_state
-from labkit.checking.check import check_notebook
-from labkit.grading.submissions import find_submissions, notebook_name
+from labkit.calls.notebook import notebook_name, read_notebook, stale_state
 
 
 def space(book, name):
@@ -53,7 +51,7 @@ def test_what_the_function_does_not_need_is_not_run(tmp_path):
 
 
 def test_a_name_from_start_is_a_name_error_with_its_cure(tmp_path):
-    from labkit.calls.wire import perform
+    from labkit.calls.call import perform
 
     names = space(book(tmp_path, "lab = start('x')", "def f():\n    return lab.model"), "f")
     assert (
@@ -118,26 +116,6 @@ def test_the_variables_of_comprehensions_and_lambdas_are_no_stale_state(tmp_path
     assert stale_state(read, []) == []
 
 
-def test_a_notebook_is_checked_in_a_clean_process(tmp_path):
-    from demo import EXERCISES, RIGHT_GRADIENT, RIGHT_SCALE
-
-    path = notebook(tmp_path / "05_demo.ipynb", RIGHT_SCALE.replace("import torch\n", ""), RIGHT_GRADIENT)
-    report = check_notebook(path, EXERCISES)
-    assert report.passed
-    assert report.summary == {"demo.scale_add": "2/2", "demo.gradient": "2/2"}
-    notebook(path, RIGHT_SCALE, "print(y)", "y = 1")
-    report = check_notebook(path, EXERCISES)
-    assert not report.passed
-    assert "no cell defines gradient" in str(report)
-    assert "Note: cell 2 uses y, which is defined only in a later cell" in str(report)
-
-
-def test_a_notebook_of_no_exercise_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("labkit.exercises.notebooks", dict)
-    with pytest.raises(ValueError, match="no exercise belongs to shopping.ipynb"):
-        check_notebook(notebook(tmp_path / "shopping.ipynb", "x = 1"))
-
-
 KNOWN = ["01_warm_up", "21_which_pixels_matter"]
 
 
@@ -152,32 +130,6 @@ KNOWN = ["01_warm_up", "21_which_pixels_matter"]
 )
 def test_renamed_notebooks_are_told(file, name):
     assert notebook_name(file, KNOWN) == name
-
-
-def test_three_ways_of_handing_in(tmp_path):
-    from labkit.grading.course import Student
-
-    roster = [
-        Student("ada", "Ada L", "ada@x.org"),
-        Student("bob", "Bob B", "bob@x.org"),
-        Student("cy", "Cy", ""),
-    ]
-    notebook(tmp_path / "folders" / "ada" / "01_warm_up.ipynb", "a = 1")
-    notebook(tmp_path / "tree" / "ada" / "lab1" / "01_warm_up.ipynb", "a = 1")
-    notebook(tmp_path / "tree" / "ada" / "lab1" / ".ipynb_checkpoints" / "01_warm_up.ipynb", "b = 1")
-    notebook(tmp_path / "flat" / "ada_01_warm_up.ipynb", "a = 1")
-    notebook(tmp_path / "flat" / "BobB_77_late_01_warm_up.ipynb", "b = 1")
-    notebook(tmp_path / "flat" / "stranger_01_warm_up.ipynb", "c = 1")
-    for way in ("folders", "tree", "flat"):
-        found = {s.student.id: s for s in find_submissions(tmp_path / way, roster, KNOWN)}
-        assert [name for name, _ in found["ada"].notebooks] == [
-            "ada_01_warm_up.ipynb" if way == "flat" else "01_warm_up.ipynb"
-        ]
-        assert found["cy"].empty
-    assert found["bob"].notebooks[0][1].defines("b")
-    assert found["stranger"].notebooks[0][1].defines("c")
-    with pytest.raises(FileNotFoundError, match="no folder of submissions at"):
-        find_submissions(tmp_path / "nowhere", roster, KNOWN)
 
 
 def test_an_argument_does_not_draw_in_the_cell_that_binds_its_name(tmp_path):

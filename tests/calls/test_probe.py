@@ -6,12 +6,12 @@ import pytest
 import torch
 from demo import SCALE
 
+from labkit.calls.call import perform, realize
 from labkit.calls.exercise import Case
 from labkit.calls.probe import gradient, wanted
 from labkit.calls.recipes import bends, learned
-from labkit.calls.wire import perform, realize
 from labkit.checking.audit import audit
-from labkit.checking.check import CheckText, _run
+from labkit.checking.check import CheckText, run_public
 from labkit.checking.judge import Judge
 from labkit.exercises import all_exercises, find
 
@@ -153,7 +153,7 @@ def test_an_exercise_may_ask_for_a_change_in_place():
     asked = dataclasses.replace(
         SCALE, reference=double, blocks=(), public=lambda: [Case("in place", (tensor,), probe="model")]
     )
-    assert _run(asked, double).points == asked.points
+    assert run_public(asked, double).points == asked.points
 
 
 def test_the_audit_refuses_a_hidden_probe():
@@ -196,7 +196,7 @@ def test_under_no_grad_and_in_numpy_it_is_lost_too(name):
     exercise = find(f"attribution.{name}")
     result = graded(exercise.id, torch.no_grad()(exercise.reference))
     assert "knows where it came from" in result.hint
-    said = str(CheckText(_run(dataclasses.replace(exercise, blocks=()),
+    said = str(CheckText(run_public(dataclasses.replace(exercise, blocks=()),
                               lambda *args: exercise.reference(*args).numpy())))  # fmt: skip
     assert "stay in torch, without .numpy() and without .detach()" in said
 

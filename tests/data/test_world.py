@@ -17,7 +17,7 @@ from labkit.data.picture import camera, solids
 from labkit.data.render import cast
 from labkit.data.sampler import scene_key
 from labkit.data.surfaces import PALETTE
-from labkit.data.world import FAULTS, MATERIALS, SIZE, SPLITS, WEATHERS, Scene, outline
+from labkit.data.world import MATERIALS, SIZE, SPLITS, WEATHERS, Scene, outline
 
 COUNT = 2400
 KEY_OF_THE_FIRST = 121398303906938  # the same on every machine
@@ -273,6 +273,5 @@ def test_wrong_arguments_of_the_sampler():
 
 def test_names_are_complete():
     assert len(CLASSES) == 12
-    assert set(FAULTS) >= {"tag", "snow", "weather", "melbourne", "canberra", "bothcities", "rare"}
     assert MiniBroden.names["label"] == list(CLASSES)
     assert Decal.of(np.zeros((2, 3, 3), np.float32), (4, 5)).box == (4, 5, 7, 7)

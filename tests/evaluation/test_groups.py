@@ -1,11 +1,11 @@
-"""Accuracy by group, the average picture, BAM contrast and falsification, each by hand."""
+"""Accuracy by group, the average picture, BAM contrast, each by hand."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from labkit.evaluation import accuracy_by_group, average_image, bam_contrast, falsification, share
+from labkit.evaluation import accuracy_by_group, average_image, bam_contrast, share
 
 
 def test_a_mean_hides_a_group() -> None:
@@ -43,31 +43,6 @@ def test_a_flat_map_attends_to_nothing() -> None:
     assert bam_contrast(torch.zeros(2, 4, 4), torch.zeros(2, 4, 4), masks).value == 0
 
 
-def test_falsification_by_hand() -> None:
-    """Picture 0: named and decisive. 1: named, but the other decides. 2: nothing decides. 3: the map is flat.
-    4: removing it costs, but so does removing an equal area elsewhere. 5: both decide alike."""
-    parts = torch.zeros(6, 2, 1, 10, dtype=torch.bool)
-    parts[:, 0, :, :2], parts[:, 1, :, 2:8] = True, True
-    maps = torch.zeros(6, 1, 10)
-    maps[:, 0, :2] = 2.0
-    maps[:, 0, 2:8] = 1.0  # more in sum, less in the mean
-    maps[3] = 1.0
-    without = torch.tensor([[0.0, 0.9], [0.9, 0.0], [1.0, 1.0], [0.0, 0.9], [0.0, 0.9], [0.5, 0.5]])
-    control = torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
-    found = falsification(maps, parts, without, control)
-    assert found.named.tolist() == [0, 0, 0, -1, 0, 0]
-    assert found.decisive.tolist() == [0, 1, -1, 0, 1, -1]
-    assert torch.allclose(found.drops, control - without)
-    assert found.right.tolist() == [True, False, False, False, False, False]
-
-
-def test_nothing_named_and_nothing_decisive_is_not_right() -> None:
-    """-1 equals -1, and yet a map that says nothing predicted nothing."""
-    parts = torch.tensor([[[[True, False]], [[False, True]]]])
-    found = falsification(torch.zeros(1, 1, 2), parts, torch.ones(1, 2), torch.ones(1, 2))
-    assert (found.named.item(), found.decisive.item(), found.right.item()) == (-1, -1, False)
-
-
 def test_mistakes_get_a_sentence() -> None:
     with pytest.raises(ValueError, match="must be as many, and at least one; got 2 .*, 1 groups"):
         accuracy_by_group([0, 1], [0, 1], ["a"])
@@ -79,15 +54,3 @@ def test_mistakes_get_a_sentence() -> None:
         bam_contrast(torch.rand(1, 2, 2), torch.rand(1, 2, 2), torch.ones(1, 3, 3).bool())
     with pytest.raises(ValueError, match="some are empty. Leave those out"):
         bam_contrast(torch.rand(1, 2, 2), torch.rand(1, 2, 2), torch.zeros(1, 2, 2).bool())
-    with pytest.raises(ValueError, match="must fit together"):
-        falsification(torch.rand(1, 2, 2), torch.ones(1, 3, 2, 2).bool(), torch.rand(1, 2), torch.rand(1, 3))
-    two = torch.ones(1, 2, 2, 2).bool()
-    with pytest.raises(ValueError, match="at least two things .* every map would be right"):
-        falsification(torch.rand(1, 2, 2), two[:, :1], torch.rand(1, 1), torch.rand(1, 1))
-    with pytest.raises(ValueError, match="some are empty, hidden perhaps"):
-        falsification(torch.rand(1, 2, 2), ~two, torch.rand(1, 2), torch.rand(1, 2))
-    for wrong in range(3):
-        given = [torch.rand(1, 2, 2), torch.rand(1, 2), torch.rand(1, 2)]
-        given[wrong].fill_(float("nan"))
-        with pytest.raises(ValueError, match="must be finite; got NaN"):
-            falsification(given[0], two, given[1], given[2])

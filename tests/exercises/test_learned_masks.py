@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from labkit.attribution import rise
-from labkit.attribution.masks import area_loss as library_area_loss
+from labkit.attribution.extremal_perturbations import area_loss as library_area_loss
 from labkit.attribution.rise import draw_grids, enlarge
 from labkit.exercises import find
 from labkit.grading import check

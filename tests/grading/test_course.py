@@ -10,7 +10,6 @@ from demo import EXERCISES, RIGHT_GRADIENT, RIGHT_SCALE, notebook
 
 from labkit.grading.course import read_course, read_roster, read_secret, seed_for
 from labkit.grading.grade import grade_class
-from labkit.grading.report import item_analysis
 
 TOML = """
 name = "Autumn"
@@ -35,7 +34,7 @@ def test_points_deadline_and_dropped_exercises_count(tmp_path):
         os.utime(path, (due + late, due + late))
     report = grade_class(tmp_path / "in", tmp_path / "out", course=course, exercises={"05_demo": EXERCISES})
     assert [exercise.id for exercise in report.exercises] == ["demo.scale_add"]
-    rows = {row["student"]: (row["total"], row["out_of"], row["late_days"]) for row in report.rows}
+    rows = {row.student: (row.total, row.out_of, row.late_days) for row in report.rows}
     assert rows == {"in_time": (8, 8, 0), "late": (6.4, 8, 2)}
     assert "<title>Autumn</title>" in (tmp_path / "out" / "index.html").read_text()
 
@@ -95,29 +94,6 @@ def test_no_cell_of_a_table_is_a_formula(tmp_path):
     grade_class(tmp_path / "in", tmp_path / "out", exercises={"05_demo": EXERCISES}, sandbox="none")
     with open(tmp_path / "out" / "grades.csv", newline="") as file:
         assert list(csv.reader(file))[1][0] == "'=cmd()"
-
-
-def test_the_item_analysis_puts_the_costliest_first():
-    def item(id, points, mistake):
-        return {
-            "id": id,
-            "title": id,
-            "points": points,
-            "out_of": 4,
-            "word": "w",
-            "misconception": mistake,
-            "hint": "h",
-        }
-
-    rows = [
-        {"status": "graded", "exercises": [item("a", 4, ""), item("b", 0, "m")]},
-        {"status": "graded", "exercises": [item("a", 3, "k"), item("b", 1, "m")]},
-        {"status": "missing", "exercises": [item("a", 0, ""), item("b", 0, "")]},
-    ]
-    first, second = item_analysis(rows)
-    assert (first["id"], first["students"], first["lost_points"]) == ("b", 2, 7)
-    assert first["misconceptions"] == [("m", "h", 2, 7)]
-    assert second["share"] == 7 / 8
 
 
 def test_nothing_that_can_be_told_is_said(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from demo import EXERCISES, GRADIENT, RIGHT_GRADIENT, RIGHT_SCALE, SCALE, notebook
 
 from labkit.grading.grade import grade_class
-from labkit.grading.report import safe_name
+from labkit.grading.rows import safe_name
 
 KIT = {"05_demo": EXERCISES}
 STUB = 'def {}({}):\n    """Say what to do."""\n    # YOUR CODE HERE\n    raise NotImplementedError()\n'
@@ -75,8 +75,8 @@ def graded(tmp_path_factory):
 )
 def test_marks_and_status(graded, student, status, scale, gradient):
     row = graded[1].row(student)
-    assert row["status"] == status
-    assert [item["points"] for item in row["exercises"]] == [scale, gradient]
+    assert row.status == status
+    assert [result.points for result in row.exercises] == [scale, gradient]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_marks_and_status(graded, student, status, scale, gradient):
     ],
 )
 def test_hints(graded, student, exercise, hint):
-    assert graded[1].row(student)["exercises"][exercise]["hint"] == hint
+    assert graded[1].row(student).exercises[exercise].hint == hint
 
 
 def test_every_roster_row_is_in_the_table_with_its_status(graded):
@@ -141,7 +141,35 @@ def test_a_second_run_keeps_all_and_a_changed_submission_is_graded_again(graded)
         folder / "in", folder / "out", roster=folder / "roster.csv", exercises=KIT, seed_file=folder / "seed"
     )
     assert third.resumed == len(first.rows) - 1
-    assert third.row("half")["total"] == 10
+    assert third.row("half").total == 10
+
+
+def test_a_fault_of_our_own_costs_one_row_and_the_next_run_mends_it(tmp_path, monkeypatch):
+    from labkit.checking.judge import Judge
+
+    for student in ("ada", "bob"):
+        notebook(tmp_path / "in" / student / "05_demo.ipynb", RIGHT_SCALE, RIGHT_GRADIENT)
+    (tmp_path / "course.toml").write_text('[points]\n"demo.scale_add" = 8')
+    settings = {"exercises": KIT, "sandbox": "none", "course": tmp_path / "course.toml"}
+    result, seen = Judge.result, []
+
+    def broken(judge, outcomes):
+        seen.append(judge)
+        if len(seen) == 1:
+            raise ArithmeticError("a slip of ours")
+        return result(judge, outcomes)
+
+    monkeypatch.setattr(Judge, "result", broken)
+    report = grade_class(tmp_path / "in", tmp_path / "out", **settings)
+    assert [(row.status, row.total, row.out_of) for row in report.rows] == [
+        ("crashed", 0, 14),
+        ("graded", 14, 14),
+    ]
+    (problem,) = report.row("ada").problems
+    assert problem == "labkit failed, not the submission (ArithmeticError: a slip of ours); grade it again"
+    assert "labkit failed, not the submission" in (tmp_path / "out" / "feedback" / "ada.html").read_text()
+    again = grade_class(tmp_path / "in", tmp_path / "out", **settings)
+    assert (again.resumed, again.row("ada").total) == (1, 14)
 
 
 def test_odd_ids_get_files_of_their_own():

@@ -16,7 +16,7 @@ from labkit.attribution import (
     rise,
 )
 from labkit.models import load_model, unit
-from labkit.models.fast import layout, swift
+from labkit.models.fast import fast_copy, memory_format
 
 
 def stirred(model: nn.Module) -> nn.Module:
@@ -57,7 +57,7 @@ def test_the_copy_answers_alike(name: str, left: int) -> None:
     model, x = stirred(models.get_model(name, weights=None)), torch.rand(3, 3, 64, 64)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     with torch.no_grad():
-        twin = swift(model, x[:1], forwards=1000)
+        twin = fast_copy(model, x[:1], forwards=1000)
         wanted, found = model(x), twin(x)
     assert twin is not model
     assert norms(twin) == left
@@ -68,17 +68,17 @@ def test_the_copy_answers_alike(name: str, left: int) -> None:
 def test_the_model_itself_where_a_copy_would_differ() -> None:
     x = torch.rand(1, 3, 8, 8)
     plain = stirred(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()))
-    assert swift(plain, x, forwards=101) is not plain
-    assert swift(plain, x, forwards=100) is plain
+    assert fast_copy(plain, x, forwards=101) is not plain
+    assert fast_copy(plain, x, forwards=100) is plain
     for odd in (stirred(Two()), Viewed(nn.Conv2d(3, 4, 3)).eval(), nn.Flatten().eval(), plain.half()):
-        assert swift(odd, x.to(next(iter(odd.parameters()), x).dtype), forwards=1000) is odd
+        assert fast_copy(odd, x.to(next(iter(odd.parameters()), x).dtype), forwards=1000) is odd
 
 
 @pytest.mark.parametrize("layer", ["", "0"])
 def test_the_hooks_of_a_model_go_on_being_called(layer: str) -> None:
     model, calls = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(), []
     with model.get_submodule(layer).register_forward_hook(lambda *_: calls.append(1)):
-        assert (swift(model, torch.rand(1, 3, 8, 8), forwards=1000) is model) == (layer != "")
+        assert (fast_copy(model, torch.rand(1, 3, 8, 8), forwards=1000) is model) == (layer != "")
         occlusion(model, torch.rand(1, 3, 16, 16), 0, window=2, stride=1)
     assert len(calls) > 225 // 8
 
@@ -86,7 +86,7 @@ def test_the_hooks_of_a_model_go_on_being_called(layer: str) -> None:
 def test_a_layer_run_twice_keeps_its_norm() -> None:
     shared = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
     model = stirred(nn.Sequential(shared, shared, nn.Flatten()))
-    assert norms(swift(model, torch.rand(1, 3, 8, 8), forwards=1000)) == 1
+    assert norms(fast_copy(model, torch.rand(1, 3, 8, 8), forwards=1000)) == 1
 
 
 @pytest.mark.parametrize("target", [1, unit("0", 2), unit("1", 2), lambda outputs: outputs[:, 0]])
@@ -95,7 +95,7 @@ def test_maps_are_those_of_the_model_itself(target: object, monkeypatch: pytest.
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2))
     model = stirred(nn.Sequential(*body, nn.Flatten(), nn.Linear(16, 3))).double()
     x = torch.rand(2, 3, 24, 24, dtype=torch.float64)
-    assert swift(model, x[:1], forwards=200) is not model
+    assert fast_copy(model, x[:1], forwards=200) is not model
     asked = {
         occlusion: {"window": 4, "stride": 2},
         rise: {"masks": 200},
@@ -120,17 +120,17 @@ def test_pictures_lie_channels_last_only_where_the_model_answers_alike() -> None
     image, usual = torch.rand(1, 3, 16, 16), torch.contiguous_format
     nets = {"plain": nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), "views": Viewed(nn.Conv2d(3, 4, 3)),
             "changes": Changes()}  # fmt: skip
-    found = {name: layout(net.eval(), image) for name, net in nets.items()}
+    found = {name: memory_format(net.eval(), image) for name, net in nets.items()}
     assert found == {"plain": torch.channels_last, "views": usual, "changes": usual}
     assert image.is_contiguous()
-    assert layout(nets["plain"], torch.rand(1, 3, 16, 16, device="meta")) is usual
+    assert memory_format(nets["plain"], torch.rand(1, 3, 16, 16, device="meta")) is usual
 
 
 def test_a_learned_mask_is_the_same_in_either_order(monkeypatch: pytest.MonkeyPatch) -> None:
     net, images = load_model("minivgg").double(), torch.rand(1, 3, 32, 32, dtype=torch.float64)
     last = extremal_perturbation(net, images, 1, steps=5), meaningful_perturbation(net, images, 1, steps=5)
-    for place in ("masks", "meaningful"):
-        module = f"labkit.attribution.{place}.layout"
+    for place in ("extremal_perturbations", "meaningful_perturbations"):
+        module = f"labkit.attribution.{place}.memory_format"
         monkeypatch.setattr(module, lambda *_: torch.contiguous_format)
     first = extremal_perturbation(net, images, 1, steps=5), meaningful_perturbation(net, images, 1, steps=5)
     for a, b in zip(last, first, strict=True):

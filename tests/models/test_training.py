@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -162,7 +163,7 @@ def test_a_write_that_fails_leaves_the_old_network(tmp_path: Path, monkeypatch: 
 
     with torch.no_grad():
         net.classifier.weight.zero_()
-    monkeypatch.setattr(training.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="no space"):
         save_network(net, tmp_path, "small", {})
     assert path.read_bytes() == before

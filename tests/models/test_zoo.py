@@ -50,6 +50,7 @@ def test_every_network_has_its_card(name: str) -> None:
     for fault in card["faults"]:
         assert {f"{fault} val", f"{fault} test"} <= set(card["accuracy"])
     assert card["parameters"] == sum(p.numel() for p in load_model(name).parameters())
+    assert card["planted"] == ("ground" if card["classes"] == list(GROUNDS) else "object")
     assert {"recipe", "seed", "faults", "render_version", "labkit", "date"} <= set(card)
 
 

@@ -7,14 +7,13 @@ import pytest
 import torch
 from demo import RIGHT_GRADIENT, RIGHT_SCALE, SCALE, notebook
 
-from labkit.calls.exercise import Recipe
 from labkit.calls.notebook import read_notebook
-from labkit.calls.wire import decode, encode
 from labkit.checking.judge import Judge
 from labkit.exercises import find
-from labkit.sandbox.job import Work, patience
+from labkit.sandbox.job import Job, patience
+from labkit.sandbox.launch import ForkServer, Running
 from labkit.sandbox.sandbox import Sandbox, SandboxError
-from labkit.sandbox.streams import KEPT_OUTPUT
+from labkit.sandbox.streams import KEPT_OUTPUT, Messages, Tail
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the fork server needs Linux")
 
@@ -40,9 +39,7 @@ def run(box, tmp_path):
         book = read_notebook(notebook(tmp_path / "n.ipynb", source))
         judge = Judge(exercise, 7)
         settings = {"seconds": 5.0, "blocks": exercise.blocks, **settings}
-        done = box.run(
-            Work(exercise.name, book.slice(exercise.name), [c for _, c in judge.cases], **settings)
-        )
+        done = box.run(Job(exercise.name, book.slice(exercise.name), [c for _, c in judge.cases], **settings))
         return judge.result(done.outcomes), done
 
     return go
@@ -67,7 +64,7 @@ def test_the_right_function_gets_full_marks_and_its_bytes_are_equal(run):
         "np.allclose = lambda *a, **k: True",
         "torch.allclose = torch.isclose = torch.equal = lambda *a, **k: True",
         "torch.Tensor.__eq__ = lambda *a: True",
-        "import labkit.calls.wire as b; b.left_behind = lambda *a: ''; b.gradient = lambda *a: a[0]",
+        "import labkit.calls.call as b; b.left_behind = lambda *a: ''; b.gradient = lambda *a: a[0]",
         "from labkit.grading import check; import builtins; builtins.all = lambda *a: True",
     ],
 )
@@ -149,7 +146,13 @@ def send(fd, message):
 
 @pytest.mark.parametrize(
     "message",
-    ['{"begin": 0}', '{"notes": ["n"] * 1000}', '{"case": 0, "kind": "ok", "message": 1, "left": ""}'],
+    [
+        '{"begin": 0}',
+        '{"notes": ["n"] * 1000}',
+        '{"case": 0, "kind": "ok", "message": 1, "left": ""}',
+        '{"begin": torch.ones(2), "case": np.zeros(3)}',
+        '{"case": 0, "kind": np.zeros(3)}',
+    ],
 )
 def test_a_flood_of_forged_messages_neither_delays_nor_gains(run, message):
     source = body(f"while True: [send(fd, {message}) for fd in range(3, 12)]").replace(
@@ -210,6 +213,19 @@ def test_ending_the_parent_gains_nothing_and_the_next_one_is_served(run):
     assert run(RIGHT_SCALE)[0].points == 4
 
 
+@linux
+def test_a_job_that_met_a_dying_server_costs_its_student_nothing(run, box, monkeypatch):
+    launch = ForkServer.launch
+
+    def lost(server, data):
+        monkeypatch.setattr(ForkServer, "launch", launch)
+        nothing = [open(os.devnull, "rb") for _ in range(2)]  # noqa: SIM115
+        return Running(Messages(nothing[0]), Tail(nothing[1]), lambda: None)
+
+    monkeypatch.setattr(ForkServer, "launch", lost)
+    assert run(RIGHT_SCALE)[0].points == 4
+
+
 def test_what_the_instructor_keeps_cannot_be_read_behind_the_walls(run, box, secret):
     result, _ = run(body(f"open({str(secret)!r}).read()", RIGHT))
     if box.isolated:
@@ -238,23 +254,56 @@ def test_the_worker_knows_no_exercise_and_no_judge(run):
     names = "[m for m in sys.modules if m.startswith('labkit')]"
     said = run(body(f"raise ValueError({names})"))[0].cases[0].verdict.difference
     assert "labkit.calls.wire" in said
-    assert "exercises" not in said
-    assert "judge" not in said
+    assert not [room for room in ("exercises", "checking", "judge", "grading") if room in said]
 
 
 @pytest.mark.parametrize(
     "way",
     [
         "from labkit.checking.judge import Judge",
+        "import labkit.checking",
         "import labkit.exercises.warm_up",
+        "from labkit.exercises import find",
+        "from labkit.grading import check; import labkit.grading.grade",
         "import importlib; importlib.import_module('labkit.exercises.which_pixels_matter')",
     ],
 )
 def test_the_exercises_cannot_be_imported(run, way):
-    result, _ = run(body(way, RIGHT))
+    result, _ = run(body(*way.split("; "), RIGHT))
     assert result.points == 0
     assert result.cases[0].verdict.word == "blocked"
-    assert "write this one yourself" in result.cases[0].verdict.difference
+    assert "is not open to a submission: write this one yourself" in result.cases[0].verdict.difference
+
+
+def test_behind_the_walls_the_exercises_are_not_even_there(run, box):
+    if not box.isolated:
+        pytest.skip("no walls")
+    folder = "os.path.join(os.path.dirname(labkit.__file__), 'exercises')"
+    result, _ = run(body("import labkit", f"raise ValueError(os.listdir({folder}))"))
+    assert "PermissionError" in result.cases[0].verdict.difference
+    result, _ = run(body("sys.meta_path.pop(0)", "import labkit.exercises.warm_up", RIGHT))
+    assert "ModuleNotFoundError" in result.cases[0].verdict.difference
+
+
+@pytest.mark.parametrize(
+    "way", ["from labkit.grading import check", "import labkit.grading as g; check = g.check"]
+)
+def test_a_check_in_a_submission_checks_nothing_and_brings_nothing_in(run, way):
+    names = "[m for m in sys.modules if m.startswith('labkit.') and m.split('.')[1] in ROOMS]"
+    lines = [*way.split("; "), "ROOMS = ('exercises', 'checking', 'grading')"]
+    lines += [
+        f"raise ValueError(check('demo.scale_add', None), dir(sys.modules['labkit.grading'])[-1], {names})"
+    ]
+    said = run(body(*lines))[0].cases[0].verdict.difference
+    assert "(0.0, 'check', ['labkit.grading'])" in said
+
+
+def test_a_submission_that_checks_itself_or_opens_the_lab_gets_its_marks(run):
+    assert run(body("from labkit.lab import claim, start", RIGHT), seconds=20)[0].points == 4
+    checked = "from labkit.grading import check\n" + RIGHT_SCALE + "check('demo.scale_add', scale_add)"
+    assert run(checked)[0].points == 4
+    lines = ["from labkit.grading import check", "check('demo.scale_add', scale_add)", RIGHT]
+    assert run(body(*lines))[0].points == 4
 
 
 @pytest.mark.parametrize(
@@ -264,7 +313,7 @@ def test_the_exercises_cannot_be_imported(run, way):
         "import labkit.core.checks as c; f = c.nearest",
         "import importlib, labkit.core.checks as c; importlib.reload(c); f = c.nearest",
         "import functools, labkit.core.checks as c; f = functools.partial(c.nearest)",
-        "import labkit.core.checks; del sys.modules['labkit.core.checks']\n"
+        "import labkit.core.checks; del sys.modules['labkit.core.checks']; "
         "from labkit.core.checks import nearest as f",
     ],
 )
@@ -306,7 +355,7 @@ def test_a_gradient_is_taken_in_the_worker_and_a_lost_one_costs_a_case(run):
 
 
 def test_strict_refuses_where_there_are_no_walls(monkeypatch):
-    monkeypatch.setattr(Sandbox, "_start", lambda self: "a namespace of its own is not allowed here")
+    monkeypatch.setattr(ForkServer, "start", lambda self: "a namespace of its own is not allowed here")
     with pytest.raises(SandboxError, match="--sandbox strict needs Linux namespaces: a namespace of its own"):
         Sandbox("strict")
     with pytest.raises(ValueError, match="sandbox must be one of 'auto', 'strict', 'none'; got 'loose'"):
@@ -320,50 +369,5 @@ def test_without_a_fork_server_each_exercise_has_a_process_of_its_own(tmp_path, 
         assert "time limits only" in box.report
         book = read_notebook(notebook(tmp_path / "n.ipynb", "print('hello')\n" + RIGHT_SCALE))
         judge = Judge(SCALE)
-        work = Work("scale_add", book.slice("scale_add"), [c for _, c in judge.cases], seconds=3)
+        work = Job("scale_add", book.slice("scale_add"), [c for _, c in judge.cases], seconds=3)
         assert judge.result(box.run(work).outcomes).points == 4
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None, True, 3, -(2**70), 2.5, float("inf"), "text", [1, [2]], (1, "a"), {"k": [None]}, {3: 4},
-        torch.arange(6).reshape(2, 3), torch.tensor(1.5), torch.empty(0, 3), torch.ones(2, 3).T,
-        torch.ones(2, dtype=torch.bfloat16), torch.zeros(3, dtype=torch.bool),
-    ],
-)  # fmt: skip
-def test_a_value_comes_back_as_it_went(value):
-    back = decode(encode(value))
-    if isinstance(value, torch.Tensor):
-        assert back.dtype == value.dtype
-        assert torch.equal(back, value)
-    else:
-        assert back == value
-        assert type(back) is type(value)
-
-
-def test_a_recipe_travels_as_data_and_is_built_at_the_other_end():
-    weights = {"weight": torch.ones(1, 2), "bias": torch.ones(1)}
-    recipe = Recipe("torch.nn:Linear", {"in_features": 2, "out_features": 1}, weights)
-    built = decode(encode(recipe)).build()
-    assert built(torch.ones(1, 2)).item() == 3
-    assert not built.training
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"", b"\0" * 7, (10**6).to_bytes(8, "big") + b"{}", (2).to_bytes(8, "big") + b"[]",
-        (31).to_bytes(8, "big") + b'{"a": ["float32", [99999], 16]}',
-        (15).to_bytes(8, "big") + b'{"x": "unknown"}',
-        (24).to_bytes(8, "big") + b'{"a": ["object", [1], 8]}'[:24],
-    ],
-)  # fmt: skip
-def test_a_malformed_message_is_refused(data):
-    with pytest.raises(ValueError, match="the message"):
-        decode(data)
-
-
-def test_a_worker_cannot_send_a_recipe():
-    with pytest.raises(ValueError, match="unknown node 'r'"):
-        decode(encode(Recipe("os:abort")), recipes=False)

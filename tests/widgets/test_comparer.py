@@ -55,9 +55,11 @@ def test_the_maps_are_the_library_s(comparer, pictures, picture, target):
 
 def test_minus_one_is_the_class_the_network_names(comparer, pictures):
     likeliest = int(comparer.model(pictures[:1]).argmax())
-    assert {a["target"] for k, a in comparer._kept.items() if k[0] == "map"} == {likeliest}
+    assert {a["target"] for k, a in comparer._cache.latest() if k[0] == "map"} == {likeliest}
     assert comparer.photo["top"][0] == likeliest
-    assert comparer.photo["p"] == pytest.approx(comparer.model(pictures[:1]).softmax(1)[0].tolist(), abs=1e-6)
+    logits = comparer.model(pictures[:1])[0].detach()
+    assert comparer.photo["logits"] == pytest.approx(logits.tolist())
+    assert comparer.photo["total"] == pytest.approx(float(logits.logsumexp(0)))
 
 
 def test_scores_are_the_library_s_measures_against_the_planted_truth(comparer, masks):
@@ -137,7 +139,7 @@ def test_a_method_that_raises_shows_its_sentence_and_the_others_go_on(pictures):
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 5)).eval()
     widget = Comparer(net, pictures, methods=["cam", "saliency"])
     widget.wait_idle()
-    fault = widget._kept[widget._key("cam")]
+    fault = widget._cache.get(widget._key("cam"))
     with pytest.raises(ValueError) as caught:
         attribution.cam(net, pictures[:1], widget.photo["top"][0])
     assert fault["kind"] == "fault"
@@ -152,7 +154,7 @@ def test_an_error_of_the_student_s_function_names_its_line(tiny, pictures):
 
     widget = Comparer(tiny, pictures, methods={"mine": mine, "saliency": attribution.saliency})
     widget.wait_idle()
-    text = widget._kept[widget._key("mine")]["text"]
+    text = widget._cache.get(widget._key("mine"))["text"]
     assert text.startswith("IndexError")
     assert "return images[:, 7]" in text
     assert list(widget.maps) == ["saliency"]
@@ -169,7 +171,7 @@ def test_an_error_of_the_student_s_function_names_its_line(tiny, pictures):
 def test_maps_of_the_wrong_kind_are_named(tiny, pictures, result, message):
     widget = Comparer(tiny, pictures, methods={"mine": lambda model, images, target: result})
     widget.wait_idle()
-    assert message in widget._kept[widget._key("mine")]["text"]
+    assert message in widget._cache.get(widget._key("mine"))["text"]
 
 
 def test_a_function_may_ask_for_gradients_and_write_into_its_picture(tiny, pictures):

@@ -73,7 +73,7 @@ def test_settings_are_the_arguments_of_the_map_on_view(explorer):
 
 
 def test_the_ladder_is_computed_once_a_page_watches_and_then_nothing_is_asked_again(explorer, monkeypatch):
-    monkeypatch.setattr("labkit.widgets.occlusion._LADDER", 1e9)  # however busy the machine is
+    monkeypatch.setattr("labkit.widgets.occlusion.LADDER", 1e9)  # however busy the machine is
     explorer.set_state({"watched": 1})
     explorer.wait_idle()
     calls = explorer.model.calls
@@ -92,7 +92,7 @@ def test_without_a_page_only_the_setting_and_a_coarse_answer_are_computed(explor
 
 
 def test_a_page_opened_anew_is_sent_everything_again(explorer, monkeypatch):
-    monkeypatch.setattr("labkit.widgets.occlusion._LADDER", 1e9)
+    monkeypatch.setattr("labkit.widgets.occlusion.LADDER", 1e9)
     explorer.set_state({"watched": 1})
     explorer.wait_idle()
     seen = record_deliveries(explorer)

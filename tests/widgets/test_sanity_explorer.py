@@ -37,7 +37,7 @@ def test_maps_and_likeness_are_the_library_s_cascade(explorer, pictures, target)
         explorer.set_state({"depth": depth})
         explorer.wait_idle()
         for name in NAMES:
-            assert explorer._kept[explorer._key()]["maps"][name]["signed"] is False  # neither is below 0
+            assert explorer._cache.get(explorer._key())["maps"][name]["signed"] is False  # neither is below 0
             assert torch.allclose(explorer.maps[name], cascade.maps[name][depth, 1], atol=1e-6)
     for name in NAMES:
         for kind, measure in (
@@ -70,7 +70,7 @@ def test_a_method_that_raises_has_its_sentence_and_the_others_go_on(resettable, 
     widget = SanityExplorer(resettable, pictures, methods={"broken": broken, "saliency": saliency})
     widget.wait_idle()
     assert list(widget.maps) == ["saliency"]
-    assert "must have wings" in widget._kept[widget._key()]["maps"]["broken"]["text"]
+    assert "must have wings" in widget._cache.get(widget._key())["maps"]["broken"]["text"]
     assert widget.likeness["broken"]["rank"] == [None, None]
 
 
@@ -79,7 +79,8 @@ def test_a_map_that_is_not_one_has_a_sentence(resettable, pictures):
         resettable, pictures, methods={"flat": lambda model, images, target: images.mean()}
     )
     widget.wait_idle()
-    assert "must return finite maps (1, 32, 32)" in widget._kept[widget._key()]["maps"]["flat"]["text"]
+    text = widget._cache.get(widget._key())["maps"]["flat"]["text"]
+    assert text == "ValueError: flat must return a tensor of maps (N, H, W), here (1, 32, 32); got ()."
 
 
 def test_an_exported_page_that_leaves_answers_out_keeps_the_trained_map(explorer):

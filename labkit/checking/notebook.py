@@ -1,0 +1,95 @@
+"""``labkit check notebook.ipynb``: the public cases in a clean process, and what no clean run would give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit.calls.call import Outcome
+from labkit.calls.exercise import Exercise
+from labkit.calls.notebook import WORDS_HERE, Notebook, notebook_name, read_notebook, stale_state
+from labkit.checking.check import CheckText
+from labkit.checking.judge import ExerciseResult, Judge
+from labkit.exercises import notebooks
+from labkit.sandbox.job import Job
+from labkit.sandbox.sandbox import plain_sandbox
+
+__all__ = ["check_notebook", "NotebookReport"]
+
+
+@dataclass
+class NotebookReport:
+    """What `check_notebook` found: a result per exercise and what a clean run would stumble over."""
+
+    notebook: str
+    results: list[ExerciseResult]
+    stale: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every public case of every exercise passes."""
+        return all(result.passed == len(result.cases) for result in self.results)
+
+    @property
+    def summary(self) -> dict[str, str]:
+        """``{"attribution.saliency": "3/3"}``."""
+        return {result.id: f"{result.passed}/{len(result.cases)}" for result in self.results}
+
+    def __str__(self) -> str:
+        blocks = [f"{result.title} ({result.id})\n{CheckText(result)}" for result in self.results]
+        return "\n\n".join([*blocks, "\n".join(f"Note: {line}" for line in self.stale)]).rstrip()
+
+
+def check_notebook(path: str | Path, exercises: Sequence[Exercise] | None = None) -> NotebookReport:
+    """Run the public cases of a notebook's exercises in a clean process.
+
+    The notebook's name tells which exercises it holds, where none are given; a renamed one is told by its
+    functions. The report's ``str`` is what ``labkit check`` prints; it also points out cells that were run
+    out of order, definitions that stand there twice, and names that only a later cell defines.
+
+    Raises ValueError for a file that is not a notebook or holds no exercise.
+    """
+    book = read_notebook(path)
+    asked = list(exercises) if exercises is not None else _exercises_of(Path(path).name, book)
+    blocks = sorted({name for exercise in asked for name in exercise.blocks})
+    results = []
+    files = {p.name: p.read_text("utf-8", "replace") for p in sorted(Path(path).parent.glob("*.py"))}
+    for exercise in asked:
+        judge = Judge(exercise)
+        if not book.defines(exercise.name):
+            missing = Outcome("missing", message=book.why_missing(exercise.name))
+            results.append(judge.result([missing] * len(judge.cases)))
+            continue
+        cases = [case for _, case in judge.cases]
+        steps = book.slice(exercise.name)
+        work = Job(exercise.name, steps, cases, blocks, exercise.seconds, files=files)
+        done = plain_sandbox().run(work)
+        result = judge.result(done.outcomes)
+        result.notes += done.notes
+        results.append(result)
+    notes = [*stale_state(book, [e.name for e in asked]), *_unwritten(path)]
+    return NotebookReport(Path(path).name, results, notes)
+
+
+def _unwritten(path: str | Path) -> list[str]:
+    """A sentence if answers in words still hold their placeholder."""
+    cells = json.loads(Path(path).read_text("utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    count = sum(WORDS_HERE in text for text in texts)
+    return [f"{count} answer(s) in words still say {WORDS_HERE!r}"] if count else []
+
+
+def _exercises_of(filename: str, book: Notebook) -> list[Exercise]:
+    known = notebooks()
+    name = notebook_name(filename, known)
+    if name is None:
+        counts = {n: sum(book.defines(e.name) for e in asked) for n, asked in known.items()}
+        name = max(counts, key=lambda n: counts[n]) if any(counts.values()) else None
+    if name is None:
+        raise ValueError(
+            f"no exercise belongs to {filename}: neither its name nor a function in it is known. "
+            f"The notebooks with exercises are {', '.join(known)}."
+        )
+    return list(known[name])

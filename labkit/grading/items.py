@@ -1,0 +1,71 @@
+"""The item analysis: which exercise, and which misconception in it, cost the class most."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from labkit.checking.judge import ExerciseResult
+from labkit.grading.rows import Row
+
+__all__ = ["Item", "Mistake", "item_analysis"]
+
+
+@dataclass
+class Mistake:
+    """A recognised misconception: its hint, how many made it, and what they lost on the exercise."""
+
+    name: str
+    hint: str
+    count: int = 0
+    lost: float = 0.0
+
+
+@dataclass
+class Item:
+    """One exercise over all who handed something in; ``words`` counts their results."""
+
+    id: str
+    title: str
+    students: int = 0
+    points: float = 0.0
+    out_of: float = 0.0
+    words: Counter[str] = field(default_factory=Counter)
+    recognised: dict[str, Mistake] = field(default_factory=dict)
+
+    def add(self, result: ExerciseResult) -> None:
+        """Count one student's result in."""
+        self.students += 1
+        self.points += result.points
+        self.out_of += result.out_of
+        self.words[result.word] += 1
+        if result.misconception:
+            name = result.misconception
+            mistake = self.recognised.setdefault(name, Mistake(name, result.hint))
+            mistake.count += 1
+            mistake.lost = round(mistake.lost + result.out_of - result.points, 2)
+
+    @property
+    def lost(self) -> float:
+        """The points that the class has not got."""
+        return round(self.out_of - self.points, 2)
+
+    @property
+    def share(self) -> float:
+        """The mean share of the points, 0 to 1."""
+        return self.points / self.out_of if self.out_of else 0.0
+
+    @property
+    def mistakes(self) -> list[Mistake]:
+        """The recognised ones, the costliest first."""
+        return sorted(self.recognised.values(), key=lambda mistake: -mistake.lost)
+
+
+def item_analysis(rows: Iterable[Row]) -> list[Item]:
+    """An item per exercise, the costliest first, counted over the students who handed something in."""
+    items: dict[str, Item] = {}
+    for row in rows:
+        for result in row.exercises if row.status != "missing" else ():
+            items.setdefault(result.id, Item(result.id, result.title)).add(result)
+    return sorted(items.values(), key=lambda item: -item.lost)

@@ -1,0 +1,202 @@
+"""The one ``TorchFunctionMode``: while a model runs, its torch functions follow the rules of a table.
+
+A network may write a ReLU as ``nn.ReLU``, ``F.relu``, ``x.relu_()`` or ``torch.relu(input=x)``: here all of
+these are one ``Call`` with one name. Where no Python function is called (scripted parts), the graph that
+autograd keeps says what ran.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+from torch.overrides import TorchFunctionMode
+
+from labkit.models.operations import canonical, spelling
+
+HIDING = ("Attention", "Graph", "Rnn")  # parts of the names of autograd's steps in which many are one
+
+
+def depending(values: Any) -> list[Tensor]:
+    """The tensors among (nested) arguments that depend on the picture, that is, require a gradient."""
+    if isinstance(values, Tensor):
+        return [values] if values.requires_grad else []
+    found: list[Tensor] = []
+    if isinstance(values, list | tuple):
+        for value in values:  # a loop, for it runs at every call
+            if isinstance(value, Tensor):
+                if value.requires_grad:
+                    found.append(value)
+            elif isinstance(value, list | tuple):
+                found += depending(value)
+    return found
+
+
+class Call:
+    """One call of a torch function, in one form however it was written.
+
+    ``name``: its canonical name.
+    ``args``, ``options``: what it was given; the tensor it is called on comes first, operands stand in the
+    order of the formula (2 - x is ``sub`` of 2 and x), ``axis`` is ``dim``, ``inplace`` and ``out`` are gone.
+    ``reached``: those of the tensors that depend on the picture.
+    ``into``: the tensor that the result is written to (``x.relu_()``, ``inplace=True``, ``out=``), or None.
+    """
+
+    def __init__(
+        self, function: Callable, args: tuple, kwargs: Mapping[str, Any], reached: list[Tensor]
+    ) -> None:
+        self.function, self.reached = function, reached
+        self.name, self._in_place, self._reflected = spelling(function)
+        self._given, self.options = (args, kwargs), kwargs
+        self.into: Tensor | None = args[0] if self._in_place and args else None
+        if kwargs:
+            args = self._in_one_form(args, dict(kwargs))
+        self.args = args[1::-1] + args[2:] if self._reflected else args
+
+    def _in_one_form(self, args: tuple, options: dict[str, Any]) -> tuple:
+        for key in ("input", "self"):
+            args = (options.pop(key), *args) if key in options else args
+        for key in ("other", "mat2"):
+            args = (*args, options.pop(key)) if key in options and len(args) == 1 else args
+        if "axis" in options:
+            options["dim"] = options.pop("axis")
+        if options.pop("inplace", False) or self._in_place:
+            self.into = args[0] if args else None
+        if isinstance(options.get("out"), Tensor):
+            self.into = options.pop("out")
+            self._given = self._given[0], {k: v for k, v in self._given[1].items() if k != "out"}
+        self.options = options
+        return args
+
+    def get(self, name: str, at: int, preset: Any = None) -> Any:
+        """A parameter by its name, or else by its place."""
+        return self.options.get(name, self.args[at] if len(self.args) > at else preset)
+
+    def run(self) -> Any:
+        """What torch does, as it was written; to ``out`` writes the mode."""
+        args, kwargs = self._given
+        return self.function(*args, **kwargs)
+
+    def unary(self) -> Callable[[Tensor], Any]:
+        """The call as a function of the one tensor that depends on the picture, which it leaves as it is. It
+        keeps neither that tensor nor the call."""
+        function, in_place, old = self.function, self._in_place, self.reached[0]
+        args = self.args[1::-1] + self.args[2:] if self._reflected else self.args
+        before = next((n for n, a in enumerate(args) if a is old), len(args))
+        left, right = args[:before], args[before + 1 :]
+        options = {k: v for k, v in self.options.items() if v is not old}
+        key = next((k for k, v in self.options.items() if v is old), None)
+        del old, args
+
+        def of(x: Tensor) -> Any:
+            x = x.clone() if in_place else x
+            return function(*left, **options, **{key: x}) if key else function(*left, x, *right, **options)
+
+        return of
+
+    def give(self, result: Any) -> Any:
+        """The result, written to where the call writes."""
+        if self.into is None or result is self.into or not isinstance(result, Tensor):
+            return result
+        if self.into.shape != result.shape:
+            self.into.resize_(result.shape)
+        return self.into.copy_(result)
+
+
+Rule = Callable[[Call, Any], Any]
+
+
+def as_torch(call: Call, _state: Any) -> Any:
+    """The rule of a function that stays as it is."""
+    return call.run()
+
+
+class FunctionRules(TorchFunctionMode):
+    """While a block runs, the functions of tensors that depend on the picture follow the rules of a table.
+
+    Works on the level of functions, so that modules, ``F.relu``, in-place and reused activations are all
+    seen; what a function or a rule calls itself is part of it. Under ``torch.no_grad`` nothing depends on the
+    picture.
+
+    ``table``: canonical name -> rule; a rule takes the ``Call`` and the state, and gives the result.
+    ``otherwise``: the rule of all other functions.
+    ``state``: what the rules are told or keep.
+    ``every``: whether calls that do not depend on the picture follow the rules as well.
+    """
+
+    def __init__(
+        self, table: Mapping[str, Rule], otherwise: Rule = as_torch, state: Any = None, *, every: bool = False
+    ) -> None:
+        super().__init__()
+        self.table, self.otherwise, self.state, self.every = table, otherwise, state, every
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        reached = depending([*args, *kwargs.values()]) if torch.is_grad_enabled() else []
+        if not reached and not self.every:
+            return func(*args, **kwargs)
+        call = Call(func, args, kwargs, reached)
+        return call.give(self.table.get(call.name, self.otherwise)(call, self.state))
+
+
+class Step(NamedTuple):
+    """A step of autograd's graph: its node, its canonical name, autograd's own ``title`` for it, and the
+    steps that its gradient goes to."""
+
+    node: Any
+    name: str
+    title: str
+    parents: list[Any]
+
+    @property
+    def hides(self) -> bool:
+        """Whether many functions run as one here, out of a mode's sight."""
+        return any(part in self.title for part in HIDING)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is somebody's ``torch.autograd.Function``."""
+        return isinstance(self.node, BackwardCFunction) and self.title != "BackwardHookFunction"
+
+
+def steps_between(outputs: Any, stop: Tensor | None = None, *, ends: str = "") -> list[Step]:
+    """The steps of autograd's graph from the outputs down, also where no Python function was called.
+
+    ``stop``: a tensor; the step that made it and what is reached through that alone are left out.
+    ``ends``: the title of steps that the walk does not pass.
+    """
+    start = outputs.grad_fn if isinstance(outputs, Tensor) else None
+    seen = {None, *([] if stop is None else [stop.grad_fn])}
+    waiting = [] if start in seen else [start]
+    seen.add(start)
+    found = []
+    while waiting:
+        node: Any = waiting.pop()
+        title = re.sub(r"Backward\d*$", "", node.name())
+        # the second step before a copy is what was written; the first, overwritten, counts no longer
+        before = node.next_functions[node.name().endswith("CopyBackwards") :]
+        parents = [parent for parent, _ in before if parent is not None]
+        found.append(Step(node, canonical(title), title, parents))
+        if title != ends:
+            waiting += [parent for parent in dict.fromkeys(parents) if parent not in seen]
+            seen.update(parents)
+    return found
+
+
+def refusal(must: str, instead: str) -> Callable[[str], NoReturn]:
+    """What raises the one sentence about a function without a rule, given what came.
+
+    >>> refusal("be linear", "saliency, which needs no rule")("a sigmoid")
+    Traceback (most recent call last):
+    ...
+    ValueError: the model must be linear; got a sigmoid. Use labkit.attribution.saliency, which needs no rule.
+    """
+
+    def refuse(what: str) -> NoReturn:
+        raise ValueError(f"the model must {must}; got {what}. Use labkit.attribution.{instead}.")
+
+    return refuse

@@ -1,0 +1,95 @@
+"""One saved page of each explorer, for the rules that all of them obey.
+
+A new explorer is held to every rule by a line in ``EXPLORERS``: it is given the network, three pictures and
+where their truth lies, and computes what its page is to know of the first two.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from labkit.widgets import Comparer, MaskExplorer, OcclusionExplorer, SanityExplorer
+
+SIDE = 64
+CLASSES = ["fire engine", "horse", "zebra", "wolf", "tank", "deer", "cow", "bus", "car", "tree", "dog", "cat"]
+METHODS = ["saliency", "gradient_x_input", "guided_backprop", "grad_cam", "deconvnet", "excitation_backprop"]
+
+
+def network() -> torch.nn.Module:
+    """Six layers with weights, twelve classes, 64 px."""
+    generator = torch.Generator().manual_seed(5)
+    layers: list[torch.nn.Module] = []
+    for inside, outside, stride in [(3, 8, 2), (8, 8, 1), (8, 12, 2), (12, 12, 1), (12, 12, 2)]:
+        layers += [torch.nn.Conv2d(inside, outside, 3, stride, 1), torch.nn.ReLU()]
+    net = torch.nn.Sequential(
+        *layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(12, 12)
+    )
+    for parameter in net.parameters():
+        spread = 1.6 / max(1, parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.05
+        parameter.data = torch.randn(parameter.shape, generator=generator) * spread
+    net[-1].weight.data *= 6
+    net.classes = CLASSES  # type: ignore[assignment]
+    return net.eval()
+
+
+def pictures() -> tuple[torch.Tensor, torch.Tensor]:
+    """Three of them, a block of colour in each, and where it lies."""
+    shown = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(3)) * 0.3 + 0.3
+    masks = torch.zeros(3, SIDE, SIDE, dtype=torch.bool)
+    for k in range(3):
+        masks[k, 10 + 10 * k : 34 + 10 * k, 20:44] = True
+        shown[k] = torch.where(masks[k], torch.tensor([0.9, 0.15, 0.1])[:, None, None].roll(k, 0), shown[k])
+    return shown, masks
+
+
+def occlusion(net: Any, images: Any, **given: Any) -> OcclusionExplorer:
+    stops = {"windows": [16, 24, 32], "strides": [8, 16]}
+    explorer = OcclusionExplorer(net, images, window=24, stride=8, **stops, **given)
+    explorer.precompute(pictures=[0], fills=["grey", "black"])
+    explorer.precompute(pictures=[1])
+    return explorer
+
+
+def comparer(net: Any, images: Any, **given: Any) -> Comparer:
+    explorer = Comparer(net, images, methods=METHODS, **given)
+    explorer.precompute(pictures=[0, 1])
+    explorer.precompute(pictures=[0], targets=[3, 5])
+    return explorer
+
+
+def masks(net: Any, images: Any, **given: Any) -> MaskExplorer:
+    explorer = MaskExplorer(net, images, steps=2, **given)
+    explorer.precompute(pictures=[0, 1])
+    explorer.precompute(pictures=[0], targets=[3], modes=["preserve"])
+    return explorer
+
+
+def sanity(net: Any, images: Any, **given: Any) -> SanityExplorer:
+    explorer = SanityExplorer(net, images, methods=METHODS[:4], **given)
+    explorer.precompute(pictures=[0, 1])
+    return explorer
+
+
+EXPLORERS = {"occlusion": occlusion, "comparer": comparer, "masks": masks, "sanity": sanity}
+
+
+class Saved(NamedTuple):
+    """An explorer, its page's address, and that of the same page with a heading of its own."""
+
+    explorer: Any
+    address: str
+    titled: str
+    html: str
+
+
+def saved(name: str, folder: Path) -> Saved:
+    """The explorer's page below ``folder``; its third picture was not computed."""
+    images, truth = pictures()
+    names = ["red block", "green block", "blue block"]
+    explorer = EXPLORERS[name](network(), images, names=names, masks=truth)
+    page = explorer.save_html(folder / f"{name}.html")
+    titled = explorer.save_html(folder / f"{name}-titled.html", title="Where does a network look?")
+    return Saved(explorer, page.as_uri(), titled.as_uri(), page.read_text("utf-8"))

@@ -1,0 +1,35 @@
+"""Every exercise of the course is sound, quick to check, and found by its id."""
+
+import time
+
+import pytest
+
+from labkit.checking.audit import FEWEST, audit
+from labkit.checking.check import run_public
+from labkit.exercises import all_exercises, by_notebook, find
+
+COURSE = all_exercises()
+
+
+@pytest.mark.parametrize("exercise", COURSE, ids=lambda e: e.id)
+def test_each_exercise_of_the_course_is_sound(exercise):
+    assert audit(exercise, seed=11, fewest=FEWEST) == []
+    assert find(exercise.id) is exercise
+
+
+@pytest.mark.parametrize("exercise", COURSE, ids=lambda e: e.id)
+def test_each_check_takes_under_a_second(exercise):
+    run_public(exercise, exercise.reference)  # what the reference gives is kept from here on
+    begun = time.process_time()
+    run_public(exercise, exercise.reference)
+    assert time.process_time() - begun < 1
+
+
+def test_ids_do_not_repeat():
+    ids = [exercise.id for exercise in COURSE]
+    assert len(set(ids)) == len(ids)
+
+
+def test_unknown_notebooks_are_named():
+    with pytest.raises(KeyError, match="no exercises for the notebook '99_nothing.ipynb'"):
+        by_notebook("99_nothing.ipynb")
