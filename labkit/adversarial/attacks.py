@@ -1,4 +1,4 @@
-"""Attacks by the gradient: small steps in picture space that change a network's mind."""
+"""Attacks by the gradient, small steps in picture space that change a network's mind: FGSM."""
 
 from __future__ import annotations
 
@@ -97,6 +97,7 @@ def fgsm(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     reach the picture, IndexError for a class the model does not have, else as
     ``labkit.attribution.saliency``.
 
+    Labels: post hoc, specific to differentiable models, local.
     Source: Goodfellow, Shlens and Szegedy 2015, "Explaining and Harnessing Adversarial Examples", section 4;
     start and step: Kurakin, Goodfellow and Bengio 2017, "Adversarial Examples in the Physical World", and
     Tramer et al. 2018, "Ensemble Adversarial Training"; zero gradients: Athalye, Carlini and Wagner 2018,

@@ -1,4 +1,4 @@
-"""Class activation maps: where the features that speak for a class lie."""
+"""Class activation maps, CAM and Grad-CAM: where the features that speak for a class lie."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from labkit.core.targets import class_indices, is_class, reads_layers
 from labkit.models import Target, gap_head, pick, record, scores
 from labkit.models.layers import trace_head
 from labkit.optimize.images import enlarge
-
-_enlarge = enlarge  # what excitation.py still calls it
 
 
 def cam(

@@ -1,4 +1,4 @@
-"""Meaningful perturbation: masks with a price on their size; the same on the channels of a layer."""
+"""Meaningful perturbation: masks with a price on their size, which destroy a class or keep it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.attribution.extremal_perturbations import area_loss
-from labkit.core.checks import check_choice, check_feature_map, check_share, check_weight
+from labkit.core.checks import check_choice, check_weight
 from labkit.core.door import asked, finite, seeded
-from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
 from labkit.core.targets import rewarded
-from labkit.models import Target, edit, record, scores
+from labkit.models import Target, scores
 from labkit.models.fast import memory_format
 from labkit.optimize import gaussian_blur, minimize, shift, total_variation
 
@@ -125,50 +123,3 @@ def meaningful_perturbation(*args: Any, **options: Any) -> Float[Tensor, "N H W"
     torch.Size([1, 16, 16])
     """
     return meaningful_perturbation_result(*args, **options).map
-
-
-def channel_attribution(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    layer: str,
-    share: float = 0.1,
-    steps: int = 100,
-    rate: float = 0.1,
-) -> Float[Tensor, "N K"]:
-    """The share of a layer's channels that keeps the score best: one weight a channel, 0 to 1.
-
-    The layer's channels are multiplied by a mask whose sorted values are pulled towards zeros and ones on
-    ``share`` of the channels. Multiply the layer's output by it (``labkit.models.edit``) and invert both
-    (``labkit.style.invert``) to see what was kept. Unit: mask. Raises KeyError for a wrong layer, ValueError
-    for a share outside (0, 1) or a layer that gives no feature map, else as ``saliency``.
-
-    Labels: post hoc, specific to convolutional networks, local.
-    Source: Fong, Patrick and Vedaldi 2019, "Understanding Deep Networks via Extremal Perturbations and Smooth
-    Masks", section 4.
-
-    >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    >>> channel_attribution(net, torch.rand(1, 3, 4, 4), 0, layer="1", steps=2).shape
-    torch.Size([1, 8])
-    """
-    check_share("share", share, "A tenth is share=0.1.")
-    with asked(model, images) as inputs:
-        find_layer(model, layer)
-        with torch.no_grad(), record(model, layer) as kept:
-            whole = finite(scores(model, inputs.clone(), target))
-        shape = check_feature_map(kept[layer], layer).shape
-        masks = torch.full(shape[:2], 0.5, dtype=inputs.dtype, device=inputs.device)
-        wanted = torch.full(shape[:1], share, dtype=inputs.dtype, device=inputs.device)
-        scale = whole.abs().clamp(min=1e-3)
-
-        def loss(step: int) -> Tensor:
-            with edit(model, {layer: lambda out: out * masks[:, :, None, None]}):
-                given = scores(model, inputs.clone(), target)
-            return (1e4 ** (step / steps) * area_loss(masks, wanted) - given / scale).sum()
-
-        minimize(
-            [masks], loss, steps=steps, rate=rate, project=lambda _: masks.clamp_(0, 1),
-            describe="channel attribution",
-        )  # fmt: skip
-        return masks.detach()

@@ -57,7 +57,28 @@ def _evaluation() -> dict[str, Golden]:
     def twin() -> Any:
         return e.randomized(g.model, ["classifier", "features.14"], g.images)(g.images)
 
+    rows = torch.arange(60.0, dtype=torch.float64).view(12, 5).sin()
+    bytes_ = (g.images * 255).round().byte().permute(0, 2, 3, 1).numpy()
     few: dict[str, Callable[[], Any]] = {
+        "colour_features": lambda: e.colour_features(g.images, 8, patch=2),
+        "equal_norm_noise": lambda: [
+            e.equal_norm_noise(g.images - 0.5, kind, norm=norm)
+            for kind, norm in (("white", "2"), ("smooth", "max"), ("sign", "max"), ("blocks", "2"))
+        ],
+        "matched_gaussian": lambda: e.matched_gaussian(rows, 7),
+        "of_another": lambda: [e.of_another(g.maps), e.of_another(g.maps, labels=[0, 1, 1, 0])],
+        "other_pictures": lambda: e.other_pictures(9, labels=[0, 0, 0, 0, 1, 1, 1, 2, 2]),
+        "permutation_test": lambda: [
+            e.permutation_test(waves[:9].numpy()),
+            e.permutation_test(waves[:9].numpy(), waves[9:].numpy(), repeats=50),
+        ],
+        "phase_shuffled": lambda: e.phase_shuffled(g.model.features[0].weight),
+        "position_features": lambda: e.position_features(g.images, 5),
+        "random_directions": lambda: e.random_directions(rows, 3),
+        "random_projections": lambda: e.random_projections(g.images[:, :, ::8, ::8], 6),
+        "random_subspace": lambda: e.random_subspace(rows, 2),
+        "rank_p": lambda: e.rank_p(0.4, waves.numpy(), side="both"),
+        "twin": lambda: e.twin(g.model, bytes_)(g.images),
         "accuracy_by_group": lambda: e.accuracy_by_group([0, 1, 1, 1], [0, 1, 1, 0], ["x", "x", "x", "y"]),
         "area_share": lambda: e.area_share(g.masks),
         "average_image": lambda: e.average_image(g.images, groups),
@@ -211,6 +232,19 @@ def _optimize() -> dict[str, Golden]:
             found[name] = [x, done.losses]
         return found
 
+    def held() -> Any:
+        x, weights = (
+            torch.linspace(-1, 2, 12, dtype=torch.float64).view(3, 4),
+            torch.arange(1.0, 5.0).double(),
+        )
+        frames: list[float] = []
+        done = o.minimize(
+            [x], lambda step: (x**4).sum() - x.sum(), steps=6, rate=0.1, schedule="cosine",
+            hold=o.Hold(lambda step: (x * weights).tanh().sum(1), 0.5, 1.0, within=(-2, 2), again=1),
+            on_frame=lambda step, loss: frames.append(loss), every=4,
+        )  # fmt: skip
+        return [x, done.losses, done.held, torch.tensor(frames)]
+
     return {
         "gaussian_blur": Golden(lambda: [o.gaussian_blur(g.images, 3.0), o.gaussian_blur(g.images, 0.7)]),
         "blur_pyramid": Golden(lambda: list(o.blur_pyramid(g.images, 8.0, 4))),
@@ -219,6 +253,7 @@ def _optimize() -> dict[str, Golden]:
         "shift": Golden(lambda: o.shift(g.images, 9, draw())),
         "filling": Golden(lambda: {f: o.filling(g.images, f) for f in (*o.FILLS, 0.3)}),
         "minimize": Golden(searched),
+        "Hold": Golden(held, (o.minimize, o.Hold)),
     }
 
 

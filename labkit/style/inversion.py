@@ -1,4 +1,4 @@
-"""What does a layer keep? A picture is sought whose features are the ones given."""
+"""Inversion: a picture is sought whose features are the ones given, to see what a layer keeps."""
 
 from __future__ import annotations
 
@@ -113,6 +113,7 @@ def invert(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     Raises KeyError for a wrong layer, ValueError for features that do not fit it, RuntimeError for a model in
     training mode.
 
+    Unit: picture value. Labels: post hoc, specific to differentiable models, local.
     Source: Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them",
     section 3; they use gradient descent with momentum on the picture minus its mean.
 
