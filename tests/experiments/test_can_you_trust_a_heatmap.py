@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
-from spied import Locked, quick, references, unwritten
 from torch import nn
 
 from labkit.data.photos import Photo
@@ -17,6 +14,8 @@ from labkit.experiments import adversarial_masks, known_causes, written_regions
 from labkit.experiments.adversarial_masks import auc
 from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.can_you_trust_a_heatmap import BLIND, FAST, THREE, suspects
+
+from .spy import Locked, assert_sound, quick, references, unwritten
 
 THRESHOLDS = {
     "A2": {"> 0"},
@@ -53,9 +52,7 @@ def test_a_quick_run_measures_what_was_agreed_with_the_functions_it_names(id):
     assert set(result.uses) == set(EXPERIMENTS[id].own.values()) == called
     assert {measure.threshold for measure in result.measures} == THRESHOLDS[id]
     assert [list(measure.control) for measure in result.measures] == CONTROLS[id]
-    for measure in result.measures:
-        for found in (measure.value, *measure.control.values()):
-            assert all(map(math.isfinite, found)), measure.what
+    assert_sound(result)
     assert result.show
 
 
@@ -95,7 +92,7 @@ def test_the_measures_have_the_names_under_which_they_were_first_entered():
 def test_an_unwritten_function_says_so_before_anything_is_measured(id):
     for name in references(id):
         with pytest.raises(NotImplementedError):
-            EXPERIMENTS[id].run(Locked("quick"), **references(id, **{name: unwritten}))
+            EXPERIMENTS[id].run(Locked("quick"), **references(id) | {name: unwritten})
 
 
 def test_a_wrong_function_changes_the_numbers():
