@@ -35,7 +35,7 @@ def test_a_quick_run_measures_what_was_agreed_with_the_functions_it_names(id):
 
 def test_the_measures_have_the_names_under_which_they_were_first_entered():
     flips, weight = "repainting the ground flips", "LIME weight around the animal minus on it"
-    assert [m.what for m in quick("A8").result.measures] == [
+    assert [m.what for m in quick("A8")[0].measures] == [
         f"{name}: {what}" for name in ("snow", "honest") for what in (flips, weight)
     ]
     missed = "largest share of the difference that is missed"
@@ -43,7 +43,7 @@ def test_the_measures_have_the_names_under_which_they_were_first_entered():
         ("integrated gradients", "DeepSHAP", "KernelSHAP"),
         "KernelSHAP minus Shapley, all coalitions",
     )
-    assert [m.what for m in quick("A6").result.measures] == [
+    assert [m.what for m in quick("A6")[0].measures] == [
         *(f"{name}, {method}: {missed}" for name in ("minivgg", "overlapping pooling") for method in methods),
         f"{equal} of 7 players",
         f"{equal} of 7 players, by the exercises' functions",
@@ -51,7 +51,7 @@ def test_the_measures_have_the_names_under_which_they_were_first_entered():
 
 
 def test_beside_what_lime_sums_up_stand_both_animals_and_what_one_superpixel_weighs():
-    for measure in quick("A8").result.measures[1::2]:
+    for measure in quick("A8")[0].measures[1::2]:
         assert list(measure.control) == [
             "wolves alone",
             "sheepdogs alone",
@@ -63,7 +63,7 @@ def test_beside_what_lime_sums_up_stand_both_animals_and_what_one_superpixel_wei
 
 
 def test_what_there_is_to_draw_fits_together():
-    show = quick("A8").result.show
+    show = quick("A8")[0].show
     assert show["pictures"].shape == (4, 3, 128, 128)
     assert not torch.equal(show["pictures"][0], show["pictures"][1])
     assert {name: maps.shape for name, maps in show["maps"].items()} == {
@@ -77,7 +77,7 @@ def test_a_wrong_fit_and_a_wrong_kernel_change_the_numbers():
         return OWN["fit_surrogate"](masks, scores, torch.ones_like(weights), alpha)
 
     wrong = a8(Bench("quick"), **references("A8") | {"fit_surrogate": unweighted})
-    right = quick("A8").result
+    right = quick("A8")[0]
     assert [m.value for m in wrong.measures[::2]] == [m.value for m in right.measures[::2]]  # no LIME in it
     assert all(w.value != r.value for w, r in zip(wrong.measures[1::2], right.measures[1::2], strict=True))
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)).eval()
