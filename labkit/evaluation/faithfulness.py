@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from labkit.core.checks import check_choice, check_images, check_positive
 from labkit.core.door import own_copy
-from labkit.core.targets import rewarded, select
+from labkit.core.targets import Score, rewarded, select
 from labkit.models import Target, borrow, scores
 from labkit.optimize.images import Fill, filling
 
@@ -74,6 +74,8 @@ def _curve(
     values = []
     with borrow(model), torch.no_grad():
         plain = own_copy(model, images)
+        if isinstance(target, Score):
+            scores(model, plain.clone(), target)  # classes in a sum that do not fit are refused for the batch
         rank = order_of(maps).argsort(1).view(n, 1, height, width).to(plain.device)
         counts = (torch.linspace(0, 1, steps + 1) * height * width).round().to(plain.device)
         blank = filling(plain, fill).expand_as(plain)
@@ -108,9 +110,9 @@ def deletion(
     In each of ``steps`` an equal share of the pixels (to the nearest pixel) changes to ``fill`` (see
     ``occlusion``; the paper's black holes have edges that a network has never seen). Pixels of equal
     importance go in an order drawn by lot, from seed 0: a constant map is the random order. A low ``auc`` is
-    good. Unit: probability, or the score itself for ``reward="logit"`` and for a callable or a unit as
-    target. Raises ValueError for maps of another shape or with NaN, scores with NaN, targets that are not as
-    many as the pictures, and for the probability of a model with one output.
+    good. Unit: probability, or the score itself for ``reward="logit"`` and for any target but a class.
+    Raises ValueError for maps of another shape or with NaN, scores with NaN, targets that are not as many as
+    the pictures, and for the probability of a model with one output.
 
     Source: Petsiuk, Das and Saenko 2018, "RISE", section 4.2.
 

@@ -11,7 +11,7 @@ may move.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -113,12 +113,12 @@ def packages() -> list[ModuleType]:
     return [import_module(f"labkit.{place}") for place in PACKAGES if find_spec(f"labkit.{place}")]
 
 
-def _methods() -> dict[str, Golden]:
-    """A call a row of the registries that asks a network for maps, of its ``_result`` form if it has one; the
-    other rows stand in ``_tools``."""
+def _methods(without: Container[str]) -> dict[str, Golden]:
+    """A call for each row that asks a network for maps, of its ``_result`` form if it has one."""
     calls = {}
     for place, row in rows(packages()).items():
-        if row.takes in (("model", "pictures", "target"), ("model", "pictures", "class")):
+        maps = row.takes in (("model", "pictures", "target"), ("model", "pictures", "class"))
+        if maps and place not in without:
             name, whole = row.function.__name__, row.result or row.function
             covers = tuple(dict.fromkeys((row.function, whole)))
             run = _asked(whole, {**row.options, **FEWER.get(name, {})})
@@ -152,6 +152,10 @@ def _tools() -> dict[str, Golden]:
     )
     soft = (0.5 + g.maps / 4).clamp(0, 1)
     return {
+        "attribution.meaningful_perturbation, version 1": Golden(
+            _asked(a.meaningful_perturbation_result, {"version": 1, "steps": 3, "mode": "preserve"}),
+            (a.meaningful_perturbation, a.meaningful_perturbation_result),
+        ),
         "attribution.extremal_perturbation, its area": Golden(
             lambda: [masks.area_loss(soft.flatten(1), areas), masks.to_area(soft, areas)],
             (masks.area_loss, masks.to_area),
@@ -188,7 +192,8 @@ def calls() -> dict[str, Golden]:
     """All golden calls by name. What a call answers for is, unless it says otherwise, what bears its name."""
     from labkit.ledger import golden_table, golden_world
 
-    found = _methods() | _tools()
+    found = _tools()
+    found |= _methods(found)
     for place, table in (golden_table.TABLES | golden_world.TABLES).items():
         found |= {f"{place}.{name}": call for name, call in table().items()}
     for name, call in found.items():

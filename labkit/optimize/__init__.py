@@ -1,5 +1,6 @@
 """Searching by gradient descent in picture space: the loop, and operations on pictures."""
 
+from labkit.optimize.constraint import Hold
 from labkit.optimize.images import (
     FILLS,
     Fill,
@@ -16,6 +17,7 @@ __all__ = [
     "FILLS",
     "Descent",
     "Fill",
+    "Hold",
     "blur_pyramid",
     "filling",
     "gaussian_blur",

@@ -235,6 +235,7 @@ REFUSED = {
     "Mul of two activations": lambda x: x * x.mean((2, 3), keepdim=True),
     "Div of two activations": lambda x: x / x.sum((2, 3), keepdim=True),
     "a gate made by hand from 'gt'": lambda x: x * (x > 0), "from 'ge'": lambda x: torch.where(x >= 0, x, 0),
+    "from 'lt'": lambda x: x * torch.lt(torch.zeros_like(x), x), "Sinh": torch.sinh,
     "a ReLU out of reach in a scripted part": scripted_relu(), "the model's own function Own": Own.apply,
 }  # fmt: skip
 

@@ -172,6 +172,8 @@ EXACT: dict[str, Callable[[Tensor], Tensor]] = {
     "instance norm": F.instance_norm, "normalize": F.normalize, "glu": lambda x: F.glu(x, 1),
     "attention": lambda x: F.scaled_dot_product_attention(
         x, 2 * x, x.tanh(), is_causal=True), "matmul": lambda x: x.transpose(2, 3) @ x,
+    "aten": torch.ops.aten.gelu.default, "special": torch.special.expit,
+    "of a number": lambda x: torch.pow(2.0, x),
     "masked": lambda x: F.scaled_dot_product_attention(
         x, x, x, attn_mask=torch.eye(x.shape[2], dtype=torch.bool)),
 }  # fmt: skip

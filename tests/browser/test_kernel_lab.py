@@ -38,9 +38,7 @@ def test_after_a_restart_the_widget_says_what_to_do_and_shows_what_it_has(lab, o
     page.evaluate(
         "() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); void 0 }"
     )
-    page.wait_for_function(
-        "() => document.querySelectorAll('.jupyter-widgets-disconnected .lk').length === 4"
-    )
+    page.wait_for_function("() => [...document.querySelectorAll('.lk')].every((n) => n.explorer.cut)")
     for kind in SHOW:
         said = page.inner_text(f".lk-{kind} > .lk-error")
         assert "The kernel was restarted" in said

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.evaluation import deletion, falsification, insertion
+from labkit.models import class_score
 from labkit.optimize import filling
 
 
@@ -170,6 +171,17 @@ def test_targets_are_one_or_as_many_as_the_pictures(model: nn.Module, count: int
     with pytest.raises(ValueError, match=rf"one a picture \(3,\); got \({count},\)"):
         insertion(model, ONES.expand(3, -1, -1, -1), WEIGHTS.expand(3, -1, -1), torch.ones(count).long(),
                   steps=2)  # fmt: skip
+
+
+def test_a_sum_of_targets_is_followed_picture_by_picture(model: nn.Module) -> None:
+    images, maps = torch.rand(3, 3, 2, 2), torch.rand(3, 2, 2)
+    classes = torch.tensor([1, 0, 1])
+    found = deletion(model, images, maps, class_score(classes) - 0.5 * class_score(1), steps=4, batch_size=4)
+    both = deletion(model, images, maps, lambda y: y[:, 1], steps=4)
+    shares = torch.tensor([0.5, -0.5, 0.5])[:, None]
+    assert torch.allclose(found.curve, shares * both.curve, atol=1e-6)
+    with pytest.raises(ValueError, match=r"one class index a picture, int64 \(3,\)"):
+        deletion(model, images, maps, class_score(torch.tensor([1, 0, 1, 0])) * 2, steps=4)
 
 
 def test_the_model_and_the_pictures_stay(model: nn.Module) -> None:

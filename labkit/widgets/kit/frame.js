@@ -12,6 +12,7 @@ const buildFrame = (view, { main, aside = [], right = false, pickerAside = false
   ui.help = h("button", { class: "lk-button lk-help", "aria-label": "Keys", title: "Keys (?)", onclick: guarded(el, () => pressKey(view, "?")) }, "?");
   ui.picker = classPicker(view);
   ui.strip = pictureStrip(view);
+  ui.own = view.page ? "" : ownPhotograph(view);
   ui.keys = h("dialog", { class: "lk-keys", "aria-label": "Keys" }, h("dl", {}, ...[...keys, ...KEYS].flatMap(([key, does]) => [h("dt", {}, key), h("dd", {}, does)])),
     h("button", { class: "lk-button", onclick: () => ui.keys.close() }, "Close"));
   ui.main = h("div", { class: "lk-main" }, ...main);
@@ -20,7 +21,7 @@ const buildFrame = (view, { main, aside = [], right = false, pickerAside = false
     h("header", { class: "lk-head" }, ui.question, ui.chip, view.page ? "" : ui.cancel, ui.projector, ui.help), ui.answer, ui.error,
     pickerAside ? "" : ui.picker.node, h("div", { class: "lk-stagerow" }, ...(right ? [ui.main, ui.aside] : [ui.aside, ui.main])),
     h("div", { class: "lk-below" }, h("section", { class: "lk-bench", "aria-label": "Settings" }, ...controls),
-      h("div", { class: "lk-pictures" }, ui.strip.node, view.page ? "" : ownPhotograph(view))), ui.keys);
+      h("div", { class: "lk-pictures" }, ui.strip.node, ui.own)), ui.keys);
   el.append(ui.root);
 };
 
@@ -32,9 +33,10 @@ const refreshFrame = (view) => {
   ui.strip.refresh();
   view.toggles.forEach((refresh) => refresh());
   view.complain(view.cut ? "The kernel was restarted, and this widget no longer hears it. Run its cell again; until then it shows what it has." : error);
+  if (ui.own) ui.own.hidden = !live;
   ui.chip.hidden = view.page;
   setText(ui.chip, view.cut ? "no kernel" : status === "computing" ? `computing ${done}%` : busy ? `looking ahead ${done}%` : status);
-  ui.chip.dataset.state = view.cut || status === "error" ? "error" : !there ? "coarse" : busy ? "busy" : "ready";
+  ui.chip.dataset.state = view.cut || status === "error" ? "error" : busy ? "busy" : there ? "ready" : "coarse";
   ui.cancel.style.visibility = busy ? "visible" : "hidden";
   ui.root.dataset.waiting = !photo; // nothing of another picture is shown
   if (!photo) return;

@@ -38,7 +38,8 @@ class View {
       model.on(`change:${key}`, guarded(el, () => { this.take(model.get(key)); this.draw(); }));
     }
     for (const key of ["status", "error", "progress", "captions", "theme"]) model.on(`change:${key}`, guarded(el, () => this.draw()));
-    model.on("comm_live_update", () => queueMicrotask(guarded(el, () => this.hearKernel())));
+    // JupyterLab says so of every widget when its kernel is restarted; what is there stays alive
+    model.on("comm_live_update", guarded(el, () => { this.cut = true; this.draw(); }));
     if (this.page) this.openPage();
     this.unwatch = watchLayout(this);
     this.draw();
@@ -150,11 +151,6 @@ class View {
     }, 120);
   }
 
-  // ---- the kernel is gone: what is there stays alive
-  hearKernel() {
-    this.cut = Boolean(this.el.closest(".jupyter-widgets-disconnected"));
-    this.draw();
-  }
   complain(text) { setText(this.ui.error, text); this.ui.error.hidden = !text; }
 }
 
