@@ -1,4 +1,4 @@
-"""The README's tables say what is there: networks with their cards' numbers, every method."""
+"""The README's tables say what is there: networks with their cards' numbers, notebooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from labkit.attribution import METHODS, TOOLS
 from labkit.models import load_model
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
@@ -37,11 +36,6 @@ def test_the_networks_numbers_are_those_of_the_card(name: str) -> None:
     assert numbers(accuracy) == [round(value, 3) for value in tests]
     assert set(numbers(reliance)) <= {round(value, 3) for value in shortcut.values()}
     assert bool(reliance.strip()) == bool(shortcut)
-
-
-@pytest.mark.parametrize("name", [*METHODS, *TOOLS])
-def test_every_method_is_named(name: str) -> None:
-    assert f"`{name}`" in README
 
 
 def test_every_notebook_has_a_row() -> None:

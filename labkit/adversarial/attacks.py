@@ -1,41 +1,23 @@
-"""Attacks by the gradient: small steps in picture space that change a network's mind."""
+"""Attacks by the gradient, small steps in picture space that change a network's mind: FGSM."""
 
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from labkit.core.checks import check_class, check_images
+from labkit.core.checks import check_images
 from labkit.core.door import asked, derivative
+from labkit.core.registry import signature_of
+from labkit.core.targets import class_indices
 
 NO_WAY = (
     "the loss must depend on the picture by steps that can be differentiated; no gradient reaches the "
     "picture. Remove detach(), no_grad() or a rounding, or attack a network like it and try the result."
 )
-
-
-def _classes(outputs: Tensor, labels: int | Tensor) -> Tensor:
-    """The classes of a batch as a tensor on the outputs' device, or an error that says what they must be."""
-    if outputs.ndim != 2:
-        raise ValueError(
-            f"model must give one score a class, shape (N, classes); it gives {tuple(outputs.shape)}."
-        )
-    if isinstance(labels, bool) or not (isinstance(labels, Tensor) or hasattr(labels, "__index__")):
-        raise TypeError(
-            f"labels must be a class index or a tensor with one a picture; got {type(labels).__name__}."
-        )
-    classes = torch.as_tensor(labels, device=outputs.device)
-    if classes.is_floating_point() or classes.dtype == torch.bool or classes.ndim > 1:
-        raise ValueError(f"labels must hold class indices, int64 (N,); got {classes.dtype} {classes.shape}.")
-    if classes.ndim == 1 and len(classes) != len(outputs):
-        raise ValueError(f"labels must hold one class a picture ({len(outputs)}); got {len(classes)}.")
-    for index in classes.flatten().tolist():
-        check_class(index, outputs.shape[1], "labels")
-    return classes.long().expand(len(outputs))
 
 
 class Attack(NamedTuple):
@@ -83,7 +65,7 @@ def fgsm_result(
         begin = given if start is None else start.detach().to(given)
         inputs = begin.clone().requires_grad_(True)
         outputs = model(inputs.clone())
-        wanted = _classes(outputs, labels)
+        wanted = class_indices(outputs, labels, "labels")
         loss = -outputs.log_softmax(1).gather(1, wanted[:, None])[:, 0]
         slope = derivative(loss, inputs, NO_WAY)
         if not torch.isfinite(slope).all():
@@ -97,16 +79,8 @@ def fgsm_result(
         return Attack(moved, slope, still, (moved - given).abs().flatten(1).amax(1))
 
 
-def fgsm(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    labels: int | Int[Tensor, " N"],
-    *,
-    epsilon: float = 8 / 255,
-    targeted: bool = False,
-    start: Float[Tensor, "N C H W"] | None = None,
-    step: float | None = None,
-) -> Float[Tensor, "N C H W"]:
+@signature_of(fgsm_result)
+def fgsm(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     """The fast gradient sign method: one step of ``epsilon`` in every pixel that raises the loss fastest.
 
     ``labels`` are the true classes, whose loss is raised; with ``targeted`` the classes wanted, whose loss is
@@ -123,6 +97,7 @@ def fgsm(
     reach the picture, IndexError for a class the model does not have, else as
     ``labkit.attribution.saliency``.
 
+    Labels: post hoc, specific to differentiable models, local.
     Source: Goodfellow, Shlens and Szegedy 2015, "Explaining and Harnessing Adversarial Examples", section 4;
     start and step: Kurakin, Goodfellow and Bengio 2017, "Adversarial Examples in the Physical World", and
     Tramer et al. 2018, "Ensemble Adversarial Training"; zero gradients: Athalye, Carlini and Wagner 2018,
@@ -133,10 +108,10 @@ def fgsm(
     >>> round(float((fgsm(net, image, 0, epsilon=0.1) - image).abs().max()), 3)
     0.1
     """
-    found = fgsm_result(model, images, labels, epsilon=epsilon, targeted=targeted, start=start, step=step)
+    found = fgsm_result(*args, **options)
     if dead := int((found.still == 1).sum()):
         warnings.warn(
-            f"the gradient is exactly zero for {dead} of {len(images)} pictures, which did not move: an "
+            f"the gradient is exactly zero for {dead} of {len(found.still)} pictures, which did not move: an "
             "attack that moves nothing is no test. A rounding or a saturated step hides the gradient; begin "
             "elsewhere (start=), or attack the model without it.",
             stacklevel=2,

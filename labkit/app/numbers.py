@@ -6,6 +6,7 @@ answers; what is there is in the ledger at once, so that a run that was stopped 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -167,15 +168,7 @@ def measure_all(
         return []
     if keeps:
         say("Holding the golden answers against the code (a minute) ...")
-        done = subprocess.run(
-            [sys.executable, "-m", "labkit.ledger.golden"], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(
-                f"golden answers must be those of the code before anything is measured on it:\n{done.stdout}"
-                f"{done.stderr[-2000:] if not done.stdout else ''}"
-                "If that is meant, run: python -m labkit.ledger.golden --write"
-            )
+        hold_golden_answers()
     failed: list[str] = []
     order = sorted(ids, key=lambda id: -kept[id].seconds if id in kept else 0.0)  # the longest first
     for id, raw, problem in _processes(order, jobs, mode, say):
@@ -188,6 +181,18 @@ def measure_all(
         say("\n".join(described(id, entry, None)))
     say(f"{len(ids) - len(failed)} of {len(ids)} measured{'' if keeps else ' (and not kept)'}.")
     return failed
+
+
+def hold_golden_answers() -> None:
+    """Raise RuntimeError where a golden answer is not that of the code."""
+    run = [sys.executable, "-m", "labkit.ledger.golden"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(
+            "golden answers must be those of the code before anything is measured on it:\n"
+            f"{done.stdout or done.stderr[-2000:]}"
+            "If that is meant, run: python -m labkit.ledger.golden --write"
+        )
 
 
 def _processes(ids: Sequence[str], jobs: int, mode: str, say: Say) -> Iterator[tuple[str, dict | None, str]]:
@@ -226,12 +231,14 @@ def main() -> None:
     import torch
 
     from labkit.exercises import find
-    from labkit.experiments import experiments
+    from labkit.experiments.bench import EXPERIMENTS
+    from labkit.ledger.claims import known
     from labkit.ledger.measuring import measure
 
     id, mode, out = sys.argv[1:]
     torch.set_num_threads(1)
-    experiment = experiments()[id]
+    importlib.import_module(known()[id].partition(".py")[0].replace("/", "."))  # and no other lab
+    experiment = EXPERIMENTS[id]
     own = {name: find(exercise).reference for name, exercise in experiment.own.items()}
     entry, _ = measure(experiment, own, mode)
     Path(out).write_text(json.dumps(asdict(entry)), encoding="utf-8")

@@ -19,13 +19,20 @@ from labkit.attribution.excitation import (
 )
 from labkit.attribution.extremal_perturbations import (
     ExtremalPerturbation,
+    channel_attribution,
     extremal_perturbation,
     extremal_perturbation_result,
 )
 from labkit.attribution.gradient import gradient_x_input, saliency, smooth_grad
+from labkit.attribution.kernelshap import (
+    KernelShapValues,
+    kernel_shap,
+    kernel_shap_result,
+    kernel_shap_values,
+    kernel_shap_values_result,
+)
 from labkit.attribution.meaningful_perturbations import (
     MeaningfulPerturbation,
-    channel_attribution,
     meaningful_perturbation,
     meaningful_perturbation_result,
 )
@@ -37,53 +44,123 @@ from labkit.attribution.path_gradients import (
 )
 from labkit.attribution.rise import Rise, rise, rise_result
 from labkit.attribution.segmentation import grabcut, threshold
-from labkit.attribution.shapley import (
-    KernelShapValues,
-    kernel_shap_values,
-    kernel_shap_values_result,
-    shapley_values,
-)
-from labkit.attribution.surrogate import (
-    Surrogate,
-    kernel_shap,
-    kernel_shap_result,
-    lime,
-    lime_result,
-    superpixels,
-)
+from labkit.attribution.shapley import shapley_values
+from labkit.attribution.slic import superpixels
+from labkit.attribution.surrogate import Surrogate, lime, lime_result
 from labkit.core.registry import Method
 
 METHODS: dict[str, Method] = {
-    "saliency": Method(saliency),
-    "gradient_x_input": Method(gradient_x_input),
-    "smooth_grad": Method(smooth_grad, {"samples": 4}),
-    "integrated_gradients": Method(integrated_gradients, {"steps": 32, "tolerance": 10.0}),
-    "extremal_perturbation": Method(extremal_perturbation, {"area": (0.1, 0.3), "steps": 3}),
-    "meaningful_perturbation": Method(
-        meaningful_perturbation, {"steps": 4, "reward": "logit", "area_weight": 1e-3}
+    "saliency": Method(saliency, "Saliency", "Simonyan, Vedaldi and Zisserman 2014"),
+    "gradient_x_input": Method(gradient_x_input, "Gradient x input", "Shrikumar et al. 2016"),
+    "smooth_grad": Method(smooth_grad, "SmoothGrad", "Smilkov et al. 2017", {"samples": 4}),
+    "integrated_gradients": Method(
+        integrated_gradients,
+        "Integrated gradients",
+        "Sundararajan, Taly and Yan 2017",
+        {"steps": 32, "tolerance": 10.0},
     ),
-    "occlusion": Method(occlusion, {"window": 16, "stride": 8}, models="agnostic"),
-    "rise": Method(rise, {"masks": 48, "cells": 4, "probability": False}, models="agnostic"),
-    "lime": Method(lime, {"samples": 48}, models="agnostic"),
-    "kernel_shap": Method(kernel_shap, {"samples": 80}, models="agnostic"),
-    "deep_shap": Method(deep_shap, {"baselines": "grey"}),
-    "cam": Method(cam),
-    "grad_cam": Method(grad_cam),
-    "guided_backprop": Method(guided_backprop),
-    "deconvnet": Method(deconvnet),
-    "guided_grad_cam": Method(guided_grad_cam),
-    "excitation_backprop": Method(excitation_backprop),
+    "extremal_perturbation": Method(
+        extremal_perturbation,
+        "Extremal perturbation",
+        "Fong, Patrick and Vedaldi 2019",
+        {"area": (0.1, 0.3), "steps": 3},
+        dead="any",
+        amplifies=True,
+    ),
+    "meaningful_perturbation": Method(
+        meaningful_perturbation,
+        "Meaningful perturbation",
+        "Fong and Vedaldi 2017",
+        {"steps": 4, "reward": "logit", "area_weight": 1e-3},
+        dead="any",
+        amplifies=True,
+    ),
+    "occlusion": Method(
+        occlusion,
+        "Occlusion",
+        "Zeiler and Fergus 2014",
+        {"window": 16, "stride": 8},
+        models="agnostic",
+    ),
+    "rise": Method(
+        rise,
+        "RISE",
+        "Petsiuk, Das and Saenko 2018",
+        {"masks": 48, "cells": 4, "probability": False},
+        dead="any",  # a mean of scores, not of differences
+        models="agnostic",
+    ),
+    "lime": Method(lime, "LIME", "Ribeiro, Singh and Guestrin 2016", {"samples": 48}, models="agnostic"),
+    "kernel_shap": Method(
+        kernel_shap, "KernelSHAP", "Lundberg and Lee 2017", {"samples": 80}, models="agnostic"
+    ),
+    "deep_shap": Method(deep_shap, "DeepSHAP", "Lundberg and Lee 2017", {"baselines": "grey"}),
+    "cam": Method(cam, "CAM", "Zhou et al. 2016", takes=("model", "pictures", "class"), needs=("gap",)),
+    "grad_cam": Method(grad_cam, "Grad-CAM", "Selvaraju et al. 2017", needs=("space",)),
+    "guided_backprop": Method(
+        guided_backprop, "Guided backpropagation", "Springenberg et al. 2015", needs=("relu",)
+    ),
+    "deconvnet": Method(
+        deconvnet,
+        "Deconvnet",
+        "Zeiler and Fergus 2014",
+        needs=("relu",),
+        dead="any",  # units that are off let gradients through
+    ),
+    "guided_grad_cam": Method(
+        guided_grad_cam, "Guided Grad-CAM", "Selvaraju et al. 2017", needs=("relu", "space")
+    ),
+    "excitation_backprop": Method(
+        excitation_backprop, "Excitation backprop", "Zhang et al. 2016", needs=("relu",)
+    ),
 }
 
 # Public functions that are no map methods: cores, and what is done with a map.
-TOOLS: tuple[str, ...] = (
-    "channel_attribution",
-    "grabcut",
-    "kernel_shap_values",
-    "shapley_values",
-    "superpixels",
-    "threshold",
-)
+TOOLS: dict[str, Method] = {
+    "channel_attribution": Method(
+        channel_attribution,
+        "Channel attribution",
+        "Fong, Patrick and Vedaldi 2019",
+        {"steps": 3},
+        takes=("model", "pictures", "target", "layer"),
+        gives="weights",
+        dead="any",
+        amplifies=True,
+    ),
+    "grabcut": Method(
+        grabcut,
+        "GrabCut",
+        "Simonyan, Vedaldi and Zisserman 2014",
+        takes=("pictures", "maps"),
+        gives="masks",
+        models="agnostic",
+    ),
+    "kernel_shap_values": Method(
+        kernel_shap_values,
+        "KernelSHAP",
+        "Lundberg and Lee 2017",
+        takes=("game", "players"),
+        gives="weights",
+        models="agnostic",
+    ),
+    "shapley_values": Method(
+        shapley_values,
+        "Shapley values",
+        "Shapley 1953",
+        takes=("game", "players"),
+        gives="weights",
+        models="agnostic",
+    ),
+    "superpixels": Method(
+        superpixels,
+        "Superpixels",
+        "Achanta et al. 2012",
+        takes=("pictures",),
+        gives="segments",
+        models="agnostic",
+    ),
+    "threshold": Method(threshold, "Threshold", "", takes=("maps",), gives="masks", models="agnostic"),
+}
 
 __all__ = [
     "METHODS",

@@ -1,4 +1,4 @@
-"""Guided backpropagation and the deconvnet: a gradient with another rule at each ReLU, however written."""
+"""Guided backpropagation, guided Grad-CAM and the deconvnet: a gradient with another rule at each ReLU."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from labkit.attribution.cam import grad_cam
 from labkit.core.door import asked, derivative, finite
-from labkit.models import Target, Unit, pick, scores
-from labkit.models.functions import Call, FunctionRules, picture_alone, refusal, steps_between
+from labkit.core.targets import reads_layers
+from labkit.models import Target, pick, scores
+from labkit.models.functions import Call, FunctionRules, refusal, steps_between
 from labkit.models.operations import operations
 
 refuse = refusal(
@@ -87,14 +88,14 @@ def _check_graph(outputs: Any) -> None:
 
 def _modified(model: nn.Module, images: Tensor, target: Target, guided: bool) -> ModifiedGradient:
     with asked(model, images) as inputs:
-        picture_alone(model, inputs)
+        inputs.requires_grad_(True)
         with relu_rule(guided):
-            if isinstance(target, Unit):
+            if reads_layers(target):
                 outputs = score = scores(model, inputs.clone(), target)
             else:
                 outputs = model(inputs.clone())
         _check_graph(outputs)
-        if not isinstance(target, Unit):
+        if not reads_layers(target):
             score = pick(outputs, target)  # a callable's own steps are no part of the network
         gradient = derivative(score, inputs)
         return ModifiedGradient(finite(gradient.abs().amax(1)), gradient.detach())

@@ -1,23 +1,18 @@
-"""Class activation maps: where the features that speak for a class lie."""
+"""Class activation maps, CAM and Grad-CAM: where the features that speak for a class lie."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_images
-from labkit.core.door import derivative, finite, own_copy
+from labkit.core.checks import check_feature_map
+from labkit.core.door import NO_INFLUENCE, asked, derivative, finite
 from labkit.core.hooks import find_layer
-from labkit.models import Target, Unit, borrow, gap_head, pick, record, scores
+from labkit.core.targets import class_indices, is_class, reads_layers
+from labkit.models import Target, gap_head, pick, record, scores
 from labkit.models.layers import trace_head
-
-
-def _enlarge(maps: Float[Tensor, "N h w"], side: Sequence[int]) -> Float[Tensor, "N H W"]:
-    return F.interpolate(maps[:, None], size=tuple(side), mode="bilinear", align_corners=False)[:, 0]
+from labkit.optimize.images import enlarge
 
 
 def cam(
@@ -37,21 +32,19 @@ def cam(
     >>> cam(load_model("minivgg-random"), torch.full((1, 3, 64, 64), 0.5), 3).shape
     torch.Size([1, 64, 64])
     """
-    check_images(images)
-    if callable(target) or isinstance(target, Unit):
+    if not is_class(target):
         raise TypeError(
             "target must be a class index or a tensor of them: only a class has a row of weights."
         )
-    with borrow(model), torch.no_grad():
-        features, weight, outputs = gap_head(model, own_copy(model, images))
-        pick(outputs, target)
-        classes = torch.as_tensor(target, device=features.device).long().expand(len(features))
+    with asked(model, images) as inputs, torch.no_grad():
+        features, weight, outputs = gap_head(model, inputs)
+        classes = class_indices(outputs, target)
         if weight is None:
             maps = features[torch.arange(len(features)), classes]
         else:
             maps = torch.einsum("nkhw,nk->nhw", features, weight[classes])
         maps = finite(maps)
-        return _enlarge(maps, images.shape[2:]) if upsample else maps
+        return enlarge(maps, images.shape[2:]) if upsample else maps
 
 
 def grad_cam(
@@ -78,32 +71,22 @@ def grad_cam(
     >>> grad_cam(load_model("minivgg-random"), torch.full((1, 3, 64, 64), 0.5), 3).shape
     torch.Size([1, 64, 64])
     """
-    check_images(images)
-    with borrow(model):
-        inputs = own_copy(model, images).requires_grad_(True).clone()
+    with asked(model, images, frozen=False) as inputs:
+        inputs = inputs.requires_grad_(True).clone()
         if layer is not None:
             find_layer(model, layer)
             with record(model, layer) as kept:
                 score = scores(model, inputs, target)
             features = kept[layer]
-        elif isinstance(target, Unit):
+        elif reads_layers(target):
             raise ValueError(
                 "layer must be named where the target is a unit: pass a layer before the unit's own."
             )
         else:
             head = trace_head(model, inputs)
             features, score = head.features, pick(head.outputs, target)
-        if not isinstance(features, Tensor) or features.ndim != 4:
-            got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-            raise ValueError(
-                f"layer must give a feature map (N, K, h, w); {layer!r} gives {got}. "
-                "Name a layer before pooling and flattening."
-            )
-        none = (
-            f"layer must have an influence on the target; {layer or 'the last feature map'!r} has none: "
-            "it comes after the target, beside it, or a detach() lies between. Name an earlier layer."
-        )
-        gradient = derivative(score, features, none)
+        check_feature_map(features, layer)
+        gradient = derivative(score, features, NO_INFLUENCE.format(repr(layer or "the last feature map")))
         maps = finite((gradient.mean((2, 3), keepdim=True) * features).sum(1))
         maps = maps.relu() if relu else maps
-        return _enlarge(maps, images.shape[2:]) if upsample else maps
+        return enlarge(maps, images.shape[2:]) if upsample else maps

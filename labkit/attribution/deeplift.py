@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from labkit.attribution.deeplift_rules import rescale_rule
 from labkit.core.checks import check_choice, check_fraction, check_images, check_positive
 from labkit.core.door import asked, derivative, finite
+from labkit.core.progress import working
+from labkit.core.registry import signature_of
+from labkit.core.targets import Score, select
 from labkit.models import Target, scores
-from labkit.models.functions import picture_alone
 from labkit.optimize.images import FILLS, Fill, filling
 
 BASELINES: tuple[Fill, ...] = ("black", "grey", "blur")
@@ -88,22 +89,18 @@ def deep_shap_result(
     with asked(model, images) as inputs:
         references = _references(inputs, baselines)
         number, each = len(inputs), len(references)
-        if isinstance(target, Tensor) and target.ndim:
+        if isinstance(target, Tensor | Score):
             with torch.no_grad():  # a target that does not fit is refused for the whole batch
                 scores(model, inputs.clone(), target)
         values = torch.zeros_like(inputs)
         difference = torch.zeros(number, dtype=inputs.dtype, device=inputs.device)
         pairs = torch.arange(number * each)
-        with tqdm(total=len(pairs), desc="deep_shap", unit="pair", leave=False, delay=1.5) as bar:
+        with working("deep_shap", len(pairs), "pair") as work:
             for chunk in pairs.split(batch_size):
                 which, baseline = chunk // each, chunk % each
-                pictures = picture_alone(model, inputs[which])
+                pictures = inputs[which].requires_grad_(True)
                 others = references[baseline, which]
-                own = (
-                    target[which.to(target.device)].repeat(2)
-                    if isinstance(target, Tensor) and target.ndim
-                    else target
-                )
+                own = select(target, which.repeat(2))
                 with rescale_rule(2 * len(chunk)):
                     both = scores(model, torch.cat([pictures, others]), own)
                 multiplier = derivative(both[: len(chunk)], pictures)
@@ -111,18 +108,12 @@ def deep_shap_result(
                 at = which.to(inputs.device)
                 values.index_add_(0, at, multiplier * (pictures.detach() - others) / each)
                 difference.index_add_(0, at, (score - start).to(difference) / each)
-                bar.update(len(chunk))
+                work.at(work.done + len(chunk))
         return DeepShap(finite(values.sum(1)), values, difference, difference - values.sum((1, 2, 3)))
 
 
-def deep_shap(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    baselines: Fill | Sequence[Fill] | None = None,
-    batch_size: int = 16,
-) -> Float[Tensor, "N H W"]:
+@signature_of(deep_shap_result)
+def deep_shap(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """What each pixel's difference from a baseline adds to the score, averaged over baselines.
 
     Every function of the network passes on the difference between its output for the picture and for the
@@ -148,7 +139,7 @@ def deep_shap(
     >>> deep_shap(net, torch.rand(1, 3, 2, 2), 0).shape
     torch.Size([1, 2, 2])
     """
-    done = deep_shap_result(model, images, target, baselines=baselines, batch_size=batch_size)
+    done = deep_shap_result(*args, **options)
     rounding = 32 * torch.finfo(done.values.dtype).eps * done.values.abs().sum((1, 2, 3))
     missed = done.residual.abs() - 1e-3 * done.difference.abs() - rounding
     worst = int(missed.argmax())

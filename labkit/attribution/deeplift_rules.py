@@ -150,7 +150,7 @@ def _quotient(call: Call, rows: int) -> Any:
     if len(call.reached) == 1 and depending(x):
         return call.run()
     _check_rows(call, rows)
-    with call.mode:
+    with rescale_rule(rows):
         return x * other.reciprocal()
 
 
@@ -167,8 +167,9 @@ def _largest(call: Call, rows: int) -> Tensor:
 
 def _max_pool(call: Call, rows: int) -> Any:
     _check_rows(call, rows)
-    indices = call.options.pop("return_indices", False) or "with_indices" in call.function.__name__
-    return max_pool(call.name, indices, *call.args, **call.options)
+    options = dict(call.options)
+    indices = options.pop("return_indices", False) or "with_indices" in call.function.__name__
+    return max_pool(call.name, indices, *call.args, **options)
 
 
 def _softmax(call: Call, rows: int) -> Tensor:
@@ -182,7 +183,7 @@ def _written(function: Callable[..., Any], *, pictures_first: bool = True) -> Ru
     def ruled(call: Call, rows: int) -> Any:
         if pictures_first:
             _check_rows(call, rows)
-        with call.mode:
+        with rescale_rule(rows):
             return function(*call.args, **call.options)
 
     return ruled

@@ -8,13 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.attribution.cam import _enlarge
 from labkit.attribution.excitation_rules import Averaged, OneToOne, Walk, Weighted, refuse, winner_take_all
-from labkit.core.door import asked, derivative, finite
+from labkit.core.checks import check_feature_map
+from labkit.core.door import NO_INFLUENCE, NO_SLOPE, asked, derivative, finite
 from labkit.core.hooks import find_layer
-from labkit.models import Target, Unit, pick, record, scores
-from labkit.models.functions import Step, picture_alone, steps_between
+from labkit.core.registry import signature_of
+from labkit.core.targets import reads_layers
+from labkit.models import Target, pick, record, scores
+from labkit.models.functions import Step, steps_between
 from labkit.models.operations import operations
+from labkit.optimize.images import enlarge
 
 RULES = {rule.__name__ for rule in (Averaged, OneToOne, Weighted)}
 # what the rules replace: to meet one in the graph means that no Python function was called
@@ -78,16 +81,6 @@ def _check_graph(steps: list[Step]) -> None:
             refuse(f"the model's own function {step.title}")
 
 
-def _feature_map(features: Any, layer: str) -> Tensor:
-    if not isinstance(features, Tensor) or features.ndim != 4:
-        got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise ValueError(
-            f"layer must give a feature map (N, K, h, w); {layer!r} gives {got}. "
-            "Name a layer before pooling and flattening."
-        )
-    return features
-
-
 def excitation_backprop_result(
     model: nn.Module,
     images: Float[Tensor, "N C H W"],
@@ -105,24 +98,21 @@ def excitation_backprop_result(
     1.0
     """
     with asked(model, images) as inputs:
-        picture_alone(model, inputs)
+        inputs.requires_grad_(True)
         if layer is not None:
             find_layer(model, layer)
         walk = Walk(inputs)
         with winner_take_all(walk), record(model, *([] if layer is None else [layer])) as kept:
-            is_unit = isinstance(target, Unit)
-            outputs = scores(model, inputs.clone(), target) if is_unit else model(inputs.clone())
-        prior = torch.ones_like(outputs) if is_unit else _prior(outputs, target)
+            within = reads_layers(target)
+            outputs = scores(model, inputs.clone(), target) if within else model(inputs.clone())
+        prior = torch.ones_like(outputs) if within else _prior(outputs, target)
         if not outputs.requires_grad:
-            raise ValueError(
-                "target must depend on the picture; no step leads from it to the picture. Remove detach() or "
-                "no_grad(), or use labkit.attribution.occlusion."
-            )
+            raise ValueError(NO_SLOPE)
         _check_graph(steps_between(outputs))
         if layer is None:
             features = _usual(outputs, walk.maps, (images.shape[2], images.shape[3]))
         else:
-            features = _feature_map(kept[layer], layer)
+            features = check_feature_map(kept[layer], layer)
 
         def passed() -> tuple[Tensor, Tensor]:
             walk.lost.zero_()
@@ -130,10 +120,7 @@ def excitation_backprop_result(
             if features.requires_grad:
                 mass = torch.autograd.grad(outputs, features, prior, retain_graph=True, allow_unused=True)[0]
             if mass is None:
-                raise ValueError(
-                    f"layer must have an influence on the target; {layer!r} has none: it comes after the "
-                    "target, beside it, or a detach() lies between. Name an earlier layer."
-                )
+                raise ValueError(NO_INFLUENCE.format(repr(layer)))
             return mass.abs().sum(1), walk.lost.clone()  # negative is the probability of a dual unit
 
         maps, lost = passed()
@@ -151,18 +138,11 @@ def excitation_backprop_result(
             maps, lost = maps - against, lost - missed
         silence = 0 * outputs.detach().flatten(1).sum(1) if outputs.ndim > 1 else 0 * outputs.detach()
         maps = finite(maps + silence[:, None, None])  # what is not finite excites nothing, and would hide
-        return ExcitationBackprop(_enlarge(maps, images.shape[2:]) if upsample else maps, lost)
+        return ExcitationBackprop(enlarge(maps, images.shape[2:]) if upsample else maps, lost)
 
 
-def excitation_backprop(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    layer: str | None = None,
-    contrastive: bool = False,
-    upsample: bool = True,
-) -> Float[Tensor, "N H W"]:
+@signature_of(excitation_backprop_result)
+def excitation_backprop(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """The probability that a walk from the class down the network, along what excites it, comes to a place.
 
     A unit hands its probability to the units below by their activation times the positive part of the weight
@@ -194,6 +174,4 @@ def excitation_backprop(
     >>> excitation_backprop(net, torch.rand(1, 3, 2, 2), 0).shape
     torch.Size([1, 2, 2])
     """
-    return excitation_backprop_result(
-        model, images, target, layer=layer, contrastive=contrastive, upsample=upsample
-    ).map
+    return excitation_backprop_result(*args, **options).map

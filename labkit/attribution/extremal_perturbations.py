@@ -1,47 +1,31 @@
-"""Masks that are learned: the smallest part of a picture that keeps a score, or that destroys it."""
+"""Extremal perturbation: the part, of a fixed size, that keeps a score best; channel attribution alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_choice, check_images
-from labkit.core.door import finite, own_copy
-from labkit.core.targets import Unit
-from labkit.models import Target, borrow, pick, scores
+from labkit.core.checks import check_choice, check_feature_map, check_share
+from labkit.core.door import asked, finite, seeded
+from labkit.core.hooks import find_layer
+from labkit.core.registry import signature_of
+from labkit.core.targets import rewarded, select
+from labkit.models import Target, edit, record, scores
 from labkit.models.fast import memory_format
-from labkit.optimize import frozen, minimize, shift
+from labkit.optimize import minimize, shift
 from labkit.optimize.images import Fill, hiding, perturbed
 
 MODES = ("preserve", "delete", "dual")
-REWARDS = ("logit", "contrastive", "probability")
 _TEMPERATURE = 1 / 20
 # Cells at the start, and the area's weight there: the picture is nearly whole in every mode, so that a small
 # mark can still be read; to delete, the area must wait, or it fixes masks before they have found anything.
 _START = {"preserve": (0.95, 1.0), "delete": (0.05, 0.01), "dual": (0.95, 1.0)}
 _LAST = 1e4  # the area's weight at the last step
-
-
-def repeated(target: Target, times: int) -> Target:
-    """The targets of a batch in which every picture stands ``times`` times in a row."""
-    return target.repeat_interleave(times) if isinstance(target, Tensor) and target.ndim else target
-
-
-def rewards(model: nn.Module, images: Tensor, target: Target, reward: str) -> Float[Tensor, " N"]:
-    """What a mask is to keep: the score, the score minus the best other one, or the probability."""
-    if reward == "logit" or callable(target) or isinstance(target, Unit):
-        return scores(model, images, target)
-    outputs = model(images)
-    own = pick(outputs, target)
-    if reward == "probability":
-        return (own - outputs.logsumexp(1)).exp()
-    classes = torch.as_tensor(target, device=outputs.device).long().expand(len(outputs))
-    return own - outputs.scatter(1, classes[:, None], float("-inf")).amax(1)
 
 
 class SmoothMask(nn.Module):
@@ -106,11 +90,10 @@ class ExtremalPerturbation(NamedTuple):
 
 def _check_areas(area: float | Sequence[float]) -> tuple[float, ...]:
     areas = tuple(float(a) for a in area) if isinstance(area, Sequence) else (float(area),)
-    if not areas or not all(0 < a < 1 for a in areas):
-        raise ValueError(
-            f"area must be a share of the picture above 0 and below 1, or several; got {area!r}. "
-            "A tenth of the picture is area=0.1."
-        )
+    if not areas:
+        raise ValueError("area must hold at least one share; got none. A tenth of the picture is area=0.1.")
+    for a in areas:
+        check_share("area", a, "A tenth of the picture is area=0.1.")
     return areas
 
 
@@ -161,27 +144,24 @@ def extremal_perturbation_result(
     torch.Size([1, 2, 16, 16])
     """
     areas = _check_areas(area)
-    check_images(images)
     check_choice("mode", mode, MODES)
-    check_choice("reward", reward, REWARDS)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
-    with borrow(model):
-        frozen(model)
-        inputs = own_copy(model, images)
+    generator, own = seeded(generator), rewarded(target, reward)
+    with asked(model, images) as inputs:
         n, a, (height, width) = len(inputs), len(areas), inputs.shape[2:]
         side = min(height, width)
-        levels, many = hiding(inputs, fill).repeat_interleave(a, 1), repeated(target, a)
+        with torch.no_grad():
+            whole = finite(scores(model, inputs.clone(), own))
+        rows = torch.arange(n, device=inputs.device).repeat_interleave(a)  # each picture once an area
+        levels, many = hiding(inputs, fill)[:, rows], rewarded(select(target, rows), reward)
         wanted = torch.tensor(areas * n, dtype=inputs.dtype, device=inputs.device)
         smooth, jitter = SmoothMask(height, width, inputs), max(1, round(side / 45))
         start, first = _START[mode]
         grids = torch.full((n * a, *smooth.cells), start, dtype=inputs.dtype, device=inputs.device)
-        with torch.no_grad():
-            whole = finite(rewards(model, inputs.clone(), target, reward)[:, None, None])[:, 0, 0]
-        scale, order = whole.abs().repeat_interleave(a).clamp(min=1e-3), memory_format(model, inputs[:1])
+        scale, order = whole.abs()[rows].clamp(min=1e-3), memory_format(model, inputs[:1])
 
         def kept(masks: Tensor) -> Tensor:
             shown = shift(perturbed(levels, masks), jitter, generator)
-            return rewards(model, shown.contiguous(memory_format=order), many, reward)
+            return scores(model, shown.contiguous(memory_format=order), many)
 
         def loss(step: int) -> Tensor:
             masks = smooth(grids)
@@ -199,7 +179,7 @@ def extremal_perturbation_result(
         with torch.no_grad():
             masks = to_area(smooth(grids), wanted)
             shown = perturbed(levels, 1 - masks if mode == "delete" else masks)
-            reached = rewards(model, shown.clone(), many, reward).view(n, a)
+            reached = scores(model, shown.clone(), many).view(n, a)
         masks = masks.view(n, a, height, width)
         return ExtremalPerturbation(
             finite(masks.mean(1)), masks, areas, masks.mean((2, 3)), shown.view(n, a, *inputs.shape[1:]),
@@ -207,19 +187,8 @@ def extremal_perturbation_result(
         )  # fmt: skip
 
 
-def extremal_perturbation(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    area: float | Sequence[float] = (0.05, 0.1, 0.2, 0.4),
-    mode: str = "preserve",
-    reward: str = "logit",
-    fill: Fill = "pyramid",
-    steps: int = 100,
-    rate: float = 0.1,
-    generator: torch.Generator | None = None,
-) -> Float[Tensor, "N H W"]:
+@signature_of(extremal_perturbation_result)
+def extremal_perturbation(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """The part of a fixed size that keeps the score best, or whose loss hurts it most: a smooth mask.
 
     ``area`` is a share of the picture, or several that are searched at once; the map is the mean of their
@@ -239,7 +208,51 @@ def extremal_perturbation(
     >>> extremal_perturbation(net, torch.rand(1, 3, 16, 16), 0, area=0.1, steps=2).shape
     torch.Size([1, 16, 16])
     """
-    return extremal_perturbation_result(
-        model, images, target, area=area, mode=mode, reward=reward, fill=fill, steps=steps, rate=rate,
-        generator=generator,
-    ).map  # fmt: skip
+    return extremal_perturbation_result(*args, **options).map
+
+
+def channel_attribution(
+    model: nn.Module,
+    images: Float[Tensor, "N C H W"],
+    target: Target,
+    *,
+    layer: str,
+    share: float = 0.1,
+    steps: int = 100,
+    rate: float = 0.1,
+) -> Float[Tensor, "N K"]:
+    """The share of a layer's channels that keeps the score best: one weight a channel, 0 to 1.
+
+    The layer's channels are multiplied by a mask whose sorted values are pulled towards zeros and ones on
+    ``share`` of the channels. Multiply the layer's output by it (``labkit.models.edit``) and invert both
+    (``labkit.style.invert``) to see what was kept. Unit: mask. Raises KeyError for a wrong layer, ValueError
+    for a share outside (0, 1) or a layer that gives no feature map, else as ``saliency``.
+
+    Labels: post hoc, specific to convolutional networks, local.
+    Source: Fong, Patrick and Vedaldi 2019, "Understanding Deep Networks via Extremal Perturbations and Smooth
+    Masks", section 4.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> channel_attribution(net, torch.rand(1, 3, 4, 4), 0, layer="1", steps=2).shape
+    torch.Size([1, 8])
+    """
+    check_share("share", share, "A tenth is share=0.1.")
+    with asked(model, images) as inputs:
+        find_layer(model, layer)
+        with torch.no_grad(), record(model, layer) as kept:
+            whole = finite(scores(model, inputs.clone(), target))
+        shape = check_feature_map(kept[layer], layer).shape
+        masks = torch.full(shape[:2], 0.5, dtype=inputs.dtype, device=inputs.device)
+        wanted = torch.full(shape[:1], share, dtype=inputs.dtype, device=inputs.device)
+        scale = whole.abs().clamp(min=1e-3)
+
+        def loss(step: int) -> Tensor:
+            with edit(model, {layer: lambda out: out * masks[:, :, None, None]}):
+                given = scores(model, inputs.clone(), target)
+            return (1e4 ** (step / steps) * area_loss(masks, wanted) - given / scale).sum()
+
+        minimize(
+            [masks], loss, steps=steps, rate=rate, project=lambda _: masks.clamp_(0, 1),
+            describe="channel attribution",
+        )  # fmt: skip
+        return masks.detach()

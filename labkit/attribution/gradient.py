@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_images, check_positive
-from labkit.core.door import asked, derivative, finite, own_copy
-from labkit.models import Target, borrow, scores
+from labkit.core.checks import check_positive, check_weight
+from labkit.core.door import asked, derivative, finite, seeded
+from labkit.models import Target, scores
 
 
 def score_and_gradient(model: nn.Module, points: Tensor, target: Target) -> tuple[Tensor, Tensor]:
@@ -39,9 +39,7 @@ def saliency(model: nn.Module, images: Float[Tensor, "N C H W"], target: Target)
     torch.Size([1, 2, 2])
     """
     with asked(model, images) as inputs:
-        inputs.requires_grad_(True)
-        gradient = derivative(scores(model, inputs.clone(), target), inputs)
-        return finite(gradient.abs().amax(1))
+        return finite(score_and_gradient(model, inputs, target)[1].abs().amax(1))
 
 
 def gradient_x_input(
@@ -61,9 +59,7 @@ def gradient_x_input(
     >>> gradient_x_input(net, torch.zeros(1, 3, 2, 2), 0).sum()
     tensor(0.)
     """
-    check_images(images)
-    with borrow(model):
-        inputs = own_copy(model, images)
+    with asked(model, images) as inputs:
         return finite((score_and_gradient(model, inputs, target)[1] * inputs).sum(1))
 
 
@@ -90,16 +86,10 @@ def smooth_grad(
     >>> smooth_grad(net, torch.rand(1, 3, 2, 2), 0, samples=2).shape
     torch.Size([1, 2, 2])
     """
-    check_images(images)
     check_positive("samples", samples)
-    if not 0 <= noise < float("inf"):
-        raise ValueError(
-            f"noise must be a share of the picture's range, 0 or more; got {noise!r}. "
-            "The paper takes 0.1 to 0.2."
-        )
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
-    with borrow(model):
-        inputs = own_copy(model, images)
+    check_weight("noise", noise, "It is a share of the picture's range; the paper takes 0.1 to 0.2.")
+    generator = seeded(generator)
+    with asked(model, images) as inputs:
         spread = noise * (inputs.amax((1, 2, 3), keepdim=True) - inputs.amin((1, 2, 3), keepdim=True))
         total = torch.zeros_like(inputs)
         for _ in range(samples):

@@ -1,21 +1,21 @@
-"""Masks that are learned with a penalty on their size, on the picture and on the channels of a layer."""
+"""Meaningful perturbation: masks with a price on their size, which destroy a class or keep it."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.attribution.extremal_perturbations import area_loss, rewards
-from labkit.core.checks import check_choice, check_fraction, check_images
-from labkit.core.door import finite, own_copy
-from labkit.core.hooks import find_layer
-from labkit.models import Target, borrow, edit, record
+from labkit.core.checks import check_choice, check_weight
+from labkit.core.door import asked, finite, seeded
+from labkit.core.registry import signature_of
+from labkit.core.targets import rewarded
+from labkit.models import Target, scores
 from labkit.models.fast import memory_format
-from labkit.optimize import frozen, gaussian_blur, minimize, shift, total_variation
+from labkit.optimize import gaussian_blur, minimize, shift, total_variation
 
 _CELLS = 28  # the paper's mask has 28 x 28 cells on 224 pixels; its weights are sums over them
 
@@ -51,18 +51,14 @@ def meaningful_perturbation_result(
     >>> meaningful_perturbation_result(net, torch.rand(1, 3, 16, 16), 0, steps=2).shown.shape
     torch.Size([1, 3, 16, 16])
     """
-    check_images(images)
     if version not in (1, 2):
         raise ValueError(f"version must be 1 or 2, the two of the paper; got {version!r}.")
     check_choice("mode", mode, ("delete", "preserve"))
     check_choice("reward", reward, ("probability", "logit"))
     for name, weight in {"area_weight": area_weight, "tv_weight": tv_weight}.items():
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"{name} must be a number of at least 0; got {weight!r}. 0 switches it off.")
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
-    with borrow(model):
-        frozen(model)
-        inputs = own_copy(model, images)
+        check_weight(name, weight)
+    generator, own = seeded(generator), rewarded(target, reward)
+    with asked(model, images) as inputs:
         n, (height, width) = len(inputs), inputs.shape[2:]
         side = min(height, width)
         blurred = gaussian_blur(inputs, max(1.0, side * 10 / 224))
@@ -73,7 +69,7 @@ def meaningful_perturbation_result(
         roughness = (cells[0] * cells[1]) ** 0.5 / _CELLS
         hidden = torch.full((n, 1, *cells), 0.5, dtype=inputs.dtype, device=inputs.device)
         with torch.no_grad():
-            whole = finite(rewards(model, inputs.clone(), target, reward)[:, None, None])[:, 0, 0]
+            whole = finite(scores(model, inputs.clone(), own))
         order = memory_format(model, inputs[:1])
 
         def full() -> Tensor:
@@ -88,7 +84,7 @@ def meaningful_perturbation_result(
             shown = inputs + covered * (blurred - inputs)
             if version == 2:
                 shown = shift(shown, max(1, round(side * 4 / 224)), generator)
-            given = rewards(model, shown.contiguous(memory_format=order), target, reward)
+            given = scores(model, shown.contiguous(memory_format=order), own)
             chosen = hidden if mode == "delete" else 1 - hidden
             value = area_weight * scale * chosen.sum((1, 2, 3))
             if version == 2:
@@ -102,25 +98,13 @@ def meaningful_perturbation_result(
         with torch.no_grad():
             covered = full()
             shown = inputs + covered * (blurred - inputs)
-            left = rewards(model, shown.clone(), target, reward)
+            left = scores(model, shown.clone(), own)
         maps = covered[:, 0] if mode == "delete" else 1 - covered[:, 0]
         return MeaningfulPerturbation(finite(maps), shown.detach(), left, whole, found.losses)
 
 
-def meaningful_perturbation(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    version: int = 2,
-    mode: str = "delete",
-    reward: str = "probability",
-    area_weight: float = 1e-4,
-    tv_weight: float = 1e-2,
-    steps: int = 150,
-    rate: float = 0.1,
-    generator: torch.Generator | None = None,
-) -> Float[Tensor, "N H W"]:
+@signature_of(meaningful_perturbation_result)
+def meaningful_perturbation(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """The smallest part whose blurring destroys the score ("delete"), or that alone keeps it ("preserve").
 
     ``version`` 1 has one free cell a pixel and only the penalty on the area, and finds artefacts; version 2
@@ -138,64 +122,4 @@ def meaningful_perturbation(
     >>> meaningful_perturbation(net, torch.rand(1, 3, 16, 16), 0, steps=2).shape
     torch.Size([1, 16, 16])
     """
-    return meaningful_perturbation_result(
-        model, images, target, version=version, mode=mode, reward=reward, area_weight=area_weight,
-        tv_weight=tv_weight, steps=steps, rate=rate, generator=generator,
-    ).map  # fmt: skip
-
-
-def channel_attribution(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    layer: str,
-    share: float = 0.1,
-    steps: int = 100,
-    rate: float = 0.1,
-) -> Float[Tensor, "N K"]:
-    """The share of a layer's channels that keeps the score best: one weight a channel, 0 to 1.
-
-    The layer's channels are multiplied by a mask whose sorted values are pulled towards zeros and ones on
-    ``share`` of the channels. Multiply the layer's output by it (``labkit.models.edit``) and invert both
-    (``labkit.style.invert``) to see what was kept. Unit: mask. Raises KeyError for a wrong layer, ValueError
-    for a share outside (0, 1) or a layer that gives no feature map, else as ``saliency``.
-
-    Labels: post hoc, specific to convolutional networks, local.
-    Source: Fong, Patrick and Vedaldi 2019, "Understanding Deep Networks via Extremal Perturbations and Smooth
-    Masks", section 4.
-
-    >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    >>> channel_attribution(net, torch.rand(1, 3, 4, 4), 0, layer="1", steps=2).shape
-    torch.Size([1, 8])
-    """
-    check_images(images)
-    check_fraction("share", share)
-    if not 0 < share < 1:
-        raise ValueError(f"share must lie above 0 and below 1; got {share!r}. A tenth is share=0.1.")
-    with borrow(model):
-        frozen(model)
-        find_layer(model, layer)
-        inputs = own_copy(model, images)
-        with torch.no_grad(), record(model, layer) as kept:
-            whole = finite(rewards(model, inputs.clone(), target, "logit")[:, None, None])[:, 0, 0]
-        shape = tuple(kept[layer].shape)
-        if len(shape) != 4:
-            raise ValueError(
-                f"layer must give a feature map (N, K, h, w); {layer!r} gives {shape}. "
-                "Name a layer before pooling and flattening."
-            )
-        masks = torch.full(shape[:2], 0.5, dtype=inputs.dtype, device=inputs.device)
-        wanted = torch.full(shape[:1], share, dtype=inputs.dtype, device=inputs.device)
-        scale = whole.abs().clamp(min=1e-3)
-
-        def loss(step: int) -> Tensor:
-            with edit(model, {layer: lambda out: out * masks[:, :, None, None]}):
-                given = rewards(model, inputs.clone(), target, "logit")
-            return (1e4 ** (step / steps) * area_loss(masks, wanted) - given / scale).sum()
-
-        minimize(
-            [masks], loss, steps=steps, rate=rate, project=lambda _: masks.clamp_(0, 1),
-            describe="channel attribution",
-        )  # fmt: skip
-        return masks.detach()
+    return meaningful_perturbation_result(*args, **options).map

@@ -1,18 +1,20 @@
-"""Attribution by hiding: what the score loses where a part of the picture is covered."""
+"""Occlusion: what the score loses where a sliding window hides a part of the picture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from labkit.core.checks import check_images, check_positive
-from labkit.core.door import finite, own_copy
-from labkit.models import Target, Unit, borrow, scores
+from labkit.core.checks import check_positive
+from labkit.core.door import asked, finite
+from labkit.core.progress import working
+from labkit.core.registry import signature_of
+from labkit.core.targets import reads_layers, select
+from labkit.models import Target, scores
 from labkit.models.fast import fast_copy
 from labkit.optimize.images import Fill, filling
 
@@ -97,11 +99,6 @@ def _sizes(side: Sequence[int], window: int | None, stride: int | None) -> tuple
     return int(window), int(stride)
 
 
-def _batches(places: list[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
-    for first in range(0, len(places), size):
-        yield places[first : first + size]
-
-
 def occlusion_result(
     model: nn.Module,
     images: Float[Tensor, "N C H W"],
@@ -129,57 +126,38 @@ def occlusion_result(
     >>> tuple(result.drops.shape), result.rows.tolist(), done
     ((1, 3, 3), [0, 1, 2], [1.0])
     """
-    check_images(images)
     check_positive("batch_size", batch_size)
-    window, stride = _sizes(tuple(images.shape[2:]), window, stride)
-    rows, columns = (window_starts(side, window, stride) for side in images.shape[2:])
-    places = [(row, column) for row in rows for column in columns]
-    total, done, complete = len(places) * len(images), 0, True
-    drops = []
-    with (
-        borrow(model),
-        torch.no_grad(),
-        tqdm(
-            total=total, desc="occlusion", unit="window", leave=False, delay=1.5, disable=progress is not None
-        ) as bar,
-    ):
-        inputs = own_copy(model, images)
-        quick = fast_copy(model, inputs[:1], forwards=len(places), folded=not isinstance(target, Unit))
-        score = scores(quick, inputs.clone(), target)
-        reference = filling(inputs, fill)
-        for number in range(len(inputs)):
-            own = target[number : number + 1] if isinstance(target, Tensor) and target.ndim else target
-            lost = torch.zeros(len(places), dtype=score.dtype, device=inputs.device)
-            for chunk in _batches(places, batch_size):
-                if not complete or (should_stop is not None and should_stop()):
-                    complete = False
+    with asked(model, images) as inputs, torch.no_grad():
+        height, width = inputs.shape[2:]
+        window, stride = _sizes((height, width), window, stride)
+        rows, columns = window_starts(height, window, stride), window_starts(width, window, stride)
+        places = [(row, column) for row in rows for column in columns]
+        quick = fast_copy(model, inputs[:1], forwards=len(places), folded=not reads_layers(target))
+        score, reference = scores(quick, inputs.clone(), target), filling(inputs, fill)
+        drops = score.new_zeros(len(inputs), len(places))
+        jobs = [
+            (number, slice(first, first + batch_size))
+            for number in range(len(inputs))
+            for first in range(0, len(places), batch_size)
+        ]
+        with working(
+            "occlusion", drops.numel(), "window", progress=progress, should_stop=should_stop
+        ) as work:
+            for number, chunk in jobs:
+                if work.stopped():
                     break
-                repeated = own.expand(len(chunk)) if isinstance(own, Tensor) and own.ndim else own
-                hidden = covered(inputs[number], reference[number], chunk, window)
-                first = done % len(places)
-                lost[first : first + len(chunk)] = score[number] - scores(quick, hidden, repeated)
-                done += len(chunk)
-                bar.update(len(chunk))
-                if progress is not None:
-                    progress(done / total)
-            drops.append(lost.view(len(rows), len(columns)))
-        stacked = torch.stack(drops)
+                hidden = covered(inputs[number], reference[number], places[chunk], window)
+                drops[number, chunk] = score[number] - scores(quick, hidden, select(target, number))
+                work.at(work.done + len(hidden))
+        drops = drops.view(len(inputs), len(rows), len(columns))
+        maps = finite(assemble(drops, rows, columns, window, (height, width)))
         return Occlusion(
-            finite(assemble(stacked, rows, columns, window, tuple(images.shape[2:]))),
-            stacked, torch.tensor(rows), torch.tensor(columns), window, score.detach(), complete,
-        )  # fmt: skip
+            maps, drops, torch.tensor(rows), torch.tensor(columns), window, score.detach(), work.complete
+        )
 
 
-def occlusion(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    window: int | None = None,
-    stride: int | None = None,
-    fill: Fill = "grey",
-    batch_size: int = 8,
-) -> Float[Tensor, "N H W"]:
+@signature_of(occlusion_result)
+def occlusion(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """What the score loses where a square window hides a pixel: the mean drop over all windows on that pixel.
 
     ``window`` and ``stride`` are in pixels (default: a seventh of the shorter side, and a quarter of that);
@@ -196,6 +174,4 @@ def occlusion(
     >>> occlusion(net, torch.full((1, 3, 4, 4), 0.5), 0, window=2, stride=2).shape
     torch.Size([1, 4, 4])
     """
-    return occlusion_result(
-        model, images, target, window=window, stride=stride, fill=fill, batch_size=batch_size
-    ).map
+    return occlusion_result(*args, **options).map

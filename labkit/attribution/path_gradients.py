@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from labkit.attribution.gradient import score_and_gradient
-from labkit.core.checks import check_images, check_positive
-from labkit.core.door import finite, own_copy
-from labkit.models import Target, Unit, borrow, scores
+from labkit.core.checks import check_positive
+from labkit.core.door import asked, finite
+from labkit.core.registry import signature_of
+from labkit.core.targets import is_class, select
+from labkit.models import Target, scores
 from labkit.optimize.images import Fill, filling
-
-
-def _of(target: Target, number: int) -> Target:
-    """The target of one picture of a batch, as one that fits any number of its copies."""
-    return int(target[number]) if isinstance(target, Tensor) and target.ndim else target
 
 
 class IntegratedGradients(NamedTuple):
@@ -47,12 +44,46 @@ def _grids(limit: int) -> Iterator[tuple[int, Tensor]]:
         yield count, torch.arange(1, count, 2, dtype=torch.float64) / count
 
 
-def _spread(model: nn.Module, image: Tensor, target: Target, difference: Tensor) -> Tensor:
-    """How far a picture's scores lie apart: the scale on which a residual is small."""
-    if callable(target) or isinstance(target, Unit):
-        return difference.abs()
-    outputs = model(image.clone()).detach()
-    return outputs.amax() - outputs.amin()
+def _trapezoid(points: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """The weight of each point: one within counts whole, each end half."""
+    return torch.where((points == 0) | (points == 1), 0.5, 1.0).to(points)
+
+
+def _spread(model: nn.Module, ends: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    """The difference of a picture's score and its baseline's, and the scale on which a residual is small: the
+    difference, or a tenth of how far the picture's logits lie apart."""
+    with torch.no_grad():
+        start, end = scores(model, ends.clone(), target)
+        difference = end - start
+        if not is_class(target):
+            return difference, difference.abs()
+        outputs = model(ends[1:].clone())
+        return difference, torch.maximum(difference.abs(), 0.1 * (outputs.amax() - outputs.amin()))
+
+
+def _along(
+    model: nn.Module,
+    image: Tensor,
+    baseline: Tensor,
+    target: Target,
+    steps: int,
+    tolerance: float,
+    batch: int,
+) -> tuple[Tensor, ...]:
+    """One picture's values, the scores' difference, the residual, the steps and whether they sufficed."""
+    path = image - baseline
+    difference, scale = _spread(model, torch.stack([baseline, image]), target)
+    total = torch.zeros_like(image)
+    for count, points in _grids(steps):
+        for chunk in points.to(image).split(batch):
+            _, gradient = score_and_gradient(model, baseline + chunk.view(-1, 1, 1, 1) * path, target)
+            total += torch.einsum("b,bchw->chw", _trapezoid(chunk), gradient)
+        values = path * total / count
+        residual = difference - values.sum()
+        met = residual.abs() <= tolerance * scale
+        if met:
+            break
+    return values, difference, residual, torch.tensor(count), met
 
 
 def integrated_gradients_result(
@@ -74,57 +105,23 @@ def integrated_gradients_result(
     >>> done.steps.tolist(), bool(done.met.all())
     ([8], True)
     """
-    check_images(images)
     for name, value in {"steps": steps, "batch_size": batch_size}.items():
         check_positive(name, value)
     check_positive("tolerance", tolerance, integer=False)
-    with borrow(model):
-        inputs = own_copy(model, images)
-        reference = filling(inputs, baseline)
-        if isinstance(target, Tensor) and target.ndim:
+    with asked(model, images) as inputs:
+        baselines = filling(inputs, baseline)
+        with torch.no_grad():
             scores(model, inputs.clone(), target)  # a target that does not fit is refused for the whole batch
-        values, differences, residuals, used, met = [], [], [], [], []
-        for number, (image, start) in enumerate(zip(inputs, reference, strict=True)):
-            own, way = _of(target, number), image - start
-            total, allowed = torch.zeros_like(image), torch.zeros(())
-            ends: dict[float, Tensor] = {}
-            for count, points in _grids(steps):
-                for chunk in points.to(inputs).split(batch_size):
-                    score, slope = score_and_gradient(model, start + chunk.view(-1, 1, 1, 1) * way, own)
-                    # the trapezoid rule: a point within counts whole, each end half
-                    weight = torch.where((chunk == 0) | (chunk == 1), 0.5, 1.0).to(chunk)
-                    total += torch.einsum("b,bchw->chw", weight, slope)
-                    ends |= {float(a): s for a, s in zip(chunk, score, strict=True) if a in (0, 1)}
-                sums = total / count * way
-                difference = ends[1.0] - ends[0.0]
-                if count <= 8:
-                    spread = _spread(model, image[None], own, difference)
-                    allowed = tolerance * torch.maximum(difference.abs(), 0.1 * spread)
-                residual = difference - sums.sum()
-                if abs(residual) <= allowed:
-                    break
-            values.append(sums)
-            differences.append(difference)
-            residuals.append(residual)
-            used.append(count)
-            met.append(abs(residual) <= allowed)
-        stacked = torch.stack(values)
-        return IntegratedGradients(
-            finite(stacked.sum(1)), stacked, torch.stack(differences), torch.stack(residuals),
-            torch.tensor(used), torch.stack(met),
-        )  # fmt: skip
+        found = [
+            _along(model, image, start, select(target, number), steps, tolerance, batch_size)
+            for number, (image, start) in enumerate(zip(inputs, baselines, strict=True))
+        ]
+        values, *rest = (torch.stack(column) for column in zip(*found, strict=True))
+        return IntegratedGradients(finite(values.sum(1)), values, *rest)
 
 
-def integrated_gradients(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    baseline: Fill = "black",
-    steps: int = 256,
-    tolerance: float = 1e-3,
-    batch_size: int = 32,
-) -> Float[Tensor, "N H W"]:
+@signature_of(integrated_gradients_result)
+def integrated_gradients(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """What each pixel adds to the score on the straight way from a baseline to the picture.
 
     The gradient is averaged along the way, multiplied by (picture - baseline) and summed over RGB, so that a
@@ -142,14 +139,12 @@ def integrated_gradients(
     >>> integrated_gradients(net, torch.rand(1, 3, 2, 2), 0).shape
     torch.Size([1, 2, 2])
     """
-    done = integrated_gradients_result(
-        model, images, target, baseline=baseline, steps=steps, tolerance=tolerance, batch_size=batch_size
-    )
+    done = integrated_gradients_result(*args, **options)
     if not done.met.all():
         worst = int((done.residual.abs() / done.difference.abs().clamp(min=1e-12)).argmax())
         warnings.warn(
             f"the map of picture {worst} misses {float(done.residual[worst]):.3g} of a difference of "
-            f"{float(done.difference[worst]):.3g} after {steps} steps. "
+            f"{float(done.difference[worst]):.3g} after {int(done.steps[worst])} steps. "
             "Pass more steps or a larger tolerance.",
             RuntimeWarning,
             stacklevel=2,

@@ -1,18 +1,20 @@
-"""Attribution by random masks: the mean score of the pictures in which a pixel is left to be seen."""
+"""RISE, randomized input sampling: the mean score of the masked pictures in which a pixel can be seen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from labkit.core.checks import check_choice, check_images, check_positive
-from labkit.core.door import finite, own_copy
-from labkit.models import Target, Unit, borrow, pick, scores
+from labkit.core.checks import check_choice, check_positive, check_share
+from labkit.core.door import asked, finite, seeded
+from labkit.core.progress import working
+from labkit.core.registry import signature_of
+from labkit.core.targets import reads_layers, rewarded, select
+from labkit.models import Target, scores
 from labkit.models.fast import fast_copy
 from labkit.optimize.images import Fill, filling
 
@@ -94,31 +96,7 @@ def _check(masks: int, cells: int, p: float, normalize: str, batch_size: int, si
             f"cells must not be more than the pixels of the picture's shorter side ({min(side)}); "
             f"got {cells}. Pass for example cells={min(7, min(side))}."
         )
-    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 < p < 1:
-        raise ValueError(
-            f"p must be a number above 0 and below 1, the share of cells that stay to be seen; got {p!r}. "
-            "The paper takes p=0.5."
-        )
-
-
-def _score_of(target: Target, probability: bool, number: int | None = None) -> Target:
-    """The target of one picture (None: of all), after the softmax where that is asked for a class."""
-    if number is not None and isinstance(target, Tensor) and target.ndim:
-        target = int(target[number])
-    if not probability or callable(target) or isinstance(target, Unit):
-        return target
-
-    def chance(outputs: Tensor) -> Tensor:
-        pick(outputs, target)  # its errors are about the outputs as the model gives them
-        if outputs.shape[1] == 1:
-            raise ValueError(
-                "probability must be False for a model with one output, whose softmax is always 1; "
-                f"got outputs of shape {tuple(outputs.shape)}. Pass probability=False, or "
-                "target=lambda outputs: outputs[:, 0].sigmoid()."
-            )
-        return pick(outputs.softmax(1), target)
-
-    return chance
+    check_share("p", p, "It is that of the cells that stay to be seen; the paper takes p=0.5.")
 
 
 def rise_result(
@@ -149,67 +127,45 @@ def rise_result(
     >>> tuple(result.scores.shape), tuple(result.coverage.shape), result.complete
     ((1, 40), (4, 4), True)
     """
-    check_images(images)
-    side = (images.shape[2], images.shape[3])
-    _check(masks, cells, p, normalize, batch_size, side)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
-    grids, shifts = draw_grids(masks, cells, p, cell_size(side, cells), generator)
-    measured: list[Tensor] = []
-    done = 0
-    with (
-        borrow(model),
-        torch.no_grad(),
-        tqdm(
-            total=masks, desc="rise", unit="mask", leave=False, delay=1.5, disable=progress is not None
-        ) as bar,
-    ):
-        inputs = own_copy(model, images)
+    with asked(model, images) as inputs, torch.no_grad():
+        side = (inputs.shape[2], inputs.shape[3])
+        _check(masks, cells, p, normalize, batch_size, side)
+        reward = "probability" if probability else "logit"
+        grids, shifts = draw_grids(masks, cells, p, cell_size(side, cells), seeded(generator))
         precise = torch.promote_types(inputs.dtype, torch.float32)  # half precision cannot sum thousands
-        quick = fast_copy(model, inputs[:1], forwards=masks, folded=not isinstance(target, Unit))
-        score = scores(quick, inputs.clone(), _score_of(target, probability))
-        targets = [_score_of(target, probability, number) for number in range(len(inputs))]
-        reference = filling(inputs, fill)
+        quick = fast_copy(model, inputs[:1], forwards=masks, folded=not reads_layers(target))
+        score = scores(quick, inputs.clone(), rewarded(target, reward))
+        targets = [rewarded(select(target, number), reward) for number in range(len(inputs))]
+        reference, measured, done = filling(inputs, fill), [score.new_zeros(len(inputs), 0)], 0
         total = torch.zeros(len(inputs), side[0] * side[1], dtype=precise, device=inputs.device)
         shown = torch.zeros(side, dtype=precise, device=inputs.device)
-        while done < masks and not (should_stop is not None and should_stop()):
-            part = slice(done, done + batch_size)
-            mask = enlarge(grids[part].to(inputs.device, precise), shifts[part].to(inputs.device), side)
-            seen = mask[:, None].to(inputs.dtype)
-            found = []
-            for image, back, own in zip(inputs, reference, targets, strict=True):
-                found.append(scores(quick, seen * image + (1 - seen) * back, own))
-            measured.append(torch.stack(found))
-            total += measured[-1].to(precise) @ mask.flatten(1)
-            shown += mask.sum(0)
-            done += len(mask)
-            bar.update(len(mask))
-            if progress is not None:
-                progress(done / masks)
-        tried = torch.cat(measured, 1) if measured else score.new_zeros(len(inputs), 0)
+        with working("rise", masks, "mask", progress=progress, should_stop=should_stop) as work:
+            while done < masks and not work.stopped():
+                part = slice(done, done + batch_size)
+                mask = enlarge(grids[part].to(inputs.device, precise), shifts[part].to(inputs.device), side)
+                seen = mask[:, None].to(inputs.dtype)
+                found = [
+                    scores(quick, seen * image + (1 - seen) * back, own)
+                    for image, back, own in zip(inputs, reference, targets, strict=True)
+                ]
+                measured.append(torch.stack(found))
+                total += measured[-1].to(precise) @ mask.flatten(1)
+                shown += mask.sum(0)
+                done += len(mask)
+                work.at(done)
+        tried, tries = torch.cat(measured, 1), max(done, 1)
         total = total.view(len(inputs), *side)
         if normalize == "expected":
-            maps = total / (max(done, 1) * p)
+            maps = total / (tries * p)
         else:  # a pixel that no mask shows tells nothing: it gets the mean over all masks
-            mean = tried.to(precise).sum(1)[:, None, None] / max(done, 1)
+            mean = tried.to(precise).sum(1)[:, None, None] / tries
             maps = torch.where(shown > 0, total / shown.where(shown > 0, torch.ones_like(shown)), mean)
-        coverage = (shown / max(done, 1)).to(inputs.dtype)
-        return Rise(finite(maps.to(inputs.dtype)), tried, coverage, score, done == masks)
+        coverage = (shown / tries).to(inputs.dtype)
+        return Rise(finite(maps.to(inputs.dtype)), tried, coverage, score, work.complete)
 
 
-def rise(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    masks: int = 4000,
-    cells: int = 7,
-    p: float = 0.5,
-    probability: bool = True,
-    normalize: str = "expected",
-    fill: Fill = "black",
-    generator: torch.Generator | None = None,
-    batch_size: int = 8,
-) -> Float[Tensor, "N H W"]:
+@signature_of(rise_result)
+def rise(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """The mean score of the pictures in which a pixel can be seen, over random masks of soft cells.
 
     ``masks`` grids of ``cells`` x ``cells`` are drawn from ``generator`` (None: seed 0), the same for every
@@ -232,7 +188,4 @@ def rise(
     >>> rise(net, torch.full((1, 3, 4, 4), 0.5), 0, masks=40, cells=2).shape
     torch.Size([1, 4, 4])
     """
-    return rise_result(
-        model, images, target, masks=masks, cells=cells, p=p, probability=probability, normalize=normalize,
-        fill=fill, generator=generator, batch_size=batch_size,
-    ).map  # fmt: skip
+    return rise_result(*args, **options).map

@@ -1,4 +1,4 @@
-"""From a map to the object: pixels above a quantile, or a graph cut that is seeded by the map."""
+"""Segmentation by a map: a threshold at one of its quantiles, or GrabCut, a graph cut that it seeds."""
 
 from __future__ import annotations
 
@@ -91,6 +91,7 @@ def threshold(
     constant map none. ``largest`` keeps only the largest connected part. Unit: none (True or False). Raises
     TypeError or ValueError for illegal maps, ValueError for a quantile outside (0, 1).
 
+    Labels: post hoc, model-agnostic, local.
     Source: the baseline for ``grabcut``; no paper.
 
     >>> threshold(torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]), 0.5)
@@ -124,6 +125,7 @@ def grabcut(
     OpenCV's own random generator is seeded for it. Raises ImportError without OpenCV, TypeError or ValueError
     for illegal pictures or maps, ValueError for quantiles outside (0, 1) or in the wrong order.
 
+    Labels: post hoc, model-agnostic, local.
     Source: Simonyan, Vedaldi and Zisserman 2014, "Deep Inside Convolutional Networks", section 3.2
     (``iterations=1``); the further cuts are those of Rother, Kolmogorov and Blake 2004, "GrabCut".
 

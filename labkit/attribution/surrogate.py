@@ -1,20 +1,27 @@
-"""A simple model in place of the network, around one picture: LIME and KernelSHAP on superpixels."""
+"""Local surrogates, simple models in place of the network around one picture: LIME on superpixels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from labkit.attribution.shapley import ask, bar, fidelity, kernel_shap_values_result
-from labkit.core.checks import check_images, check_positive
-from labkit.core.door import finite, own_copy
-from labkit.models import Target, Unit, borrow, scores
+from labkit.attribution.shapley import Value, fidelity, values_of
+from labkit.attribution.slic import numbered
+from labkit.core.checks import check_positive, check_weight
+from labkit.core.door import asked, finite, seeded
+from labkit.core.progress import working
+from labkit.core.registry import signature_of
+from labkit.core.targets import reads_layers, select
+from labkit.models import Target, scores
 from labkit.models.fast import fast_copy
 from labkit.optimize.images import Fill, filling
+
+# (the score of coalitions of superpixels, their number, draws, progress) -> weights (M,), intercept, fidelity
+Fit = Callable[[Value, int, torch.Generator, Callable[[float], None]], tuple[Tensor, Tensor, Tensor]]
 
 
 class Surrogate(NamedTuple):
@@ -33,108 +40,61 @@ class Surrogate(NamedTuple):
     fidelity: Float[Tensor, " N"]
 
 
-def superpixels(images: Float[Tensor, "N C H W"], *, count: int | None = None) -> Int[Tensor, "N H W"]:
-    """The number of each pixel's superpixel, from 0: connected patches of similar colour, by SLIC.
+def score_of_parts(
+    model: nn.Module,
+    image: Float[Tensor, "C H W"],
+    hidden: Float[Tensor, "C H W"],
+    segments: Int[Tensor, "H W"],
+    target: Target,
+) -> Value:
+    """The score as a function of the superpixels that are left to be seen; the others show ``hidden``."""
 
-    ``count`` is about how many a picture is cut into (default: 4 times the root of its shorter side, so 23
-    at 32 px and 60 at 224 px). Where SLIC joins patches of noise until fewer than half are left or one has
-    four times its share, they are made more compact, up to a grid: noise never becomes one superpixel.
-    Nothing is random. Raises ValueError for an impossible count, else as ``saliency``.
+    def value(kept: Tensor) -> Float[Tensor, " B"]:
+        seen = kept.to(segments.device)[:, segments][:, None]
+        return finite(scores(model, torch.where(seen, image, hidden), target))
 
-    Unit: none. Labels: post hoc, model-agnostic, local.
-    Source: Achanta et al. 2012, "SLIC Superpixels Compared to State-of-the-art Superpixel Methods", section
-    3, as in scikit-image. Ribeiro et al. use quickshift, whose patches depend on the side in pixels.
+    return value
 
-    >>> int(superpixels(torch.full((1, 3, 32, 32), 0.5)).max()) + 1
-    25
+
+def fitted(
+    name: str,
+    fit: Fit,
+    model: nn.Module,
+    images: Float[Tensor, "N C H W"],
+    target: Target,
+    segments: Int[Tensor, "N H W"] | None,
+    fill: Fill,
+    samples: int,
+    generator: torch.Generator | None,
+) -> Surrogate:
+    """A surrogate for each picture by ``fit``, which draws alike for each; ``name`` stands on the bar.
+
+    ``samples`` is about how often a picture is asked about.
     """
-    from skimage.segmentation import slic
+    with asked(model, images) as inputs, torch.no_grad(), working(name, len(inputs)) as work:
+        parts = numbered(segments, inputs)
+        finite(scores(model, inputs.clone(), target))  # refuses an illegal target and a broken model at once
+        quick = fast_copy(model, inputs[:1], forwards=samples, folded=not reads_layers(target))
+        hidden, chance = filling(inputs, fill), seeded(generator)
+        seed = int(torch.randint(2**62, (1,), generator=chance, device=chance.device))
+        found = []
+        for number, own in enumerate(parts):
 
-    check_images(images)
-    height, width = images.shape[2:]
-    count = min(height * width, round(4 * min(height, width) ** 0.5)) if count is None else count
-    check_positive("count", count)
-    if count > height * width:
-        raise ValueError(
-            f"count must be at most the number of pixels ({height * width}); got {count}. "
-            "Pass count=None for a sensible number."
+            def progress(share: float, before: int = number) -> None:
+                work.at(before + share)
+
+            value = score_of_parts(quick, inputs[number], hidden[number], own, select(target, number))
+            found.append(fit(value, int(own.max()) + 1, torch.Generator().manual_seed(seed), progress))
+        weights, intercepts, explained = (
+            tuple(part.to(inputs) for part in column) for column in zip(*found, strict=True)
         )
-    found = []
-    # one precision for all, so that a picture has the same superpixels in float32 and in float64
-    for image in images.detach().cpu().float().double():
-        colours = image if len(image) == 3 else image.mean(0, keepdim=True).expand(3, -1, -1)
-        pixels = colours.clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
-        for compactness in (10, 40, 160, 640):
-            labels = slic(pixels, n_segments=int(count), compactness=compactness, start_label=0)
-            sizes = torch.from_numpy(labels).flatten().bincount()
-            if len(sizes) >= count / 2 and sizes.max() <= 4 * height * width / count:
-                break
-        found.append(torch.from_numpy(labels).long())
-    return torch.stack(found).to(images.device)
-
-
-def _segments(segments: object, images: Tensor) -> list[Int[Tensor, "H W"]]:
-    """Superpixels of each picture, numbered 0 to M - 1, on the pictures' device."""
-    given = superpixels(images) if segments is None else segments
-    if not isinstance(given, Tensor) or given.is_floating_point() or given.dtype == torch.bool:
-        kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
-        raise TypeError(
-            f"segments must be a tensor of whole numbers; got {kind}. Take labkit.attribution.superpixels."
+        maps = torch.stack([weight[own] for weight, own in zip(weights, parts, strict=True)])
+        return Surrogate(
+            finite(maps), torch.stack(parts), weights, torch.stack(intercepts), torch.stack(explained)
         )
-    side = images.shape[2:]
-    if given.shape not in (side, (len(images), *side)):
-        raise ValueError(
-            f"segments must have the shape {(len(images), *side)} or {tuple(side)}; got "
-            f"{tuple(given.shape)}. Take labkit.attribution.superpixels(images)."
-        )
-    numbered = []
-    for own in given.expand(len(images), *side):
-        labels, places = own.unique(return_inverse=True)
-        if len(labels) < 2:
-            raise ValueError(
-                "segments must cut each picture into at least 2 superpixels; got 1, of which no surrogate "
-                "can tell parts apart. Pass for example segments=superpixels(images, count=16)."
-            )
-        numbered.append(places.to(images.device))
-    return numbered
 
 
-def _games(
-    model: nn.Module, inputs: Tensor, target: Target, segments: list[Tensor], fill: Fill, samples: int
-) -> Iterator[Callable[[Bool[Tensor, "B M"]], Float[Tensor, " B"]]]:
-    """For each picture, the score as a function of the superpixels that stay; the others show the fill."""
-    finite(scores(model, inputs.clone(), target))  # refuses an illegal target and a broken model at once
-    quick = fast_copy(model, inputs[:1], forwards=samples, folded=not isinstance(target, Unit))
-    reference = filling(inputs, fill)
-    for number, places in enumerate(segments):
-        own = int(target[number]) if isinstance(target, Tensor) and target.ndim else target
-
-        def play(
-            coalitions: Tensor, number: int = number, places: Tensor = places, own: Target = own
-        ) -> Tensor:
-            kept = coalitions.to(places.device)[:, places][:, None]
-            return finite(scores(quick, torch.where(kept, inputs[number], reference[number]), own))
-
-        yield play
-
-
-def _gather(segments: list[Tensor], fitted: list[tuple[Tensor, Tensor, Tensor]], like: Tensor) -> Surrogate:
-    weights, intercepts, shares = (
-        tuple(part.to(like) for part in parts) for parts in zip(*fitted, strict=True)
-    )
-    maps = torch.stack([own[places] for own, places in zip(weights, segments, strict=True)])
-    return Surrogate(
-        finite(maps), torch.stack(segments), weights, torch.stack(intercepts), torch.stack(shares)
-    )
-
-
-def _seed(generator: torch.Generator | None) -> int:
-    """One draw, from which every picture's sample starts anew: a batch equals its pictures one by one."""
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
-    return int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
-
-
-def _ridge(
+def ridge(
     rows: Float[Tensor, "B M"], answers: Float[Tensor, " B"], weights: Float[Tensor, " B"], alpha: float
 ) -> tuple[Float[Tensor, " M"], Float[Tensor, ""]]:
     """Weighted ridge regression with an intercept that is not penalised; the shortest solution at alpha 0."""
@@ -168,46 +128,32 @@ def lime_result(
     >>> bool((result.weights[0][result.segments[0]] == result.map[0]).all())
     True
     """
-    check_images(images)
     check_positive("samples", samples)
     check_positive("kernel_width", kernel_width, integer=False)
-    if isinstance(alpha, bool) or not 0 <= alpha < float("inf"):
-        raise ValueError(f"alpha must be 0 or a finite number above; got {alpha!r}. Ribeiro et al. take 1.")
-    with borrow(model), torch.no_grad(), bar("LIME", len(images)) as tell:
-        inputs = own_copy(model, images)
-        places, seed, fitted = _segments(segments, inputs), _seed(generator), []
-        for own, play in zip(places, _games(model, inputs, target, places, fill, samples), strict=True):
-            players = int(own.max()) + 1
-            if samples <= players:
-                raise ValueError(
-                    f"samples must be more than the number of superpixels ({players}); got {samples}. "
-                    f"Pass for example samples={20 * players}, or fewer superpixels."
-                )
-            coin = torch.Generator().manual_seed(seed)
-            kept = torch.rand(int(samples), players, generator=coin, dtype=torch.float64) < 0.5
-            kept[0] = True
-            answers, _ = ask(play, kept, batch_size, tell)
-            near = torch.exp(-(((1 - kept.double().mean(1).sqrt()) / kernel_width) ** 2)).sqrt()
-            change = answers - answers[:1]  # a score that never changes then gives exact zeros
-            slopes, level = _ridge(kept.double(), change[:, 0], near, float(alpha))
-            explained = fidelity(change, (level + kept.double() @ slopes)[:, None], near)[0]
-            fitted.append((slopes, answers[0, 0] + level, explained))
-        return _gather(places, fitted, inputs)
+    check_weight("alpha", alpha, "Ribeiro et al. take 1.")
+
+    def fit(
+        value: Value, players: int, draws: torch.Generator, progress: Callable[[float], None]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if samples <= players:
+            raise ValueError(
+                f"samples must be more than the number of superpixels ({players}); got {samples}. "
+                f"Pass for example samples={20 * players}, or fewer superpixels."
+            )
+        kept = torch.rand(int(samples), players, generator=draws, dtype=torch.float64) < 0.5
+        kept[0] = True
+        answers, _ = values_of(value, kept, batch_size, progress)
+        near = torch.exp(-(((1 - kept.double().mean(1).sqrt()) / kernel_width) ** 2)).sqrt()
+        change = answers - answers[:1]  # a score that never changes then gives exact zeros
+        slopes, level = ridge(kept.double(), change[:, 0], near, float(alpha))
+        explained = fidelity(change, (level + kept.double() @ slopes)[:, None], near)[0]
+        return slopes, answers[0, 0] + level, explained
+
+    return fitted("LIME", fit, model, images, target, segments, fill, samples, generator)
 
 
-def lime(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    segments: Int[Tensor, "N H W"] | None = None,
-    samples: int = 512,
-    fill: Fill = "grey",
-    kernel_width: float = 0.25,
-    alpha: float = 1.0,
-    generator: torch.Generator | None = None,
-    batch_size: int = 8,
-) -> Float[Tensor, "N H W"]:
+@signature_of(lime_result)
+def lime(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """What each superpixel adds to the score by a linear model that was fitted to covered copies.
 
     ``segments`` are the superpixels (default: ``superpixels(images)``), (N, H, W) or one (H, W) for all. In
@@ -228,73 +174,4 @@ def lime(
     >>> lime(net, torch.full((1, 3, 4, 4), 0.7), 0, samples=32).shape
     torch.Size([1, 4, 4])
     """
-    return lime_result(
-        model, images, target, segments=segments, samples=samples, fill=fill, kernel_width=kernel_width,
-        alpha=alpha, generator=generator, batch_size=batch_size,
-    ).map  # fmt: skip
-
-
-def kernel_shap_result(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    segments: Int[Tensor, "N H W"] | None = None,
-    samples: int | None = None,
-    fill: Fill = "grey",
-    generator: torch.Generator | None = None,
-    batch_size: int = 8,
-) -> Surrogate:
-    """``kernel_shap`` with all that it found (see ``Surrogate``). Options and errors as there.
-
-    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).eval().double()
-    >>> images = torch.rand(1, 3, 4, 4)
-    >>> result = kernel_shap_result(net, images, 0, samples=64)
-    >>> score = net(images.double())[0, 0].item()
-    >>> abs(float(result.intercept[0] + result.weights[0].sum()) - score) < 1e-9
-    True
-    """
-    check_images(images)
-    with borrow(model), torch.no_grad(), bar("KernelSHAP", len(images)) as tell:
-        inputs = own_copy(model, images)
-        places, seed, fitted = _segments(segments, inputs), _seed(generator), []
-        games = _games(model, inputs, target, places, fill, samples or 600)
-        for own, play in zip(places, games, strict=True):
-            found = kernel_shap_values_result(
-                play, int(own.max()) + 1, samples=samples, batch_size=batch_size,
-                generator=torch.Generator().manual_seed(seed), done=tell,
-            )  # fmt: skip
-            fitted.append((found.values, found.base, found.fidelity))
-        return _gather(places, fitted, inputs)
-
-
-def kernel_shap(
-    model: nn.Module,
-    images: Float[Tensor, "N C H W"],
-    target: Target,
-    *,
-    segments: Int[Tensor, "N H W"] | None = None,
-    samples: int | None = None,
-    fill: Fill = "grey",
-    generator: torch.Generator | None = None,
-    batch_size: int = 8,
-) -> Float[Tensor, "N H W"]:
-    """The Shapley value of each superpixel in the game whose value is the score, estimated by KernelSHAP.
-
-    The superpixels' values sum to the score of the picture minus that of the fill, exactly. ``segments`` and
-    ``fill`` as in ``lime``; ``samples`` and the regression as in ``kernel_shap_values``; ``generator`` (None:
-    seed 0) draws the same for each picture. Signed. Unit: score (before the softmax) a superpixel, not a
-    pixel. Raises ValueError for one superpixel or too few samples, else as ``lime``.
-
-    Labels: post hoc, model-agnostic, local.
-    Source: Lundberg and Lee 2017, "A Unified Approach to Interpreting Model Predictions", section 4.1; the
-    absent superpixel shows the fill, where the paper takes an expectation over the data.
-
-    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).eval()
-    >>> kernel_shap(net, torch.full((1, 3, 4, 4), 0.7), 0, samples=64).shape
-    torch.Size([1, 4, 4])
-    """
-    return kernel_shap_result(
-        model, images, target, segments=segments, samples=samples, fill=fill, generator=generator,
-        batch_size=batch_size,
-    ).map  # fmt: skip
+    return lime_result(*args, **options).map

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["nearest", "check_choice", "check_images", "check_class", "check_positive", "check_fraction"]
+__all__ = [
+    "nearest",
+    "check_choice",
+    "check_images",
+    "check_feature_map",
+    "check_class",
+    "check_positive",
+    "check_weight",
+    "check_fraction",
+    "check_share",
+]
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
@@ -62,11 +72,28 @@ def check_positive(argument: str, value: Any, *, integer: bool = True) -> None:
     """
     import numbers
 
-    kind = numbers.Integral if integer else numbers.Real
-    if isinstance(value, kind) and not isinstance(value, bool) and float(value) > 0:
+    if _real(value) and float(value) > 0 and (not integer or isinstance(value, numbers.Integral)):
         return
     want = "a whole number of at least 1" if integer else "a number above 0"
     raise ValueError(f"{argument} must be {want}; got {value!r}. Pass for example {argument}=1.")
+
+
+def _real(value: Any) -> bool:
+    import numbers
+
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_weight(argument: str, value: Any, hint: str = "0 switches it off.") -> None:
+    """Raise unless ``value`` is a finite number of at least 0.
+
+    >>> check_weight("tv_weight", -1)
+    Traceback (most recent call last):
+    ...
+    ValueError: tv_weight must be a number of at least 0; got -1. 0 switches it off.
+    """
+    if not _real(value) or not 0 <= float(value) < float("inf"):
+        raise ValueError(f"{argument} must be a number of at least 0; got {value!r}. {hint}")
 
 
 def check_fraction(argument: str, value: Any) -> None:
@@ -77,13 +104,23 @@ def check_fraction(argument: str, value: Any) -> None:
     ...
     ValueError: fill must be a number from 0 to 1; got 127. Grey levels of 0 to 255 are divided by 255.
     """
-    import numbers
+    if not _real(value) or not 0 <= float(value) <= 1:
+        raise ValueError(
+            f"{argument} must be a number from 0 to 1; got {value!r}. "
+            "Grey levels of 0 to 255 are divided by 255."
+        )
 
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) <= 1:
-        return
-    raise ValueError(
-        f"{argument} must be a number from 0 to 1; got {value!r}. Grey levels of 0 to 255 are divided by 255."
-    )
+
+def check_share(argument: str, value: Any, hint: str) -> None:
+    """Raise, with ``hint`` as the cure, unless ``value`` is a number above 0 and below 1.
+
+    >>> check_share("area", 1.0, "A tenth of the picture is area=0.1.")
+    Traceback (most recent call last):
+    ...
+    ValueError: area must be a number above 0 and below 1; got 1.0. A tenth of the picture is area=0.1.
+    """
+    if not _real(value) or not 0 < float(value) < 1:
+        raise ValueError(f"{argument} must be a number above 0 and below 1; got {value!r}. {hint}")
 
 
 def check_images(images: Any, argument: str = "images") -> torch.Tensor:
@@ -122,6 +159,19 @@ def check_images(images: Any, argument: str = "images") -> torch.Tensor:
             "Normalization belongs inside the model (see labkit.models.wrap_model): pass the plain picture."
         )
     return images
+
+
+def check_feature_map(features: Any, layer: str | None) -> torch.Tensor:
+    """Return what a layer gave if it is a feature map (N, K, h, w); raises ValueError for anything else."""
+    import torch
+
+    if isinstance(features, torch.Tensor) and features.ndim == 4:
+        return features
+    got = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+    raise ValueError(
+        f"layer must give a feature map (N, K, h, w); {layer!r} gives {got}. "
+        "Name a layer before pooling and flattening."
+    )
 
 
 def check_class(target: int, n_classes: int, argument: str = "target") -> None:

@@ -16,6 +16,10 @@ NO_SLOPE = (
     "target must depend on the picture by steps that can be differentiated; no gradient reaches "
     "the picture. Remove detach() or no_grad(), or use labkit.attribution.occlusion."
 )
+NO_INFLUENCE = (
+    "layer must have an influence on the target; {} has none: it comes after the target, beside it, or a "
+    "detach() lies between. Name an earlier layer."
+)
 
 
 def own_copy(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
@@ -36,11 +40,15 @@ def own_copy(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor
 
 
 @contextmanager
-def asked(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Iterator[Float[Tensor, "N C H W"]]:
+def asked(
+    model: nn.Module, images: Float[Tensor, "N C H W"], *, frozen: bool = True
+) -> Iterator[Float[Tensor, "N C H W"]]:
     """Check the pictures, borrow the model for the block, and hand in a private copy of the pictures.
 
     Every method begins with it, so that illegal pictures are met once and whatever happens inside, model and
-    pictures are given back as they were. Errors as in ``check_images``, ``borrow`` and ``own_copy``.
+    pictures are given back as they were. No parameter asks for a gradient inside: that of the picture is all
+    a method needs, and a third of the work is saved. ``frozen=False`` leaves them, for a gradient by a layer
+    that the picture may not reach. Errors as in ``check_images``, ``borrow`` and ``own_copy``.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
     >>> with asked(net, torch.zeros(1, 3, 2, 2)) as inputs:
@@ -48,8 +56,13 @@ def asked(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Iterator[Float[
     torch.Size([1, 2])
     """
     check_images(images)
-    with borrow(model):
+    with borrow(model, frozen=frozen):
         yield own_copy(model, images)
+
+
+def seeded(generator: torch.Generator | None) -> torch.Generator:
+    """The caller's generator, or one with seed 0, so that a call gives the same answer every time."""
+    return torch.Generator().manual_seed(0) if generator is None else generator
 
 
 def derivative(score: Float[Tensor, " N"], by: Tensor, refusal: str = NO_SLOPE) -> Tensor:
@@ -69,11 +82,11 @@ def derivative(score: Float[Tensor, " N"], by: Tensor, refusal: str = NO_SLOPE) 
     return slope
 
 
-def finite(maps: Float[Tensor, "N H W"]) -> Float[Tensor, "N H W"]:
-    """The maps, detached; raises ValueError for NaN or infinity, which come from the model here."""
-    if not torch.isfinite(maps).all():
+def finite(answer: Float[Tensor, "N ..."]) -> Float[Tensor, "N ..."]:
+    """The maps or scores, detached; raises ValueError for NaN or infinity, which come from the model here."""
+    if not torch.isfinite(answer).all():
         raise ValueError(
             "the map must be finite; the model gives NaN or infinity for this picture. Look at its scores "
             "with labkit.models.scores(model, images, target) and at the model's weights."
         )
-    return maps.detach()
+    return answer.detach()

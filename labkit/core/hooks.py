@@ -63,13 +63,14 @@ def _give_back(module: nn.Module, flags: dict[str, Any], buffers: dict, hooks: d
 
 
 @contextmanager
-def borrow(model: nn.Module) -> Iterator[nn.Module]:
+def borrow(model: nn.Module, *, frozen: bool = False) -> Iterator[nn.Module]:
     """Use a model and give it back bit for bit as it was, also after an exception.
 
     Holds the model's lock; refuses training mode; switches gradients on and inference mode off for the
-    block, in which ``.grad`` starts empty. Put back at the end: parameters' ``requires_grad`` and ``.grad``,
-    buffers, hooks, the training and in-place flags, and the random states of torch, NumPy and Python. The
-    values of parameters are not copied: what changes those works on a copy of the model.
+    block, in which ``.grad`` starts empty and, where it is ``frozen``, no parameter asks for one. Put back at
+    the end: parameters' ``requires_grad`` and ``.grad``, buffers, hooks, the training and in-place flags, and
+    the random states of torch, NumPy and Python. The values of parameters are not copied: what changes those
+    works on a copy of the model.
 
     Raises TypeError for what is no network, RuntimeError for one in training mode.
 
@@ -86,8 +87,10 @@ def borrow(model: nn.Module) -> Iterator[nn.Module]:
         states = torch.get_rng_state(), np.random.get_state(), random.getstate()
         on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         try:
-            for parameter, _, _ in parameters:
+            for parameter, needed, _ in parameters:
                 parameter.grad = None
+                if frozen and needed and not parameter.is_inference():  # which cannot be switched back
+                    parameter.requires_grad_(False)
             with torch.inference_mode(False), torch.enable_grad():
                 yield model
         finally:

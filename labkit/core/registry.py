@@ -1,27 +1,113 @@
-"""What a public method is, as data: its function, options that make it cheap, its labels.
+"""The registry: what a public method is, as data; and one signature for both of a method's forms.
 
 Each package fills a ``METHODS`` of its own; nothing here imports upward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
+from typing import Any, ParamSpec, TypeVar
+
+# What a method is given -> the argument's name.
+TAKES = {
+    "model": "model",
+    "pictures": "images",
+    "target": "target",
+    "class": "target",
+    "labels": "labels",
+    "layer": "layer",
+    "features": "features",
+    "maps": "maps",
+    "game": "value",
+    "players": "n_players",
+    "side": "side",
+}
+# What a network may lack: a head of global average pooling and one linear layer; a feature map (N, K, h, w);
+# that ReLU alone bends its signal; that it takes pictures in colour.
+NEEDS = ("gap", "space", "relu", "colour")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_OF_THE_CALL = ("progress", "should_stop")  # how a call runs, not what it gives
+
+
+def signature_of(result: Callable[P, Any]) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """Decorate the plain form of a method, which hands all it is given to its ``_result`` form.
+
+    Its arguments stand once, in the signature of ``result``; help and editors show them for both, but for
+    ``progress`` and ``should_stop``, which are passed on and not shown. The function stays the one written.
+
+    >>> def blur_result(image: list, *, sigma: float = 2.0, progress: Any = None) -> dict: ...
+    >>> @signature_of(blur_result)
+    ... def blur(*args: Any, **options: Any) -> list: ...
+    >>> list(inspect.signature(blur).parameters)
+    ['image', 'sigma']
+    """
+
+    def signed(function: Callable[..., T]) -> Callable[P, T]:
+        theirs = inspect.signature(result)
+        shown = [p for name, p in theirs.parameters.items() if name not in _OF_THE_CALL]
+        given = inspect.signature(function).return_annotation
+        vars(function)["__signature__"] = theirs.replace(parameters=shown, return_annotation=given)
+        return function
+
+    return signed
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method's function, options that make it cheap, and its labels: when (post hoc or intrinsic), for
-    which models (specific or agnostic), about what (local or global)."""
+    """A public method as data: a row of its package's ``METHODS``, or of ``TOOLS``, what stands beside them.
+
+    ``function``: its plain form; ``result`` is the ``_result`` form.
+    ``title``: the field's word for it, as headings show it; the first line of its file holds it.
+    ``paper``: authors and year, as its docstring's source has them; "" for none.
+    ``options``: what makes a call cheap: contract and golden answers call it so.
+    ``takes``: what must be given, in order, from ``TAKES``; all else is an option.
+    ``gives``: "maps", "pictures", "masks", "segments" or "weights".
+    ``needs``: what a network must have, from ``NEEDS``; another one is refused.
+    ``dead``: on a network whose last feature map is off: a map of "zero", a method that "warns", or "any".
+    ``amplifies``: whether rounding grows on the way, as in a search or by a sign.
+    ``when``, ``models``, ``scope``: the three labels, see ``labels``.
+    """
 
     function: Callable[..., Any]
+    title: str
+    paper: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    takes: tuple[str, ...] = ("model", "pictures", "target")
+    gives: str = "maps"
+    needs: tuple[str, ...] = ()
+    dead: str = "zero"
+    amplifies: bool = False
     when: str = "post hoc"
     models: str = "specific"
     scope: str = "local"
 
     @property
+    def result(self) -> Callable[..., Any] | None:
+        """The form that returns all it found, beside the function under its name and ``_result``."""
+        return self.function.__globals__.get(f"{self.function.__name__}_result")
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether nothing is drawn: it takes no generator."""
+        return "generator" not in inspect.signature(self.function).parameters
+
+    @property
     def labels(self) -> tuple[str, str, str]:
-        """The three together, as a methods table shows them: ("post hoc", "agnostic", "local")."""
+        """When (post hoc or intrinsic), for which models (specific or agnostic) and about what (local or
+        global), as a methods table shows them: ("post hoc", "agnostic", "local")."""
         return self.when, self.models, self.scope
+
+
+def rows(packages: Iterable[ModuleType]) -> dict[str, Method]:
+    """All rows of some packages, by the package's own name and the method's: "attribution.saliency"."""
+    return {
+        f"{package.__name__.rpartition('.')[2]}.{name}": row
+        for package in packages
+        for table in (package.METHODS, getattr(package, "TOOLS", {}))
+        for name, row in table.items()
+    }

@@ -1,7 +1,23 @@
 """Was the explanation right? Measures against planted truth, with intervals."""
 
-from labkit.core.statistics import Interval, bootstrap, share
-from labkit.evaluation.controls import centre_map, control_maps, edge_map, random_map
+from labkit.core.statistics import Interval, Permutation, bootstrap, permutation_test, rank_p, share
+from labkit.evaluation.controls import (
+    centre_map,
+    colour_features,
+    control_maps,
+    edge_map,
+    equal_norm_noise,
+    matched_gaussian,
+    of_another,
+    other_pictures,
+    phase_shuffled,
+    position_features,
+    random_directions,
+    random_map,
+    random_projections,
+    random_subspace,
+    twin,
+)
 from labkit.evaluation.faithfulness import Curve, Falsification, deletion, falsification, insertion
 from labkit.evaluation.groups import GroupAccuracy, accuracy_by_group, average_image, bam_contrast
 from labkit.evaluation.localization import (
@@ -35,6 +51,7 @@ __all__ = [
     "GroupAccuracy",
     "Interval",
     "Localization",
+    "Permutation",
     "Roar",
     "accuracy_by_group",
     "area_share",
@@ -47,23 +64,36 @@ __all__ = [
     "cascading_randomization",
     "centre_map",
     "class_selectivity",
+    "colour_features",
     "control_maps",
     "deletion",
     "edge_map",
     "energy_inside",
+    "equal_norm_noise",
     "execution_order",
     "falsification",
     "insertion",
     "iou",
+    "matched_gaussian",
+    "of_another",
+    "other_pictures",
     "peaks",
+    "permutation_test",
+    "phase_shuffled",
     "pointing_game",
     "pointing_hits",
+    "position_features",
+    "random_directions",
     "random_map",
+    "random_projections",
+    "random_subspace",
     "randomized",
     "rank_correlation",
+    "rank_p",
     "remove",
     "roar",
     "share",
     "ssim",
     "ssim_floor",
+    "twin",
 ]

@@ -11,7 +11,8 @@ from tqdm.auto import tqdm
 
 from labkit.core.checks import check_choice, check_images, check_positive
 from labkit.core.door import own_copy
-from labkit.models import Target, Unit, borrow, pick, scores
+from labkit.core.targets import Score, rewarded, select
+from labkit.models import Target, borrow, scores
 from labkit.optimize.images import Fill, filling
 
 __all__ = ["Curve", "Falsification", "deletion", "falsification", "insertion", "order_of"]
@@ -73,6 +74,8 @@ def _curve(
     values = []
     with borrow(model), torch.no_grad():
         plain = own_copy(model, images)
+        if isinstance(target, Score):
+            scores(model, plain.clone(), target)  # classes in a sum that do not fit are refused for the batch
         rank = order_of(maps).argsort(1).view(n, 1, height, width).to(plain.device)
         counts = (torch.linspace(0, 1, steps + 1) * height * width).round().to(plain.device)
         blank = filling(plain, fill).expand_as(plain)
@@ -82,28 +85,13 @@ def _curve(
             rows = torch.tensor(jobs[first : first + batch_size], device=plain.device)
             changed = rank[rows[:, 0]] < counts[rows[:, 1], None, None, None]
             shown = torch.where(changed, end[rows[:, 0]], start[rows[:, 0]])
-            several = isinstance(target, Tensor) and target.ndim == 1
-            own = target[rows[:, 0].to(target.device)] if several else target  # type: ignore[union-attr,index]
-            values.append(_reward(model, shown, own, reward))
+            values.append(scores(model, shown, rewarded(select(target, rows[:, 0]), reward)))
     curve = torch.cat(values).view(n, steps + 1)
     curve = curve.to(torch.promote_types(curve.dtype, torch.float32))
     if not torch.isfinite(curve).all():
         raise ValueError("the model's scores must be finite; got NaN or infinity. Look at model(images).")
     shares = (counts / (height * width)).to(curve)
     return Curve(torch.trapezoid(curve, shares, dim=1), curve, shares)
-
-
-def _reward(model: nn.Module, shown: Tensor, target: Target, reward: str) -> Float[Tensor, " B"]:
-    if reward == "logit" or callable(target) or isinstance(target, Unit):
-        return scores(model, shown, target)
-    outputs = model(shown)
-    logits = pick(outputs, target)  # refuses outputs and targets that do not fit
-    if outputs.shape[1] == 1:
-        raise ValueError(
-            'reward="probability" needs at least two classes: the softmax of one output is always 1. '
-            'Pass reward="logit".'
-        )
-    return (logits - outputs.logsumexp(1)).exp()
 
 
 def deletion(
@@ -122,9 +110,9 @@ def deletion(
     In each of ``steps`` an equal share of the pixels (to the nearest pixel) changes to ``fill`` (see
     ``occlusion``; the paper's black holes have edges that a network has never seen). Pixels of equal
     importance go in an order drawn by lot, from seed 0: a constant map is the random order. A low ``auc`` is
-    good. Unit: probability, or the score itself for ``reward="logit"`` and for a callable or a unit as
-    target. Raises ValueError for maps of another shape or with NaN, scores with NaN, targets that are not as
-    many as the pictures, and for the probability of a model with one output.
+    good. Unit: probability, or the score itself for ``reward="logit"`` and for any target but a class.
+    Raises ValueError for maps of another shape or with NaN, scores with NaN, targets that are not as many as
+    the pictures, and for the probability of a model with one output.
 
     Source: Petsiuk, Das and Saenko 2018, "RISE", section 4.2.
 

@@ -72,10 +72,16 @@ def _alarms(
     return np.stack([detector.predict_proba(features(part))[:, 1] for part in asked], 1)
 
 
-def _auc(rows: Float[ndarray, "N 2"]) -> float:
-    from sklearn.metrics import roc_auc_score
+def auc(rows: Float[ndarray, "N 2"]) -> float:
+    """Area under the ROC curve of clean (first column) against attacked pictures (second).
 
-    return float(roc_auc_score([0, 1] * len(rows), rows.flatten()))
+    How often an attacked picture raises more alarm than a clean one; a tie counts half.
+
+    >>> auc(np.array([[0.1, 0.9], [0.5, 0.5]]))
+    0.875
+    """
+    clean, attacked = rows[:, 0], rows[:, 1][:, None]
+    return float((attacked > clean).mean() + 0.5 * (attacked == clean).mean())
 
 
 def _median(images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
@@ -129,7 +135,7 @@ def a14(bench: Bench) -> Result:
         f"alarms: {rung[1].double().mean():.2f} of the attacked, {rung[0].double().mean():.2f} of the clean",
     )
     return Result(
-        _measures(alarm, grain, saved, cost),
+        measures(alarm, grain, saved, cost),
         notes,
         show={
             "pictures": few,
@@ -139,13 +145,13 @@ def a14(bench: Bench) -> Result:
     )
 
 
-def _measures(
+def measures(
     alarm: ndarray, grain: ndarray, saved: dict[str, ndarray], cost: dict[str, ndarray]
 ) -> tuple[Measure, ...]:
     """The claim's four numbers, each beside what needs no map."""
 
     def more(rows: ndarray) -> Interval:
-        return bootstrap(rows, lambda r: _auc(r[:, 2:]) - _auc(r[:, :2]))
+        return bootstrap(rows, lambda r: auc(r[:, 2:]) - auc(r[:, :2]))
 
     def ratio(rows: ndarray) -> float:
         return float(rows[:, 0].mean() / max(rows[:, 1].mean(), 1 / len(rows)))
@@ -154,8 +160,8 @@ def _measures(
     own, other, smooth = (saved[where].astype(float) for where in ("map", "another", "whole"))
     return (
         Measure(
-            "detector's AUC on an attack it never saw", bootstrap(alarm, _auc), ">= 0.9",
-            control={blind: bootstrap(grain, _auc), f"{blind}, minus this": more(np.hstack([alarm, grain]))},
+            "detector's AUC on an attack it never saw", bootstrap(alarm, auc), ">= 0.9",
+            control={blind: bootstrap(grain, auc), f"{blind}, minus this": more(np.hstack([alarm, grain]))},
             must={f"{blind}, minus this": "< 0 (upper bound)"},
         ),
         Measure(

@@ -146,7 +146,10 @@ def suspects(
     edges, reach, found = edge_map(trial.images), trial.masks.shape[-1] * 15 / 224, {}
     blind = {"the edges": edges, "the centre": centre_map(trial.images)}
     jobs = [*zip(trial.images[:30], trial.labels.tolist(), strict=False)]
-    deletion_curve(model, trial.images[:1], edges[0], jobs[0][1], 1, 0.5)  # unwritten: say so at once
+    # one not yet written says so at once
+    rank_correlation(edges[:1], edges[:1])
+    pointing_hits(edges[:1], trial.masks[:1], reach)
+    deletion_curve(model, trial.images[:1], edges[0], jobs[0][1], 1, 0.5)
     for name in [*THREE, *blind]:
         maps = THREE[name](model, trial.images, trial.labels) if name in THREE else blind[name]
         alike = float(rank_correlation(maps, edges).mean())
@@ -201,7 +204,8 @@ def a4(bench: Bench) -> Result:
         for m in THREE
     )
     few, blank = bench.firsts(2 if bench.quick else 5).images, bench.network("minivgg-random")
-    untrained = {n: m(blank, few, 3) for n, m in (THREE | {"occlusion": occlusion}).items()}
+    asked = THREE | {"occlusion": partial(occlusion, window=24, stride=8)}
+    untrained = {name: method(blank, few, 3) for name, method in asked.items()}
     return Result(tuple(measures), notes, {"curves": lines, "pictures": few, "untrained": untrained})
 
 

@@ -109,7 +109,7 @@ def a6(bench: Bench, *, shapley_values: Own, kernel_shap_weight: Callable[[int, 
     measures, notes = [], []
     for name, network in {**networks, "overlapping pooling": _overlapping()}.items():
         images = F.interpolate(asked, 32) if name == "overlapping pooling" else asked
-        missed, short = _missed(network, images, 256 if bench.quick else 4096)
+        missed, short = _missed(network, images, bench.steps(4096, 64))
         notes.append(f"{name}: with 64 steps integrated gradients miss {short:.1e}")
         measures += [
             Measure(

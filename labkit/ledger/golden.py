@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labkit.core.checks import check_choice
+from labkit.core.files import write_whole
 from labkit.ledger.golden_calls import calls
 
 FILE = Path(__file__).with_suffix(".json")
@@ -182,12 +184,11 @@ def compare(
     return {name: lines for name, lines in found.items() if lines}
 
 
-def write(path: Path = FILE) -> list[str]:
-    """Write the answers of all calls; those that fit stay as they were, to the digit; gives what moved."""
-    from labkit.core.files import write_whole
-
-    old, kept, moved = stored(path), {}, []
-    for name in calls():
+def write(path: Path = FILE, names: Iterable[str] | None = None) -> list[str]:
+    """Write the answers of all calls, or of those named; what fits stays to the digit. Gives what moved."""
+    old = stored(path)
+    kept, moved = {name: old[name] for name in calls() if name in old}, []
+    for name in names or calls():
         new = answer(name)
         lines = differences(name, new, old.get(name))
         kept[name] = new if lines else old[name]
@@ -207,14 +208,19 @@ def text_of(answers: Mapping[str, Answer]) -> str:
 
 
 def main() -> None:
-    """Compare all golden answers, or rewrite those that have moved."""
+    """Compare golden answers, all or those named, or rewrite those that have moved."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="such as attribution.cam (default: all)")
     parser.add_argument("--write", action="store_true", help="write what has moved into golden.json")
-    if parser.parse_args().write:
-        print(*write() or ["nothing has moved"], sep="\n")
+    given = parser.parse_args()
+    for name in given.names:
+        check_choice("NAME", name, [*calls(), *stored()])
+    if given.write:
+        print(*write(names=given.names) or ["nothing has moved"], sep="\n")
         return
-    lines = [line for several in compare().values() for line in several]
-    print(*lines or [f"all {len(calls())} golden answers are as they were"], sep="\n")
+    lines = [line for several in compare(given.names).values() for line in several]
+    count = len(given.names or calls())
+    print(*lines or [f"{count} golden answers are as they were"], sep="\n")
     raise SystemExit(bool(lines))
 
 

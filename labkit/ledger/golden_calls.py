@@ -11,10 +11,11 @@ may move.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from labkit import attribution, data, models, optimize
 from labkit.adversarial import fgsm
+from labkit.core.registry import rows
 from labkit.style import invert, invert_result
 
 PACKAGES = ("attribution", "visualization", "concepts", "adversarial", "style", "generative", "circuits")
@@ -106,24 +108,29 @@ def _asked(
     return run
 
 
-def _methods() -> dict[str, Golden]:
-    """A call a row of the registries, of the ``_result`` form where there is one."""
+def packages() -> list[ModuleType]:
+    """The packages of methods that are there."""
+    return [import_module(f"labkit.{place}") for place in PACKAGES if find_spec(f"labkit.{place}")]
+
+
+def _methods(without: Container[str]) -> dict[str, Golden]:
+    """A call for each row that asks a network for maps, of its ``_result`` form if it has one."""
     calls = {}
-    for place in PACKAGES:
-        package = import_module(f"labkit.{place}") if find_spec(f"labkit.{place}") else None
-        for name, row in getattr(package, "METHODS", {}).items():
-            whole = getattr(package, f"{name}_result", row.function)
+    for place, row in rows(packages()).items():
+        maps = row.takes in (("model", "pictures", "target"), ("model", "pictures", "class"))
+        if maps and place not in without:
+            name, whole = row.function.__name__, row.result or row.function
             covers = tuple(dict.fromkeys((row.function, whole)))
             run = _asked(whole, {**row.options, **FEWER.get(name, {})})
-            calls[f"{place}.{name}"] = Golden(run, covers, ROUGH.get(name, 1e-4))
-            if name in FAST or whole is not row.function:
+            calls[place] = Golden(run, covers, ROUGH.get(name, 1e-4))
+            if name in FAST or row.result:
                 run = _asked(row.function, {**row.options, **FAST.get(name, {})}, single=True)
-                calls[f"{place}.{name} in float32"] = Golden(run, covers, 1e-3)
+                calls[f"{place} in float32"] = Golden(run, covers, 1e-3)
     return calls
 
 
 def _tools() -> dict[str, Golden]:
-    """What is no row of the registry: cores, what is done with a map, attacks, inversion."""
+    """Rows that take something else: cores, what is done with a map, attacks, inversion."""
     g = ground()
 
     def value(coalitions: Tensor) -> Tensor:
@@ -145,6 +152,10 @@ def _tools() -> dict[str, Golden]:
     )
     soft = (0.5 + g.maps / 4).clamp(0, 1)
     return {
+        "attribution.meaningful_perturbation, version 1": Golden(
+            _asked(a.meaningful_perturbation_result, {"version": 1, "steps": 3, "mode": "preserve"}),
+            (a.meaningful_perturbation, a.meaningful_perturbation_result),
+        ),
         "attribution.extremal_perturbation, its area": Golden(
             lambda: [masks.area_loss(soft.flatten(1), areas), masks.to_area(soft, areas)],
             (masks.area_loss, masks.to_area),
@@ -181,7 +192,8 @@ def calls() -> dict[str, Golden]:
     """All golden calls by name. What a call answers for is, unless it says otherwise, what bears its name."""
     from labkit.ledger import golden_table, golden_world
 
-    found = _methods() | _tools()
+    found = _tools()
+    found |= _methods(found)
     for place, table in (golden_table.TABLES | golden_world.TABLES).items():
         found |= {f"{place}.{name}": call for name, call in table().items()}
     for name, call in found.items():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from labkit import attribution, evaluation, models, optimize
 from labkit.ledger.golden_calls import EARLY, LAYER, Golden, draw, ground
-from labkit.models import training
+from labkit.models import fast, training
 
 
 def _tiny(classes: int = 2) -> nn.Module:
@@ -57,7 +57,28 @@ def _evaluation() -> dict[str, Golden]:
     def twin() -> Any:
         return e.randomized(g.model, ["classifier", "features.14"], g.images)(g.images)
 
+    rows = torch.arange(60.0, dtype=torch.float64).view(12, 5).sin()
+    bytes_ = (g.images * 255).round().byte().permute(0, 2, 3, 1).numpy()
     few: dict[str, Callable[[], Any]] = {
+        "colour_features": lambda: e.colour_features(g.images, 8, patch=2),
+        "equal_norm_noise": lambda: [
+            e.equal_norm_noise(g.images - 0.5, kind, norm=norm)
+            for kind, norm in (("white", "2"), ("smooth", "max"), ("sign", "max"), ("blocks", "2"))
+        ],
+        "matched_gaussian": lambda: e.matched_gaussian(rows, 7),
+        "of_another": lambda: [e.of_another(g.maps), e.of_another(g.maps, labels=[0, 1, 1, 0])],
+        "other_pictures": lambda: e.other_pictures(9, labels=[0, 0, 0, 0, 1, 1, 1, 2, 2]),
+        "permutation_test": lambda: [
+            e.permutation_test(waves[:9].numpy()),
+            e.permutation_test(waves[:9].numpy(), waves[9:].numpy(), repeats=50),
+        ],
+        "phase_shuffled": lambda: e.phase_shuffled(g.model.features[0].weight),
+        "position_features": lambda: e.position_features(g.images, 5),
+        "random_directions": lambda: e.random_directions(rows, 3),
+        "random_projections": lambda: e.random_projections(g.images[:, :, ::8, ::8], 6),
+        "random_subspace": lambda: e.random_subspace(rows, 2),
+        "rank_p": lambda: e.rank_p(0.4, waves.numpy(), side="both"),
+        "twin": lambda: e.twin(g.model, bytes_)(g.images),
         "accuracy_by_group": lambda: e.accuracy_by_group([0, 1, 1, 1], [0, 1, 1, 0], ["x", "x", "x", "y"]),
         "area_share": lambda: e.area_share(g.masks),
         "average_image": lambda: e.average_image(g.images, groups),
@@ -99,13 +120,31 @@ def _evaluation() -> dict[str, Golden]:
         "ssim": lambda: e.ssim(g.maps, g.others),
         "ssim_floor": lambda: e.ssim_floor(g.maps),
     }  # fmt: skip
-    return {name: Golden(run) for name, run in few.items()} | {"roar": Golden(_roar, rtol=0.07)}
+    other = {
+        "roar": Golden(_roar, rtol=0.07),
+        "bootstrap": Golden(few.pop("bootstrap"), (e.bootstrap, e.Interval)),
+    }
+    return {name: Golden(run) for name, run in few.items()} | other
 
 
 def _models() -> dict[str, Golden]:
     g, m = ground(), models
     one = ground(torch.float32)
     channel = {LAYER: lambda out: out * (torch.arange(out.shape[1])[None, :, None, None] % 2)}
+
+    def copied() -> Any:
+        """Copies of two networks, folded or not: what they answer and what they are made of."""
+        layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
+        for number, parameter in enumerate(layers.parameters()):
+            parameter.data = torch.linspace(-1, 2, parameter.numel()).view_as(parameter).sin() + number / 9
+        found: dict[str, Any] = {}
+        for name, model in {"minivgg": one.model, "layers": layers}.items():
+            for folded in (True, False):
+                copy = fast.fast_copy(model, one.images[:1], forwards=1000, folded=folded)
+                kinds = [type(part).__name__ for part in copy.modules()]
+                found[f"{name}, {folded}"] = [copy(one.images), copy is model, kinds]
+            found[f"{name}, memory"] = str(fast.memory_format(model, one.images[:1]))
+        return [found, fast.fast_copy(one.model, one.images[:1], forwards=5) is one.model]
 
     def recorded() -> Any:
         with torch.no_grad(), m.record(g.model, EARLY, LAYER, f"{LAYER}:0") as kept:
@@ -170,6 +209,7 @@ def _models() -> dict[str, Golden]:
         "receptive_fields": Golden(lambda: m.receptive_fields(g.model.features)),
         "last_spatial": Golden(lambda: m.last_spatial(g.model, g.images)),
         "gap_head": Golden(lambda: m.gap_head(g.model, g.images)._asdict()),
+        "fast.fast_copy": Golden(copied, (fast.fast_copy, fast.memory_format), 1e-3),
         "training.fit": Golden(_fit, (training.fit,), 0.05),
     }
 
@@ -192,6 +232,19 @@ def _optimize() -> dict[str, Golden]:
             found[name] = [x, done.losses]
         return found
 
+    def held() -> Any:
+        x, weights = (
+            torch.linspace(-1, 2, 12, dtype=torch.float64).view(3, 4),
+            torch.arange(1.0, 5.0).double(),
+        )
+        frames: list[float] = []
+        done = o.minimize(
+            [x], lambda step: (x**4).sum() - x.sum(), steps=6, rate=0.1, schedule="cosine",
+            hold=o.Hold(lambda step: (x * weights).tanh().sum(1), 0.5, 1.0, within=(-2, 2), again=1),
+            on_frame=lambda step, loss: frames.append(loss), every=4,
+        )  # fmt: skip
+        return [x, done.losses, done.held, torch.tensor(frames)]
+
     return {
         "gaussian_blur": Golden(lambda: [o.gaussian_blur(g.images, 3.0), o.gaussian_blur(g.images, 0.7)]),
         "blur_pyramid": Golden(lambda: list(o.blur_pyramid(g.images, 8.0, 4))),
@@ -200,6 +253,7 @@ def _optimize() -> dict[str, Golden]:
         "shift": Golden(lambda: o.shift(g.images, 9, draw())),
         "filling": Golden(lambda: {f: o.filling(g.images, f) for f in (*o.FILLS, 0.3)}),
         "minimize": Golden(searched),
+        "Hold": Golden(held, (o.minimize, o.Hold)),
     }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from labkit.ledger.code import ROOT, code_of
@@ -29,16 +30,31 @@ def checkout(root: Path = ROOT) -> bool:
 
 def digests(root: Path = ROOT) -> dict[str, str]:
     """A digest of each golden answer that the checkout's file holds."""
-    path = root / "labkit" / "ledger" / "golden.json"
-    answers = json.loads(path.read_text("utf-8"))
-    return {name: _digest(json.dumps(a, sort_keys=True).encode()) for name, a in answers.items()}
+    return _answers(*_stamp(root / "labkit" / "ledger" / "golden.json"))
 
 
 def network(name: str, root: Path = ROOT) -> str:
     """A digest of a bundled network's weights and card; of the name alone where it does not ship."""
     folder = root / "labkit" / "models" / "weights"
     paths = [folder / f"{name}{kind}" for kind in (".safetensors", ".json")]
-    return _digest(*(path.read_bytes() for path in paths if path.is_file()), name.encode())
+    return _digest(*(_bytes(*_stamp(path)) for path in paths if path.is_file()), name.encode())
+
+
+def _stamp(path: Path) -> tuple[Path, int, int]:
+    """A file with what tells that it is another one now."""
+    state = path.stat()
+    return path, state.st_mtime_ns, state.st_size
+
+
+@lru_cache(maxsize=4)
+def _answers(path: Path, *_: int) -> dict[str, str]:
+    answers = json.loads(path.read_text("utf-8"))
+    return {name: _digest(json.dumps(a, sort_keys=True).encode()) for name, a in answers.items()}
+
+
+@lru_cache(maxsize=64)
+def _bytes(path: Path, *_: int) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
 
 
 def _digest(*parts: bytes) -> str:

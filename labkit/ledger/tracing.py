@@ -93,8 +93,9 @@ class _Watch:
         return watch
 
     def names(self, code: CodeType) -> tuple[str, ...] | None:
-        """The golden answers of some code; none, but not None, for a module on import, which is no part."""
-        return self.covered.get(code, () if code.co_name == "<module>" else None)
+        """The golden answers of some code; () for what is entered without one: an import, the door."""
+        entered = code.co_name == "<module>" or code is self.door
+        return self.covered.get(code, () if entered else None)
 
 
 @contextmanager

@@ -153,7 +153,7 @@ class _Stream:
 
 
 @overload
-def features(
+def features(  # type: ignore[overload-overlap]  # a name is a sequence, too
     model: nn.Module, pictures: Tensor | ndarray, layers: str, *, pool: Pool = ..., dtype: torch.dtype = ...,
     batch_size: int = ..., progress: Callable[[float], None] | None = ...,
 ) -> Float[Tensor, "N ..."]: ...  # fmt: skip

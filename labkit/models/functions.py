@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
@@ -25,18 +25,15 @@ def depending(values: Any) -> list[Tensor]:
     """The tensors among (nested) arguments that depend on the picture, that is, require a gradient."""
     if isinstance(values, Tensor):
         return [values] if values.requires_grad else []
-    return [t for value in values for t in depending(value)] if isinstance(values, list | tuple) else []
-
-
-def picture_alone(model: nn.Module, inputs: Tensor) -> Tensor:
-    """The pictures, of which alone a gradient is asked from now on, so that what depends on them can be told.
-
-    The model must be borrowed: its parameters no longer require a gradient.
-    """
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.requires_grad_(False)
-    return inputs.requires_grad_(True)
+    found: list[Tensor] = []
+    if isinstance(values, list | tuple):
+        for value in values:  # a loop, for it runs at every call
+            if isinstance(value, Tensor):
+                if value.requires_grad:
+                    found.append(value)
+            elif isinstance(value, list | tuple):
+                found += depending(value)
+    return found
 
 
 class Call:
@@ -47,33 +44,33 @@ class Call:
     order of the formula (2 - x is ``sub`` of 2 and x), ``axis`` is ``dim``, ``inplace`` and ``out`` are gone.
     ``reached``: those of the tensors that depend on the picture.
     ``into``: the tensor that the result is written to (``x.relu_()``, ``inplace=True``, ``out=``), or None.
-    ``mode``: the mode that saw it.
     """
 
     def __init__(
-        self,
-        mode: FunctionRules,
-        function: Callable,
-        args: tuple,
-        kwargs: Mapping[str, Any],
-        reached: list[Tensor],
+        self, function: Callable, args: tuple, kwargs: Mapping[str, Any], reached: list[Tensor]
     ) -> None:
-        self.mode, self.function, self.reached = mode, function, reached
+        self.function, self.reached = function, reached
         self.name, self._in_place, self._reflected = spelling(function)
-        self._given = args, dict(kwargs)
-        self.options = dict(kwargs)
-        for key in ("input", "self"):
-            args = (self.options.pop(key), *args) if key in self.options else args
-        for key in ("other", "mat2"):
-            args = (*args, self.options.pop(key)) if key in self.options and len(args) == 1 else args
+        self._given, self.options = (args, kwargs), kwargs
+        self.into: Tensor | None = args[0] if self._in_place and args else None
+        if kwargs:
+            args = self._in_one_form(args, dict(kwargs))
         self.args = args[1::-1] + args[2:] if self._reflected else args
-        if "axis" in self.options:
-            self.options["dim"] = self.options.pop("axis")
-        writes = self.options.pop("inplace", False) or self._in_place
-        self.into: Tensor | None = args[0] if args and writes else None
-        if isinstance(self.options.get("out"), Tensor):
-            self.into = self.options.pop("out")
-            del self._given[1]["out"]
+
+    def _in_one_form(self, args: tuple, options: dict[str, Any]) -> tuple:
+        for key in ("input", "self"):
+            args = (options.pop(key), *args) if key in options else args
+        for key in ("other", "mat2"):
+            args = (*args, options.pop(key)) if key in options and len(args) == 1 else args
+        if "axis" in options:
+            options["dim"] = options.pop("axis")
+        if options.pop("inplace", False) or self._in_place:
+            self.into = args[0] if args else None
+        if isinstance(options.get("out"), Tensor):
+            self.into = options.pop("out")
+            self._given = self._given[0], {k: v for k, v in self._given[1].items() if k != "out"}
+        self.options = options
+        return args
 
     def get(self, name: str, at: int, preset: Any = None) -> Any:
         """A parameter by its name, or else by its place."""
@@ -122,7 +119,8 @@ class FunctionRules(TorchFunctionMode):
     """While a block runs, the functions of tensors that depend on the picture follow the rules of a table.
 
     Works on the level of functions, so that modules, ``F.relu``, in-place and reused activations are all
-    seen; what a function calls itself is part of it. Under ``torch.no_grad`` nothing depends on the picture.
+    seen; what a function or a rule calls itself is part of it. Under ``torch.no_grad`` nothing depends on the
+    picture.
 
     ``table``: canonical name -> rule; a rule takes the ``Call`` and the state, and gives the result.
     ``otherwise``: the rule of all other functions.
@@ -141,7 +139,7 @@ class FunctionRules(TorchFunctionMode):
         reached = depending([*args, *kwargs.values()]) if torch.is_grad_enabled() else []
         if not reached and not self.every:
             return func(*args, **kwargs)
-        call = Call(self, func, args, kwargs, reached)
+        call = Call(func, args, kwargs, reached)
         return call.give(self.table.get(call.name, self.otherwise)(call, self.state))
 
 

@@ -1,5 +1,6 @@
 """Searching by gradient descent in picture space: the loop, and operations on pictures."""
 
+from labkit.optimize.constraint import Hold
 from labkit.optimize.images import (
     FILLS,
     Fill,
@@ -10,15 +11,15 @@ from labkit.optimize.images import (
     shift,
     total_variation,
 )
-from labkit.optimize.loop import Descent, frozen, minimize
+from labkit.optimize.loop import Descent, minimize
 
 __all__ = [
     "FILLS",
     "Descent",
     "Fill",
+    "Hold",
     "blur_pyramid",
     "filling",
-    "frozen",
     "gaussian_blur",
     "masked",
     "minimize",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -84,6 +86,15 @@ def masked(
     True
     """
     return perturbed(hiding(images, fill), masks)
+
+
+def enlarge(maps: Float[Tensor, "N h w"], side: Sequence[int]) -> Float[Tensor, "N H W"]:
+    """Maps of a layer's places at the size of the picture, bilinearly.
+
+    >>> enlarge(torch.rand(2, 3, 4), (6, 8)).shape
+    torch.Size([2, 6, 8])
+    """
+    return F.interpolate(maps[:, None], size=tuple(side), mode="bilinear", align_corners=False)[:, 0]
 
 
 def total_variation(x: Float[Tensor, "N C H W"], beta: float = 2.0) -> Float[Tensor, " N"]:

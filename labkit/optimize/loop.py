@@ -1,38 +1,52 @@
-"""The loop that optimizes pictures and masks.
-
-Shared by masks, synthesis, inversion and style: whatever is searched by gradient descent in picture space.
-"""
+"""Gradient descent on pictures and masks: the loop that masks, synthesis, inversion and style share."""
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from labkit.core.checks import check_choice, check_positive
+from labkit.optimize.constraint import Band, Hold
 
-__all__ = ["Descent", "frozen", "minimize"]
+__all__ = ["Descent", "minimize"]
 
 OPTIMIZERS = ("adam", "sgd", "lbfgs")
+SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the steps done -> share of the rate
+    "linear": lambda done: 1 - done,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+}
 
 
 class Descent(NamedTuple):
-    """What a search left behind: ``losses``, one a step, and ``complete``: False if it was stopped."""
+    """What a search left behind: ``losses``, one a step; ``complete``: False if it was stopped; ``held``
+    (N,): the held score of each picture at the end, None where none was."""
 
     losses: Float[Tensor, " T"]
     complete: bool
+    held: Float[Tensor, " N"] | None = None
 
 
-def frozen(model: nn.Module) -> nn.Module:
-    """The model with no parameter asking for gradients, which saves a third of a backward pass.
+def _rates(rate: float | Callable[[int], float], schedule: str | None, steps: int) -> Callable[[int], float]:
+    """The learning rate of each step."""
+    if schedule is not None:
+        check_choice("schedule", schedule, SCHEDULES)
+    if not callable(rate):
+        check_positive("rate", rate, integer=False)
 
-    Only within ``borrow(model)``, which puts ``requires_grad`` back.
-    """
-    return model.requires_grad_(False)
+    def at(step: int) -> float:
+        value = rate(step) if callable(rate) else rate
+        if not isinstance(value, numbers.Real) or not 0 <= value < float("inf"):
+            raise ValueError(f"rate must be a finite number of at least 0; at step {step} it is {value!r}.")
+        return float(value) if schedule is None else float(value) * SCHEDULES[schedule](step / steps)
+
+    return at
 
 
 def minimize(
@@ -40,21 +54,34 @@ def minimize(
     loss: Callable[[int], Tensor],
     *,
     steps: int,
-    rate: float,
+    rate: float | Callable[[int], float],
     optimizer: str = "adam",
+    schedule: str | None = None,
+    hold: Hold | None = None,
     project: Callable[[int], object] | None = None,
+    on_frame: Callable[[int, float], object] | None = None,
+    every: int = 10,
     describe: str = "optimizing",
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Descent:
     """Change ``variables`` in place so that ``loss(step)``, one number, falls.
 
-    ``optimizer`` is "adam", "sgd" (momentum .9, with the same dampening) or "lbfgs" (each step up to 20
-    evaluations); ``rate`` its learning rate. ``project(step)`` is called after every step, without gradients,
-    to clamp or to blur. ``progress`` gets the share done; without it a bar shows if it takes more than a
-    moment. ``should_stop`` is asked before every step. Gradients are taken by the variables alone: nothing
-    else's ``.grad`` is touched. Raises ValueError for bad options, for a loss that is not finite and for one
-    that does not depend on the variables.
+    ``rate``: the learning rate, or a function of the step that gives it.
+    ``optimizer``: "adam", "sgd" (momentum .9, with the same dampening) or "lbfgs" (each step up to 20
+    evaluations).
+    ``schedule``: "linear" or "cosine" lets the rate fall to zero over the steps; None keeps it.
+    ``hold``: a score kept within a band meanwhile, from both sides (see ``Hold``).
+    ``project``: called with each step after it, without gradients, to clamp or to blur.
+    ``on_frame``: called without gradients with the step and its loss after the first step, after ``every``
+    steps more and after the last: for pictures of the search, which the variables hold then.
+    ``describe``, ``progress``: the bar's title; gets the share done in place of a bar, which shows if it
+    takes more than a moment.
+    ``should_stop``: asked before every step.
+
+    Gradients are taken by the variables alone: nothing else's ``.grad`` is touched. Raises ValueError for bad
+    options, for a loss or a held score that is not finite and for a loss that does not depend on the
+    variables.
 
     >>> x = torch.tensor([3.0])
     >>> done = minimize([x], lambda step: (x**2).sum(), steps=200, rate=0.1)
@@ -62,17 +89,25 @@ def minimize(
     (True, True, 200)
     """
     check_positive("steps", steps)
-    check_positive("rate", rate, integer=False)
+    check_positive("every", every)
     check_choice("optimizer", optimizer, OPTIMIZERS)
+    rates = _rates(rate, schedule, steps)
+    band = None if hold is None else Band(hold, variables)
+    if band is not None and optimizer == "lbfgs":
+        raise ValueError(
+            'optimizer must be "adam" or "sgd" where a score is held; got "lbfgs", whose line search needs '
+            "the loss's whole gradient."
+        )
+    first = rates(0)
     kept = [v.requires_grad for v in variables]
     search: torch.optim.Optimizer
     if optimizer == "adam":
         # a slope that is nothing but rounding must not become a whole step
-        search = torch.optim.Adam(variables, rate, eps=1e-5)
+        search = torch.optim.Adam(variables, first, eps=1e-5)
     elif optimizer == "sgd":
-        search = torch.optim.SGD(variables, rate, momentum=0.9, dampening=0.9)
+        search = torch.optim.SGD(variables, first, momentum=0.9, dampening=0.9)
     else:
-        search = torch.optim.LBFGS(variables, rate, max_iter=20, line_search_fn="strong_wolfe")
+        search = torch.optim.LBFGS(variables, first, max_iter=20, line_search_fn="strong_wolfe")
     losses: list[float] = []
     complete = True
     for variable in variables:
@@ -85,6 +120,9 @@ def minimize(
                 if should_stop is not None and should_stop():
                     complete = False
                     break
+                if callable(rate) or schedule is not None:
+                    for group in search.param_groups:
+                        group["lr"] = rates(step)
 
                 def evaluate(step: int = step) -> float:
                     value = loss(step)
@@ -93,22 +131,31 @@ def minimize(
                             f"loss must be finite; it is {float(value.detach())} at step {step}. "
                             "Lower the rate, or look at the model's scores for this picture."
                         )
-                    slopes = torch.autograd.grad(value, variables, allow_unused=True)
+                    slopes: Sequence[Tensor | None]
+                    slopes = torch.autograd.grad(value, variables, None, band is not None, allow_unused=True)
                     if all(slope is None for slope in slopes):
                         raise ValueError("loss must depend on the variables; no gradient reaches them.")
+                    if band is not None:
+                        slopes = band.tangent(step, slopes)
                     for variable, slope in zip(variables, slopes, strict=True):
                         variable.grad = slope
                     return float(value.detach())
 
                 losses.append(float(search.step(evaluate)))  # type: ignore[arg-type]
-                if project is not None:
-                    with torch.no_grad():
+                if band is not None:
+                    band.restore()
+                    band.settle(step, loss, hold.again if hold else 0)
+                with torch.no_grad():
+                    if project is not None:
                         project(step)
+                    if on_frame is not None and (step % every == 0 or step == steps - 1):
+                        on_frame(step, losses[-1])
                 bar.update()
                 if progress is not None:
                     progress((step + 1) / steps)
+        held = None if band is None else band.final(max(0, len(losses) - 1), loss)
     finally:
         for variable, needed in zip(variables, kept, strict=True):
             variable.grad = None
             variable.requires_grad_(needed)
-    return Descent(torch.tensor(losses), complete)
+    return Descent(torch.tensor(losses), complete, held)

@@ -1,18 +1,20 @@
-"""What does a layer keep? A picture is sought whose features are the ones given."""
+"""Inversion: a picture is sought whose features are the ones given, to see what a layer keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_positive
+from labkit.core.checks import check_positive, check_weight
+from labkit.core.door import seeded
 from labkit.core.hooks import find_layer
+from labkit.core.registry import signature_of
 from labkit.models import borrow, record
-from labkit.optimize import frozen, minimize, total_variation
+from labkit.optimize import minimize, total_variation
 
 
 class Inversion(NamedTuple):
@@ -54,8 +56,7 @@ def invert_result(
     """
     check_positive("channels", channels)
     for name, weight in {"alpha_weight": alpha_weight, "tv_weight": tv_weight}.items():
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"{name} must be a number of at least 0; got {weight!r}. 0 switches it off.")
+        check_weight(name, weight)
     if not isinstance(features, Tensor) or not torch.isfinite(features).all():
         raise ValueError("features must be a finite tensor (N, ...), as record() gives them for the layer.")
     size = getattr(model, "input_size", None) if side is None else side
@@ -64,9 +65,8 @@ def invert_result(
     height, width = (size, size) if isinstance(size, int) else size
     for length in (height, width):
         check_positive("side", length)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
-    with borrow(model):
-        frozen(model)
+    generator = seeded(generator)
+    with borrow(model, frozen=True):
         find_layer(model, layer)
         own = next((p for p in model.parameters() if p.is_floating_point()), features)
         goal = features.detach().to(own.device, own.dtype)
@@ -102,19 +102,8 @@ def invert_result(
         return Inversion(images.detach(), left, found.losses, found.complete)
 
 
-def invert(
-    model: nn.Module,
-    layer: str,
-    features: Float[Tensor, "N ..."],
-    *,
-    side: int | tuple[int, int] | None = None,
-    channels: int = 3,
-    steps: int = 200,
-    rate: float = 0.05,
-    alpha_weight: float = 1e-2,
-    tv_weight: float = 1e-3,
-    generator: torch.Generator | None = None,
-) -> Float[Tensor, "N C H W"]:
+@signature_of(invert_result)
+def invert(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     """A picture whose ``layer`` gives the features asked for: what the layer keeps, seen as a picture.
 
     The loss is the squared distance of the features over the squared norm of those given, plus
@@ -124,6 +113,7 @@ def invert(
     Raises KeyError for a wrong layer, ValueError for features that do not fit it, RuntimeError for a model in
     training mode.
 
+    Unit: picture value. Labels: post hoc, specific to differentiable models, local.
     Source: Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them",
     section 3; they use gradient descent with momentum on the picture minus its mean.
 
@@ -131,7 +121,4 @@ def invert(
     >>> invert(net, "1", torch.rand(1, 4, 8, 8), side=8, steps=2).shape
     torch.Size([1, 3, 8, 8])
     """
-    return invert_result(
-        model, layer, features, side=side, channels=channels, steps=steps, rate=rate,
-        alpha_weight=alpha_weight, tv_weight=tv_weight, generator=generator,
-    ).images  # fmt: skip
+    return invert_result(*args, **options).images

@@ -72,7 +72,7 @@ def test_it_fools_the_bundled_network_and_noise_of_the_same_size_does_not() -> N
         (0, {"epsilon": -0.1}, ValueError, "epsilon must be"),
         (0, {"epsilon": 8}, ValueError, "8 / 255"),
         (2, {}, IndexError, "labels must be a class index"),
-        (torch.tensor([0]), {}, ValueError, "one class a picture"),
+        (torch.tensor([0]), {}, ValueError, "one class index a picture"),
         (torch.tensor([0.0, 1.0]), {}, ValueError, "int64"),
         (0, {"step": 8}, ValueError, "step must be a step in picture values"),
         (
@@ -91,7 +91,9 @@ def test_bad_arguments_are_refused(labels, options: dict, error: type, sentence:
 
 
 def test_a_network_without_class_scores_or_with_nan_is_refused() -> None:
-    with pytest.raises(ValueError, match="one score a class"):
+    with pytest.raises(
+        ValueError, match=r"as labels needs outputs of shape \(N, classes\); the model gives \(2, 2, "
+    ):
         fgsm(nn.Sequential(nn.Conv2d(3, 2, 1)).double().eval(), grey(), 0)
     net = linear()
     with torch.no_grad():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 
-from labkit.attribution import excitation_backprop, excitation_backprop_result
+from labkit.attribution import deep_shap, excitation_backprop, excitation_backprop_result, guided_backprop
 from labkit.data import MiniBroden, item
 from labkit.evaluation import energy_inside
 from labkit.models import load_model, unit
@@ -92,12 +96,14 @@ def test_folded_batch_norm_makes_no_difference() -> None:
     norm.running_mean.normal_()
     norm.running_var.uniform_(0.5, 2)
     norm.weight.data = torch.tensor([1.0, -0.7, 0.4, -1.2, 2.0])  # a negative one turns its layer round
+    norm.bias.data.fill_(3.0)  # no channel is dead
     net = small()
     whole = nn.Sequential(*net[:3], norm.double(), *net[3:]).eval()
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     folded = nn.Sequential(*net[:2], fuse_conv_bn_eval(net[2], norm), *net[3:]).eval()
     image = torch.rand(1, 3, 6, 6).double()
+    assert (whole[:5](image).amax((0, 2, 3)) > 0).all()
     pair = [excitation_backprop(n, image, 2, layer="1", contrastive=True) for n in (whole, folded)]
     assert torch.allclose(*pair, atol=1e-12)
 
@@ -184,3 +190,35 @@ def test_mistakes_get_a_sentence() -> None:
         scripted = nn.Sequential(*net[:2], torch.jit.script(net[2]), *net[3:]).eval()
     with pytest.raises(ValueError, match="scripted part"):
         excitation_backprop(scripted, image, 0, layer="1")
+
+
+@pytest.mark.parametrize(
+    "part", [nn.Conv2d(5, 5, 1), nn.BatchNorm2d(5), nn.ReLU(), nn.AvgPool2d(3, 1, 1), nn.Sigmoid()]
+)
+def test_what_runs_scripted_is_met_in_the_graph(part: nn.Module) -> None:
+    net = small()
+    with pytest.warns(FutureWarning, match="script"):
+        scripted = torch.jit.script(part.double().eval())
+    whole = nn.Sequential(*net[:4], scripted, *net[4:]).eval()
+    with pytest.raises(ValueError, match="out of reach in a scripted part"):
+        excitation_backprop(whole, torch.rand(1, 3, 6, 6).double(), 0, layer="1")
+
+
+@pytest.mark.parametrize("method", [guided_backprop, deep_shap, excitation_backprop])
+def test_a_run_is_gone_with_its_map(method: Callable) -> None:
+    """No circle keeps the activations until the next garbage collection."""
+
+    class Remembers(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(weakref.ref(x))
+            return x * 1
+
+    seen: list[weakref.ref] = []
+    net = small()
+    net[3] = nn.Sequential(Remembers(), nn.ReLU(inplace=True))
+    gc.disable()
+    try:
+        assert method(net.eval(), torch.rand(1, 3, 6, 6).double(), 2).any()
+        assert [ref() for ref in seen] == [None] * len(seen) != []
+    finally:
+        gc.enable()

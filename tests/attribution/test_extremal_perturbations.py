@@ -8,9 +8,10 @@ from awkward import build, pictures
 from torch import Tensor, nn
 
 from labkit.attribution import extremal_perturbation, extremal_perturbation_result
-from labkit.attribution.extremal_perturbations import SmoothMask, rewards
+from labkit.attribution.extremal_perturbations import SmoothMask
+from labkit.core.targets import rewarded
 from labkit.data import MiniBroden
-from labkit.models import load_model
+from labkit.models import load_model, scores
 from labkit.optimize import masked
 
 
@@ -97,9 +98,11 @@ def test_rewards_are_logit_margin_and_probability() -> None:
         own = out[[0, 1], target]
         rest = out.clone()
         rest[[0, 1], target] = float("-inf")
-        assert torch.allclose(rewards(model, images, target, "logit"), own)
-        assert torch.allclose(rewards(model, images, target, "contrastive"), own - rest.amax(1))
-        assert torch.allclose(rewards(model, images, target, "probability"), out.softmax(1)[[0, 1], target])
+        assert torch.allclose(scores(model, images, rewarded(target, "logit")), own)
+        assert torch.allclose(scores(model, images, rewarded(target, "contrastive")), own - rest.amax(1))
+        assert torch.allclose(
+            scores(model, images, rewarded(target, "probability")), out.softmax(1)[[0, 1], target]
+        )
 
 
 def test_the_seed_is_the_generators_and_a_search_can_be_stopped() -> None:
@@ -120,9 +123,9 @@ def test_the_seed_is_the_generators_and_a_search_can_be_stopped() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"area": 0.0}, "area must be a share"),
-        ({"area": [0.1, 1.0]}, "area must be a share"),
-        ({"area": []}, "area must be a share"),
+        ({"area": 0.0}, "area must be a number above 0 and below 1"),
+        ({"area": [0.1, 1.0]}, "area must be a number above 0 and below 1"),
+        ({"area": []}, "area must hold at least one share"),
         ({"mode": "keep"}, "mode must be one of"),
         ({"reward": "loss"}, "reward must be one of"),
         ({"fill": "pink"}, "fill must be one of"),

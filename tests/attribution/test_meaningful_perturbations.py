@@ -116,7 +116,7 @@ def test_a_tenth_of_the_channels_keeps_more_than_another_tenth() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"share": 0.0}, ValueError, "share must lie"),
+        ({"share": 0.0}, ValueError, "share must be a number above 0 and below 1"),
         ({"share": 2}, ValueError, "share must be"),
         ({"layer": "stam"}, KeyError, "nearest"),
         ({"layer": "fc"}, ValueError, "layer must give a feature map"),

@@ -194,7 +194,7 @@ def test_probability_is_for_classes_only() -> None:
     by_unit = rise_result(model, images, unit("conv2", 1), masks=30)
     assert torch.equal(by_unit.map, rise(model, images, unit("conv2", 1), masks=30, probability=False))
     one = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 1)).eval()
-    with pytest.raises(ValueError, match=r"probability must be False.*one output.*\(2, 1\).*sigmoid"):
+    with pytest.raises(ValueError, match=r"probability of a class needs at least two.*\(2, 1\).*sigmoid"):
         rise(one, images, 0)
     assert rise(one, images, 0, masks=30, probability=False).std() > 0
 
@@ -236,7 +236,7 @@ def test_stops_early_with_the_map_of_the_masks_tried() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"p": 0}, "p must be a number above 0 and below 1.*got 0"),
+        ({"p": 0}, "p must be a number above 0 and below 1; got 0"),
         ({"p": 1.0}, "p must be.*got 1.0.*p=0.5"),
         ({"p": -0.1}, "p must be.*got -0.1"),
         ({"p": float("nan")}, "p must be.*got nan"),

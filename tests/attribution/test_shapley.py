@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from labkit.attribution import kernel_shap_values, kernel_shap_values_result, shapley_values
-from labkit.attribution.shapley import _design
+from labkit.attribution.kernelshap import design
 
 BOTH = [shapley_values, kernel_shap_values]
 
@@ -173,7 +173,7 @@ def test_pairs_remove_what_even_interactions_would_add() -> None:
 
 @pytest.mark.parametrize(("players", "samples"), [(4, 11), (6, 40), (10, 22), (15, 300), (24, 2000)])
 def test_the_design_comes_in_pairs_with_the_kernel_s_mass(players: int, samples: int) -> None:
-    coalitions, weights, complete = _design(players, samples, torch.Generator().manual_seed(0))
+    coalitions, weights, complete = design(players, samples, torch.Generator().manual_seed(0))
     assert not complete
     assert len(coalitions) <= samples - 2
     table = {tuple(row): w for row, w in zip(coalitions.tolist(), weights.tolist(), strict=True)}

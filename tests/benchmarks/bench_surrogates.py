@@ -23,8 +23,8 @@ from captum.attr import LimeBase
 from torch import Tensor, nn
 
 from labkit.attribution import kernel_shap_result, lime_result, rise_result, superpixels
+from labkit.attribution.kernelshap import design
 from labkit.attribution.rise import cell_size, draw_grids, enlarge
-from labkit.attribution.shapley import _design
 
 MASKS, SAMPLES, PLAYERS = 1000, 512, 10
 
@@ -70,7 +70,7 @@ def shap_pair(model: nn.Module, image: Tensor) -> tuple[Callable[[], Tensor], Ca
     side = image.shape[-1]
     rows, columns = torch.arange(side)[:, None] * 2 // side, torch.arange(side) * 5 // side
     places = rows * 5 + columns
-    between, weights, exact = _design(PLAYERS, 2**PLAYERS, torch.Generator())
+    between, weights, exact = design(PLAYERS, 2**PLAYERS, torch.Generator())
     assert exact
     ends = torch.tensor([[False], [True]]).expand(2, PLAYERS)
     coalitions = torch.cat([ends, between])

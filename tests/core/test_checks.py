@@ -6,9 +6,12 @@ import torch
 from labkit.core.checks import (
     check_choice,
     check_class,
+    check_feature_map,
     check_fraction,
     check_images,
     check_positive,
+    check_share,
+    check_weight,
     nearest,
 )
 
@@ -74,6 +77,28 @@ def test_a_fraction_lies_from_0_to_1(value):
         check_fraction("fill", value)
     for legal in (0, 0.5, 1):
         check_fraction("fill", legal)
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 1.0, 2, -0.1, True, "half", float("nan")])
+def test_a_share_lies_between_0_and_1(value):
+    with pytest.raises(ValueError, match="area must be a number above 0 and below 1; got .* Write area=0.1."):
+        check_share("area", value, "Write area=0.1.")
+    check_share("area", 0.5, "")
+
+
+@pytest.mark.parametrize("value", [-1, True, "much", float("nan"), float("inf")])
+def test_a_weight_is_at_least_0(value):
+    with pytest.raises(ValueError, match="tv_weight must be a number of at least 0; got .* 0 switches"):
+        check_weight("tv_weight", value)
+    for legal in (0, 2.5):
+        check_weight("tv_weight", legal)
+
+
+@pytest.mark.parametrize(("features", "got"), [(torch.zeros(2, 3), r"\(2, 3\)"), ((GOOD,), "tuple")])
+def test_a_feature_map_has_four_axes(features, got):
+    with pytest.raises(ValueError, match=rf"layer must give a feature map .*'fc' gives {got}. Name a layer"):
+        check_feature_map(features, "fc")
+    assert check_feature_map(GOOD, None) is GOOD
 
 
 def test_a_wrong_choice_is_answered_with_the_nearest_names():

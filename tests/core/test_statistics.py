@@ -1,4 +1,4 @@
-"""Intervals: against formulas, and by how often they hold the truth."""
+"""Intervals and p values: against formulas, another library, and how often they hold the truth."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from labkit.evaluation import Interval, bootstrap, share
+from labkit.evaluation import Interval, bootstrap, permutation_test, rank_p, share
 
 
 def test_bootstrap_of_a_mean_is_near_the_normal_interval() -> None:
@@ -94,3 +94,76 @@ def test_refuses_other_arguments() -> None:
             bootstrap([1.0], level=level)
         with pytest.raises(ValueError, match=f"level must lie between 0 and 1.*got {level}"):
             share([True], level=level)
+
+
+def test_a_rank_p_counts_itself() -> None:
+    null = np.arange(99.0)
+    assert rank_p(99.0, null) == 0.01
+    assert rank_p(98.0, null) == 0.02
+    assert rank_p(-1.0, null) == 1.0
+    assert rank_p(-1.0, null, side="less") == 0.01
+    assert rank_p(-50.0, np.arange(-49.0, 50.0), side="both") == 0.01
+    assert rank_p(49.0, np.arange(-49.0, 50.0), side="both") == 0.03
+    assert rank_p(0.1 + 0.2, [0.3], side="greater") == 1.0  # rounding does not part equals
+
+
+def test_flipped_signs_are_counted_by_hand() -> None:
+    found = permutation_test([1.0, 2.0, 3.0])
+    assert (found.value, found.p, found.exact) == (2.0, 2 / 8, True)
+    assert sorted(found.null * 3) == [-6, -4, -2, 0, 0, 2, 4, 6]
+    assert permutation_test([1.0, 2.0, 3.0], side="greater").p == 1 / 8
+    assert permutation_test([1.0, 2.0, 3.0], side="less").p == 1.0
+
+
+def test_labels_dealt_anew_are_counted_by_hand() -> None:
+    found = permutation_test([5.0, 6.0], [1.0, 2.0, 3.0])
+    assert (found.value, found.exact, len(found.null)) == (3.5, True, 10)
+    assert found.p == 1 / 10
+    assert permutation_test([5.0, 6.0], [1.0, 2.0, 3.0], side="greater").p == 1 / 10
+    assert permutation_test([1.0, 2.0], [4.0, 5.0, 6.0], side="less").p == 1 / 10
+
+
+@pytest.mark.parametrize("side", ["greater", "less", "both"])
+def test_another_library_finds_the_same(side: str) -> None:
+    from scipy.stats import permutation_test as theirs
+
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0.6, 1, 9), rng.normal(0, 1, 7)
+
+    def difference(x, y, axis):
+        return x.mean(axis) - y.mean(axis)
+
+    word = {"both": "two-sided"}.get(side, side)
+    other = theirs((a, b), difference, alternative=word, n_resamples=20000, vectorized=True)
+    found = permutation_test(a, b, side=side, repeats=20000)
+    assert found.exact
+    assert found.p == pytest.approx(other.pvalue, abs=0.01 if side == "both" else 1e-12)  # two-sided: doubled
+    drawn = permutation_test(a, b, side=side, repeats=4000)
+    assert not drawn.exact
+    assert drawn.p == pytest.approx(found.p, abs=0.03)
+
+
+def test_without_a_difference_p_is_small_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    small = [permutation_test(rng.normal(0, 1, 12), repeats=199, seed=i).p <= 0.1 for i in range(400)]
+    assert 0.06 < np.mean(small) < 0.14
+
+
+def test_drawn_permutations_are_the_same_again() -> None:
+    values = np.random.default_rng(1).normal(0.2, 1, 30)
+    assert np.array_equal(permutation_test(values).null, permutation_test(values).null)
+    assert not np.array_equal(permutation_test(values).null, permutation_test(values, seed=1).null)
+
+
+def test_what_has_no_p_value_is_refused() -> None:
+    for null in ([], [float("nan")], [[1.0]]):
+        with pytest.raises(ValueError, match="null must be finite numbers, at least one"):
+            rank_p(1.0, null)
+    with pytest.raises(ValueError, match="side must be one of 'greater', 'less', 'both'; got 'two'"):
+        rank_p(1.0, [1.0], side="two")
+    with pytest.raises(ValueError, match="at least one each"):
+        permutation_test([1.0], [])
+    with pytest.raises(ValueError, match="must be finite"):
+        permutation_test([1.0, float("inf")])
+    with pytest.raises(ValueError, match="repeats must be a whole number"):
+        permutation_test([1.0], repeats=0)

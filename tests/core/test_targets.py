@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.core.targets import reads_layers
+from labkit.core.targets import class_indices, is_class, reads_layers, rewarded, select
 from labkit.models import class_score, direction, pick, scores, unit
 
 
@@ -203,3 +203,52 @@ def test_a_layer_in_a_sum_may_be_wrong_too(net: nn.Module) -> None:
         scores(net, X, class_score(1) + unit("9", 0))
     with pytest.raises(IndexError, match="from 0 to 4; got 5"):
         scores(net, X, class_score(5) + unit("0", 0))
+
+
+def test_the_target_of_some_pictures() -> None:
+    classes = torch.tensor([4, 0, 2])
+    assert select(classes, torch.tensor([2, 2, 0])).tolist() == [2, 2, 4]
+    one = select(classes, 1)
+    assert (one, type(one)) == (0, int)
+    for same in (3, torch.tensor(3), unit("0", 1), torch.sum):
+        assert select(same, 1) is same
+        assert select(same, torch.tensor([0, 0])) is same
+
+
+def test_kinds_of_targets() -> None:
+    for target in (2, np.int64(2), torch.tensor(2), torch.tensor([2, 1])):
+        assert is_class(target)
+        assert not reads_layers(target)
+    assert not is_class(lambda y: y[:, 2])
+    assert not is_class(unit("0", 1))
+    assert reads_layers(unit("0", 1))
+
+
+def test_rewards_of_a_class(net: nn.Module) -> None:
+    out, classes = net(X), torch.tensor([4, 0, 1])
+    own = out.gather(1, classes[:, None])[:, 0]
+    rest = out.scatter(1, classes[:, None], float("-inf"))
+    for reward, expected in (
+        ("logit", own),
+        ("probability", out.softmax(1).gather(1, classes[:, None])[:, 0]),
+        ("contrastive", own - rest.amax(1)),
+    ):
+        assert torch.allclose(scores(net, X, rewarded(classes, reward)), expected, atol=1e-6)
+    for target in (unit("0", 1), torch.sum):
+        assert rewarded(target, "probability") is target
+    with pytest.raises(ValueError, match="reward must be one of"):
+        rewarded(0, "loss")
+    single = nn.Sequential(nn.Flatten(), nn.Linear(27, 1)).eval()
+    for reward in ("probability", "contrastive"):
+        with pytest.raises(ValueError, match=rf"the {reward} of a class.*\(3, 1\).*sigmoid"):
+            scores(single, X, rewarded(0, reward))
+    with pytest.raises(IndexError, match="got 7"):
+        scores(net, X, rewarded(7, "probability"))
+
+
+def test_labels_are_named_as_the_caller_named_them() -> None:
+    outputs = torch.rand(2, 3)
+    for labels, error in ((3, IndexError), ("horse", TypeError), (torch.zeros(2), ValueError)):
+        with pytest.raises(error, match="labels") as raised:
+            class_indices(outputs, labels, "labels")
+        assert "callable" not in str(raised.value)

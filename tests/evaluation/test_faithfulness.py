@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.evaluation import deletion, falsification, insertion
+from labkit.models import class_score
 from labkit.optimize import filling
 
 
@@ -154,7 +155,7 @@ def test_the_probability_is_the_softmax_over_all_classes(target: object) -> None
 def test_one_output_has_no_probability() -> None:
     """The softmax over one output is 1 for every picture: every map would look equally good."""
     one = nn.Sequential(nn.Flatten(), nn.Linear(12, 1)).eval()
-    with pytest.raises(ValueError, match=r'needs at least two classes.*Pass reward="logit"'):
+    with pytest.raises(ValueError, match=r'needs at least two classes.*reward="logit"'):
         deletion(one, ONES, WEIGHTS[None], 0, steps=4)
     assert deletion(one, ONES, WEIGHTS[None], 0, steps=4, reward="logit").curve.isfinite().all()
 
@@ -170,6 +171,17 @@ def test_targets_are_one_or_as_many_as_the_pictures(model: nn.Module, count: int
     with pytest.raises(ValueError, match=rf"one a picture \(3,\); got \({count},\)"):
         insertion(model, ONES.expand(3, -1, -1, -1), WEIGHTS.expand(3, -1, -1), torch.ones(count).long(),
                   steps=2)  # fmt: skip
+
+
+def test_a_sum_of_targets_is_followed_picture_by_picture(model: nn.Module) -> None:
+    images, maps = torch.rand(3, 3, 2, 2), torch.rand(3, 2, 2)
+    classes = torch.tensor([1, 0, 1])
+    found = deletion(model, images, maps, class_score(classes) - 0.5 * class_score(1), steps=4, batch_size=4)
+    both = deletion(model, images, maps, lambda y: y[:, 1], steps=4)
+    shares = torch.tensor([0.5, -0.5, 0.5])[:, None]
+    assert torch.allclose(found.curve, shares * both.curve, atol=1e-6)
+    with pytest.raises(ValueError, match=r"one class index a picture, int64 \(3,\)"):
+        deletion(model, images, maps, class_score(torch.tensor([1, 0, 1, 0])) * 2, steps=4)
 
 
 def test_the_model_and_the_pictures_stay(model: nn.Module) -> None:

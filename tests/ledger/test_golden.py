@@ -9,9 +9,10 @@ import json
 import pytest
 import torch
 
-from labkit import attribution, evaluation, models, optimize
+from labkit import evaluation, models, optimize
+from labkit.core.registry import rows
 from labkit.ledger import golden
-from labkit.ledger.golden_calls import PACKAGES, calls, ground
+from labkit.ledger.golden_calls import PACKAGES, calls, ground, packages
 
 STORED = golden.stored()
 
@@ -29,12 +30,11 @@ def test_a_function_behaves_as_its_golden_answer_says(name: str) -> None:
 
 def test_every_public_function_that_computes_has_one() -> None:
     covered = {f for call in calls().values() for f in call.covers}
-    asked = [row.function for row in attribution.METHODS.values()]
-    asked += [getattr(attribution, name) for name in attribution.TOOLS]
+    asked = [row.function for row in rows(packages()).values()]
     for package, without in (
         (evaluation, ()),
         (models, ("bundled_models", "list_models")),
-        (optimize, ("frozen",)),
+        (optimize, ()),
     ):
         named = [n for n in package.__all__ if n not in without]
         asked += [f for f in (getattr(package, n) for n in named) if inspect.isfunction(f)]

@@ -6,6 +6,8 @@ import copy
 import html
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,6 +30,7 @@ from labkit.ledger.scoreboard import (
     worlds,
 )
 from labkit.ledger.scoreboard_page import scoreboard_html
+from labkit.ledger.scoreboard_rows import keep, rows_in
 from labkit.ledger.scoreboard_worlds import ASKED, NETWORKS
 from labkit.models import load_model
 
@@ -204,13 +207,16 @@ def test_a_method_that_refuses_a_network_gets_a_row_that_says_so(bad, three, tmp
     assert page.count('aria-label="not defined"') == len(MEASURES["snow"]) + 1
 
 
-def test_a_row_rests_on_all_networks_of_the_worlds() -> None:
+def test_a_row_rests_on_what_ran_for_it() -> None:
     assert set(NETWORKS) == {"minivgg", "minivgg-2", "minivgg-3", "minivgg-snow", "minivgg-tag"}
-    from labkit.ledger.provenance import rests_on
-
-    assert "scoreboard_worlds.py" in {
-        path.name for path in rests_on(["from labkit.ledger.scoreboard import worlds"])
-    }
+    row, plain = scoreboard(1, methods=["grad_cam", "the edges"], only=["snow"], bundled=None)
+    assert set(row.rests["networks"]) == {"minivgg", "minivgg-2", "minivgg-3", "minivgg-snow"}
+    measures = {"evaluation.deletion", "evaluation.energy_inside", "ledger.scoreboard", "ledger.worlds"}
+    assert {"attribution.grad_cam", "data.render", *measures} <= set(row.rests["golden"])
+    assert not {"attribution.cam", "attribution.rise", "evaluation.edge_map"} & set(row.rests["golden"])
+    assert set(plain.rests["golden"]) >= {"evaluation.edge_map", *measures}
+    assert "attribution.grad_cam" not in plain.rests["golden"]
+    assert row.rests["code"] == plain.rests["code"] == {}, "give these a golden call"
 
 
 def test_options_are_those_of_the_methods() -> None:
@@ -228,35 +234,85 @@ def test_rows_are_kept_as_they_come_and_not_measured_twice(tmp_path, monkeypatch
     assert [row.method for row in both] == ["the edges", "the centre"]
     assert both[1] == first[0]
     assert len(kept.read_text().splitlines()) == 2
-    stale = json.loads(kept.read_text().splitlines()[0]) | {"code": "of another day"}
-    kept.write_text(json.dumps(stale) + "\n")
-    assert scoreboard(2, methods=["the centre"], only=["clean"], kept=kept)[0].code != "of another day"
 
 
-def test_rows_that_ship_are_taken_where_their_code_is_this_one_and_a_line_cut_off_is_passed(
-    tmp_path, monkeypatch
-) -> None:
+def edited(path: Path, **changes: object) -> None:
+    """Change what the rows of a file say."""
+    lines = [json.loads(line) | changes for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_rows_that_ship_are_shown_at_once_and_a_line_cut_off_is_passed(tmp_path, monkeypatch) -> None:
     shipped = tmp_path / "shipped.jsonl"
     (row,) = scoreboard(2, methods=["the centre"], only=["clean"], kept=shipped, bundled=None)
     with shipped.open("a") as file:
         file.write('{"world": "clean", "met')
-    monkeypatch.setattr("labkit.ledger.scoreboard.measure", lambda *_: pytest.fail("it was measured again"))
+    monkeypatch.setattr("labkit.ledger.scoreboard.measure", lambda *_, **__: pytest.fail("measured again"))
     assert scoreboard(2, methods=["the centre"], only=["clean"], bundled=shipped) == [row]
     monkeypatch.setattr("labkit.ledger.scoreboard.SCENES", {"clean": 2, "tag": 3})
     assert scoreboard(methods=["the centre"], only=["clean"], bundled=shipped) == [row]
-    monkeypatch.setattr("labkit.ledger.scoreboard._code", lambda method: "of another day")
-    with pytest.raises(pytest.fail.Exception, match="measured again"):
-        scoreboard(2, methods=["the centre"], only=["clean"], bundled=shipped)
+    assert row.stale == ()
+
+
+STALE = {
+    "another behaviour": (
+        {"rests": {"golden": {"evaluation.centre_map": "0"}, "code": {}, "networks": {}}},
+        "evaluation.centre_map behaves otherwise (its golden answer has moved)",
+    ),
+    "another network": (
+        {"rests": {"golden": {}, "code": {}, "networks": {"minivgg": "0"}}},
+        "the network minivgg is another one",
+    ),
+    "other options": ({"options": {"spread": 0.5}}, "it is asked with other options now"),
+    "nobody knows": ({"rests": None}, "it was not kept what it rests on"),
+}
+
+
+@pytest.mark.parametrize("why", STALE)
+def test_a_stale_row_is_shown_with_its_reason_and_measured_only_if_asked(why, tmp_path, monkeypatch) -> None:
+    changes, reason = STALE[why]
+    shipped, kept = tmp_path / "shipped.jsonl", tmp_path / "kept.jsonl"
+    (row,) = scoreboard(2, methods=["the centre"], only=["clean"], kept=shipped, bundled=None)
+    edited(shipped, **changes)
+    given = {"methods": ["the centre"], "only": ["clean"], "bundled": shipped, "kept": kept}
+    with monkeypatch.context() as patched:
+        patched.setattr("labkit.ledger.scoreboard.measure", lambda *_, **__: pytest.fail("measured"))
+        (shown,) = scoreboard(2, **given)
+        assert shown.stale == (reason,)
+        assert shown.values == row.values
+        patched.setattr("labkit.ledger.scoreboard_rows.checkout", lambda: False)
+        assert scoreboard(2, **given)[0].stale == ()  # an installed kit cannot tell
+    page = scoreboard_html([shown])
+    assert '<tr class="baseline stale">' in page
+    assert html.escape(reason, quote=False).replace("'", "&#39;") in page
+    (again,) = scoreboard(2, **given, fresh=True)
+    assert again.stale == ()
+    assert len(kept.read_text().splitlines()) == 1
+    assert scoreboard(2, **given) == [again]  # the one that stands, not the one that ships
+
+
+def test_a_row_takes_the_place_of_an_older_one(tmp_path) -> None:
+    kept = tmp_path / "rows.jsonl"
+    old, other, new = (
+        Row("clean", name, dict.fromkeys(MEASURES["clean"]), seconds, 7)
+        for name, seconds in (("cam", 1.0), ("rise", 2.0), ("cam", 3.0))
+    )
+    for row in (old, other, new, replace(new, scenes=8)):
+        keep(kept, row)
+    assert [(r.method, r.seconds, r.scenes) for r in rows_in(kept, judged=False)] == [
+        ("cam", 3.0, 7), ("rise", 2.0, 7), ("cam", 3.0, 8)
+    ]  # fmt: skip
 
 
 def test_the_rows_that_ship_are_whole() -> None:
-    """Each world's table, once. What no longer fits the code is measured again, so that is not asked."""
-    raw = [json.loads(line) for line in BUNDLED.read_text("utf-8").splitlines()]
-    assert {(r["world"], r["method"]) for r in raw} == {(w, m) for w in ABOUT for m in (*METHODS, *BASELINES)}
-    assert len(raw) == len(ABOUT) * (len(METHODS) + len(BASELINES))
-    for row in raw:
-        assert row["scenes"] == SCENES[row["world"]]
-        assert set(row["values"]) == set(MEASURES[row["world"]])
+    """Each world's table, once; a row that is stale is shown so, and is no failure."""
+    rows = rows_in(BUNDLED)
+    assert {(r.world, r.method) for r in rows} == {(w, m) for w in ABOUT for m in (*METHODS, *BASELINES)}
+    assert len(rows) == len(ABOUT) * (len(METHODS) + len(BASELINES))
+    for row in rows:
+        assert row.scenes == SCENES[row.world]
+        assert row.rests["golden"]
+        assert set(row.values) == set(MEASURES[row.world])
 
 
 def test_mistakes_get_a_sentence() -> None:
@@ -287,7 +343,7 @@ def test_the_page_names_the_best_method_and_no_baseline() -> None:
     assert 'class=best data-v="0.50000"' in page  # deletion, where low is good
     assert 'class=best data-v="0.90000"' not in page
     assert "7 scenes" in page
-    assert "&ndash;</td>" in page
+    assert "&ndash;</td>" in page  # what is not defined
     assert "http" not in page
 
 
@@ -315,5 +371,7 @@ def test_negative_numbers_and_large_ones_can_be_read() -> None:
     def one(value: float, low: float, high: float) -> str:
         return scoreboard_html([Row("snow", "saliency", {"shift": Interval(value, low, high)}, 0.1, 7)])
 
-    assert "&minus;3.12 <small>&minus;4.96 to &minus;1.09</small>" in one(-3.12, -4.96, -1.09)
-    assert "14.6 <small>13.7&ndash;15.7</small>" in one(14.6, 13.65, 15.69)
+    assert "\N{MINUS SIGN}3.12 <small>\N{MINUS SIGN}4.96 to \N{MINUS SIGN}1.09</small>" in one(
+        -3.12, -4.96, -1.09
+    )
+    assert "14.6 <small>13.7\N{EN DASH}15.7</small>" in one(14.6, 13.65, 15.69)

@@ -20,7 +20,6 @@ from labkit.models.functions import (
     Step,
     as_torch,
     depending,
-    picture_alone,
     refusal,
     steps_between,
 )
@@ -172,15 +171,19 @@ def test_a_function_is_seen_once_whatever_it_calls(function: Callable, names: li
     assert [call.name for call in calls(function)] == names
 
 
-def test_a_rule_may_call_functions_that_follow_theirs() -> None:
+def test_what_a_rule_calls_is_plain_unless_it_says_otherwise() -> None:
     def within(call: Call, _state: Any) -> Any:
-        with call.mode:
+        with rules:
             return F.relu(call.args[0])
 
-    x, triple = picture(), lambda call, _: 3 * call.args[0]
-    with FunctionRules({"relu": triple, "softplus": within, "gelu": lambda call, _: F.relu(call.args[0])}):
+    def without(call: Call, _state: Any) -> Any:
+        return F.relu(call.args[0])
+
+    x = picture()
+    rules = FunctionRules({"relu": lambda call, _: 3 * call.args[0], "softplus": within, "gelu": without})
+    with rules:
         assert torch.equal(F.softplus(x), 3 * x)
-        assert torch.equal(F.gelu(x), x.clamp(min=0))  # outside the mode: a plain one
+        assert torch.equal(F.gelu(x), x.clamp(min=0))
 
 
 def test_only_what_depends_on_the_picture_follows_a_rule() -> None:
@@ -260,13 +263,6 @@ def test_an_exception_leaves_no_mode_behind() -> None:
         picture().tanh()
     assert not _get_current_function_mode_stack()
     assert picture().tanh().any()
-
-
-def test_the_picture_alone_asks_for_a_gradient() -> None:
-    net, x = nn.Linear(2, 2), torch.rand(1, 2)
-    assert picture_alone(net, x) is x
-    assert x.requires_grad
-    assert not any(p.requires_grad for p in net.parameters())
 
 
 def test_the_graph_is_walked_under_canonical_names() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -134,6 +136,18 @@ def test_the_last_spatial_tensor_is_found_in_the_graph(end: str) -> None:
     assert torch.equal(head.outputs, net(X))
     assert torch.autograd.grad(head.outputs.sum(), head.features)[0].abs().sum() > 0
     assert torch.equal(last_spatial(net, X), head.features)
+
+
+def test_a_traced_run_is_gone_with_its_head() -> None:
+    """No circle keeps the activations until the next garbage collection."""
+    gc.disable()
+    try:
+        head = trace_head(Net(AVERAGES["mean"]), X)
+        gone = weakref.ref(head.features)
+        del head
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_pooling_within_a_gate_is_not_the_last() -> None:
