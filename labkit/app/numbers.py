@@ -168,15 +168,7 @@ def measure_all(
         return []
     if keeps:
         say("Holding the golden answers against the code (a minute) ...")
-        done = subprocess.run(
-            [sys.executable, "-m", "labkit.ledger.golden"], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(
-                f"golden answers must be those of the code before anything is measured on it:\n{done.stdout}"
-                f"{done.stderr[-2000:] if not done.stdout else ''}"
-                "If that is meant, run: python -m labkit.ledger.golden --write"
-            )
+        hold_golden_answers()
     failed: list[str] = []
     order = sorted(ids, key=lambda id: -kept[id].seconds if id in kept else 0.0)  # the longest first
     for id, raw, problem in _processes(order, jobs, mode, say):
@@ -189,6 +181,18 @@ def measure_all(
         say("\n".join(described(id, entry, None)))
     say(f"{len(ids) - len(failed)} of {len(ids)} measured{'' if keeps else ' (and not kept)'}.")
     return failed
+
+
+def hold_golden_answers() -> None:
+    """Raise RuntimeError where a golden answer is not that of the code."""
+    run = [sys.executable, "-m", "labkit.ledger.golden"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(
+            "golden answers must be those of the code before anything is measured on it:\n"
+            f"{done.stdout or done.stderr[-2000:]}"
+            "If that is meant, run: python -m labkit.ledger.golden --write"
+        )
 
 
 def _processes(ids: Sequence[str], jobs: int, mode: str, say: Say) -> Iterator[tuple[str, dict | None, str]]:

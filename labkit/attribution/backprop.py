@@ -13,7 +13,7 @@ from labkit.attribution.cam import grad_cam
 from labkit.core.door import asked, derivative, finite
 from labkit.core.targets import reads_layers
 from labkit.models import Target, pick, scores
-from labkit.models.functions import Call, FunctionRules, picture_alone, refusal, steps_between
+from labkit.models.functions import Call, FunctionRules, refusal, steps_between
 from labkit.models.operations import operations
 
 refuse = refusal(
@@ -88,7 +88,7 @@ def _check_graph(outputs: Any) -> None:
 
 def _modified(model: nn.Module, images: Tensor, target: Target, guided: bool) -> ModifiedGradient:
     with asked(model, images) as inputs:
-        picture_alone(model, inputs)
+        inputs.requires_grad_(True)
         with relu_rule(guided):
             if reads_layers(target):
                 outputs = score = scores(model, inputs.clone(), target)

@@ -15,9 +15,8 @@ from labkit.core.checks import check_choice, check_fraction, check_images, check
 from labkit.core.door import asked, derivative, finite
 from labkit.core.progress import working
 from labkit.core.registry import signature_of
-from labkit.core.targets import select
+from labkit.core.targets import Score, select
 from labkit.models import Target, scores
-from labkit.models.functions import picture_alone
 from labkit.optimize.images import FILLS, Fill, filling
 
 BASELINES: tuple[Fill, ...] = ("black", "grey", "blur")
@@ -90,15 +89,16 @@ def deep_shap_result(
     with asked(model, images) as inputs:
         references = _references(inputs, baselines)
         number, each = len(inputs), len(references)
-        with torch.no_grad():
-            scores(model, inputs.clone(), target)  # a target that does not fit is refused for the whole batch
+        if isinstance(target, Tensor | Score):
+            with torch.no_grad():  # a target that does not fit is refused for the whole batch
+                scores(model, inputs.clone(), target)
         values = torch.zeros_like(inputs)
         difference = torch.zeros(number, dtype=inputs.dtype, device=inputs.device)
         pairs = torch.arange(number * each)
         with working("deep_shap", len(pairs), "pair") as work:
             for chunk in pairs.split(batch_size):
                 which, baseline = chunk // each, chunk % each
-                pictures = picture_alone(model, inputs[which])
+                pictures = inputs[which].requires_grad_(True)
                 others = references[baseline, which]
                 own = select(target, which.repeat(2))
                 with rescale_rule(2 * len(chunk)):

@@ -15,7 +15,7 @@ from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
 from labkit.core.targets import reads_layers
 from labkit.models import Target, pick, record, scores
-from labkit.models.functions import Step, picture_alone, steps_between
+from labkit.models.functions import Step, steps_between
 from labkit.models.operations import operations
 from labkit.optimize.images import enlarge
 
@@ -98,7 +98,7 @@ def excitation_backprop_result(
     1.0
     """
     with asked(model, images) as inputs:
-        picture_alone(model, inputs)
+        inputs.requires_grad_(True)
         if layer is not None:
             find_layer(model, layer)
         walk = Walk(inputs)

@@ -85,13 +85,14 @@ def _order(id: str) -> tuple[str, int]:
     return id[:1], int(id[1:]) if id[1:].isdigit() else 0
 
 
-def read(path: Path = FILE) -> dict[str, Entry]:
-    """The ledger: claim -> its entry, in the order of their ids."""
+def read(path: Path | None = None) -> dict[str, Entry]:
+    """The ledger (None: the one that ships): claim -> its entry, in the order of their ids."""
+    path = path or FILE
     raw = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return {id: entry_of(raw[id]) for id in sorted(raw, key=_order)}
 
 
-def enter(id: str, entry: Entry, path: Path = FILE, note: str = "") -> Entry:
+def enter(id: str, entry: Entry, path: Path | None = None, note: str = "") -> Entry:
     """Write a claim's entry into the ledger, whole or not at all, and give it back as it stands there.
 
     The first values ever measured stay, also of numbers that have another name now; ``note`` says what was
@@ -105,7 +106,7 @@ def enter(id: str, entry: Entry, path: Path = FILE, note: str = "") -> Entry:
     changes = [*(before.changes if before else ()), *([note] if note else [])]
     full = Entry(**{**vars(entry), "numbers": numbers, "earlier": firsts, "changes": changes})
     ledger[id] = full
-    write_whole(path, text_of(ledger))
+    write_whole(path or FILE, text_of(ledger))
     return full
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
@@ -34,17 +34,6 @@ def depending(values: Any) -> list[Tensor]:
             elif isinstance(value, list | tuple):
                 found += depending(value)
     return found
-
-
-def picture_alone(model: nn.Module, inputs: Tensor) -> Tensor:
-    """The pictures, of which alone a gradient is asked from now on, so that what depends on them can be told.
-
-    The model must be borrowed: its parameters no longer require a gradient.
-    """
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.requires_grad_(False)
-    return inputs.requires_grad_(True)
 
 
 class Call:

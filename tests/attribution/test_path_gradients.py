@@ -56,9 +56,7 @@ def test_the_seed_is_the_generators() -> None:
     assert not torch.allclose(one, other)
 
 
-@pytest.mark.parametrize(
-    "name", ["functional", "relu6", "batch norm", "flattens", "squeezenet1_1", "resnet18"]
-)
+@pytest.mark.parametrize("name", ["functional", "relu6", "batch norm", "flattens", "squeezenet", "resnet"])
 def test_integrated_gradients_sum_to_the_difference(name: str) -> None:
     model, images = build(name).double(), pictures(name).double()
     done = integrated_gradients_result(model, images, torch.tensor([1, 3]), steps=8192)

@@ -24,7 +24,7 @@ import labkit.widgets.occlusion
 from labkit.attribution import occlusion
 from labkit.models import load_model
 from labkit.widgets import OcclusionExplorer
-labkit.widgets.occlusion._LADDER = 1e9
+labkit.widgets.occlusion.LADDER = 1e9
 labkit.widgets.occlusion.FILLS = ("grey",)
 torch.set_num_threads(1)
 model = load_model("minivgg-random")
@@ -56,7 +56,7 @@ WATCH = """(look) => {
     before = now; requestAnimationFrame(tick);
   };
   tick(); void 0 }"""
-EXPLORER = "document.querySelector('.lk-occlusion').parentElement.explorer"
+EXPLORER = "document.querySelector('.lk-occlusion').explorer"
 WORK = f"""() => {{ const e = {EXPLORER}, spent = {{ key: [], hover: [] }};
   const timed = (list, f) => {{ const t = performance.now(); f(); list.push(performance.now() - t); }};
   for (let i = 0; i < 40; i++) timed(spent.key, () => e.set({{ window: [16, 24, 32, 48, 64][i % 5] }}));

@@ -20,7 +20,6 @@ from labkit.models.functions import (
     Step,
     as_torch,
     depending,
-    picture_alone,
     refusal,
     steps_between,
 )
@@ -264,13 +263,6 @@ def test_an_exception_leaves_no_mode_behind() -> None:
         picture().tanh()
     assert not _get_current_function_mode_stack()
     assert picture().tanh().any()
-
-
-def test_the_picture_alone_asks_for_a_gradient() -> None:
-    net, x = nn.Linear(2, 2), torch.rand(1, 2)
-    assert picture_alone(net, x) is x
-    assert x.requires_grad
-    assert not any(p.requires_grad for p in net.parameters())
 
 
 def test_the_graph_is_walked_under_canonical_names() -> None:

@@ -80,7 +80,7 @@ def test_a_map_that_is_not_one_has_a_sentence(resettable, pictures):
     )
     widget.wait_idle()
     text = widget._cache.get(widget._key())["maps"]["flat"]["text"]
-    assert text == "flat must return a tensor of maps (N, H, W), here (1, 32, 32); got ()."
+    assert text == "ValueError: flat must return a tensor of maps (N, H, W), here (1, 32, 32); got ()."
 
 
 def test_an_exported_page_that_leaves_answers_out_keeps_the_trained_map(explorer):
