@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -156,7 +157,9 @@ class Direction(Score):
                 f"vector must have {channels}the shape {tuple(activation.shape[1:])} of what layer "
                 f"{self.layer!r} gives (then without place); got {tuple(vector.shape)}."
             )
-        return _at(torch.einsum("nchw,c->nhw", activation, vector), self.place, self.layer)
+        # a convolution, for which methods with rules have one
+        along = F.conv2d(activation, vector[None, :, None, None])[:, 0]
+        return _at(along, self.place, self.layer)
 
 
 def _said(activation: Any) -> object:

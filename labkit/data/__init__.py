@@ -10,10 +10,12 @@ from typing import Any
 
 from labkit.data.decals import Decal, tag
 from labkit.data.faults import FAULTS, Fault
-from labkit.data.minibroden import MiniBroden, item, label_of, to_tensor
+from labkit.data.minibroden import MiniBroden
 from labkit.data.objects import CLASSES, CLUTTER, PARTS
 from labkit.data.picture import render
 from labkit.data.sampler import sample_scene
+from labkit.data.scenes import Scenes, gather, item, label_of, to_tensor
+from labkit.data.stacks import SceneStack, stack
 from labkit.data.surfaces import BASIC_COLORS, GROUNDS, TEXTURES
 from labkit.data.world import MATERIALS, RENDER_VERSION, WEATHERS, Scene, Thing, replace
 
@@ -21,8 +23,6 @@ _LATER = {
     "load_photo": "photos",
     "sample_photos": "photos",
     "fetch": "downloads",
-    "Scenes": "scenes",
-    "gather": "scenes",
 }
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Fault",
     "MiniBroden",
     "Scene",
+    "SceneStack",
     "Scenes",
     "Thing",
     "fetch",
@@ -51,6 +52,7 @@ __all__ = [
     "replace",
     "sample_photos",
     "sample_scene",
+    "stack",
     "tag",
     "to_tensor",
 ]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pooch
-from platformdirs import user_cache_path
 
 from labkit.core.checks import check_choice
 
@@ -22,11 +21,6 @@ class Entry(NamedTuple):
 
 REGISTRY: dict[str, Entry] = {}
 """Files the kit can fetch beside torchvision's weights; later labs add theirs."""
-
-
-def cache_folder() -> Path:
-    """The kit's cache: ``LABKIT_CACHE``, or the system's usual place."""
-    return Path(os.environ.get("LABKIT_CACHE") or user_cache_path("labkit"))
 
 
 def torch_folder() -> Path:

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import operator
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from numpy import ndarray
-from platformdirs import user_cache_path
-from tqdm.auto import tqdm
 
 from labkit.core.checks import check_choice, check_positive
 from labkit.data.faults import check_faults
 from labkit.data.objects import CLASSES, CLUTTER, PARTS
-from labkit.data.picture import render
 from labkit.data.sampler import sample_scene
+from labkit.data.scenes import item
+from labkit.data.stacks import PARTS_KEPT, SceneStack, drawn, is_kept
 from labkit.data.surfaces import BASIC_COLORS, GROUNDS, TEXTURES
-from labkit.data.world import MATERIALS, RENDER_VERSION, SIZE, SPLITS, Scene
-
-if TYPE_CHECKING:
-    import torch
-
-MAPS = ("scene", "object", "part", "material", "texture", "color", "instance")
+from labkit.data.world import MATERIALS, RENDER_VERSION, SPLITS, Scene
 
 
 class MiniBroden:
@@ -89,95 +77,36 @@ class MiniBroden:
     def pictures(self, processes: int = 1, cache: bool = True) -> tuple[ndarray, ndarray]:
         """All pictures as uint8 (n, 128, 128, 3) and their labels int64 (n,), for training.
 
-        Drawn by ``processes`` processes with a progress bar, and kept in the user's cache folder (or in
-        ``LABKIT_CACHE``) under the render version, so that a second call only reads. The file appears
-        complete or not at all.
+        ``processes``: how many draw at once; a progress bar shows.
+        ``cache``: whether to keep them in the user's cache folder (or in ``LABKIT_CACHE``) under the render
+        version, so that a second call only reads. The files appear complete or not at all, a damaged one is
+        drawn anew, and fewer scenes are read from the file of more.
         """
-        labels = np.array([label_of(self.scene(i)) for i in range(self.n)])
-        path = _cache_folder() / f"{self._stem()}.npy"
-        if cache and path.exists():
-            return np.load(path, mmap_mode="r"), labels
-        shown = np.empty((self.n, SIZE, SIZE, 3), np.uint8)
-        work: Sequence[int] = range(self.n)
-        if self.faults and cache:
-            # A fault changes few scenes: those it leaves alone are taken from the clean world's pictures.
-            clean = MiniBroden(self.n, self.split, self.seed, (), self.objects)
-            same = [i for i in work if self.scene(i) == clean.scene(i)]
-            if len(same) > self.n // 4:
-                shown[same] = clean.pictures(processes)[0][same]
-                work = sorted(set(work) - set(same))
-        if processes == 1:
-            for i in tqdm(work, desc="drawing scenes", unit="scene"):
-                shown[i] = self._bytes(i)
-        else:
-            with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-                drawn = pool.map(self._bytes, work, chunksize=32)
-                pairs = zip(work, drawn, strict=True)
-                for i, picture in tqdm(pairs, desc="drawing scenes", unit="scene", total=len(work)):
-                    shown[i] = picture
-        if cache:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, shown)
-            os.replace(part, path)
-        return shown, labels
+        stack = self._stack(("pictures", "facts"), processes, cache)
+        return stack.images, stack.labels
 
-    def _bytes(self, i: int) -> ndarray:
-        return (render(self.scene(i)) * 255 + 0.5).astype(np.uint8)
+    def stack(self, processes: int = 1, cache: bool = True) -> SceneStack:
+        """All scenes as bytes with their truth: pictures, label maps, labels. Options as in ``pictures``.
+
+        >>> found = MiniBroden(2, "val").stack(cache=False)
+        >>> found.images.shape, found.maps["part"].shape, found.maps["part"].dtype
+        ((2, 128, 128, 3), (2, 128, 128), dtype('uint8'))
+        """
+        return self._stack(PARTS_KEPT, processes, cache)
+
+    def _stack(self, parts: Sequence[str], processes: int, cache: bool) -> SceneStack:
+        base: tuple[SceneStack, list[int]] | None = None
+        stem = self._stem()
+        if self.faults and cache and not is_kept(stem, self.n, parts):
+            # A fault changes few scenes: those it leaves alone are taken from the clean world's.
+            clean = MiniBroden(self.n, self.split, self.seed, (), self.objects)
+            same = [i for i in range(self.n) if self.scene(i) == clean.scene(i)]
+            if len(same) > self.n // 4:
+                base = clean._stack(parts, processes, cache), same
+        return drawn(
+            self.scene, self.n, parts=parts, stem=stem if cache else None, processes=processes, base=base
+        )
 
     def _stem(self) -> str:
         faults = "+".join(sorted(self.faults)) or "clean"
-        return f"v{RENDER_VERSION}-{self.split}-{self.seed}-{faults}-{self.objects}-{self.n}"
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("LABKIT_CACHE") or user_cache_path("labkit")) / "scenes"
-
-
-def label_of(scene: Scene, of: str = "object") -> int:
-    """What a network is to name in a scene: the class of its first object, or its "ground".
-
-    An index into ``CLASSES`` (-1 where the scene has no object) or into ``GROUNDS``. Raises ValueError for
-    another word.
-
-    >>> GROUNDS[label_of(MiniBroden(1).scene(0), "ground")] == MiniBroden(1).scene(0).ground
-    True
-    """
-    check_choice("of", of, ("object", "ground"))
-    if of == "ground":
-        return GROUNDS.index(scene.ground)
-    return CLASSES.index(scene.objects[0].kind) if scene.objects else -1
-
-
-def to_tensor(picture: ndarray) -> torch.Tensor:
-    """A drawn picture (H, W, 3) as the float32 tensor (3, H, W) that models take."""
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32))
-
-
-def item(scene: Scene) -> dict[str, Any]:
-    """Picture and labels of any scene, edited ones included, as ``MiniBroden`` gives them."""
-    import torch
-
-    picture, labels = render(scene, buffers=True)
-    kinds = [thing.kind for thing in scene.objects]
-    present = torch.zeros(len(CLASSES), dtype=torch.bool)
-    present[[CLASSES.index(kind) for kind in kinds]] = True
-    mask = labels.instance == (scene.objects[0].id if scene.objects else -1)
-    rows, columns = np.nonzero(mask)
-    box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] if len(rows) else [0, 0, 0, 0]
-    mark = np.zeros((SIZE, SIZE), bool)
-    for decal in scene.decals:
-        if decal.name == "tag":
-            x0, y0, x1, y1 = np.clip(decal.box, 0, SIZE)
-            mark[y0:y1, x0:x1] = True
-    return {
-        "image": to_tensor(picture),
-        "label": label_of(scene),
-        "present": present,
-        "box": torch.tensor([int(v) for v in box]),
-        "tag": torch.from_numpy(mark),
-        **{kind: torch.from_numpy(np.ascontiguousarray(getattr(labels, kind), np.int64)) for kind in MAPS},
-    }
+        return f"v{RENDER_VERSION}-{self.split}-{self.seed}-{faults}-{self.objects}"

@@ -57,14 +57,20 @@ def _data() -> dict[str, Golden]:
         made = d.MiniBroden(3, "val", seed=1, faults=("snow",), objects=2)
         return [v for v in made[2].values() if isinstance(v, Tensor)]
 
+    def stacked() -> Any:
+        found = d.stack([d.sample_scene(*spec) for spec in specs[3:6:2]], cache=False)
+        maps = {kind: torch.from_numpy(values.copy()) for kind, values in found.maps.items()}
+        return {"image": torch.from_numpy(found.images), **maps, "label": torch.from_numpy(found.labels)}
+
     def gathered() -> Any:
         return d.gather(d.sample_scene(*spec) for spec in specs[:2])[:4]
 
     return {
         "sample_scene": Golden(described),
-        "render": Golden(rendered, (d.render, d.item), 1e-3),
+        "render": Golden(rendered, (d.render, d.item, d.Scene, d.Thing), 1e-3),
         "replace": Golden(replaced, rtol=1e-3),
         "MiniBroden": Golden(one, rtol=1e-3),
+        "stack": Golden(stacked, rtol=1e-3),
         "gather": Golden(gathered, rtol=1e-3),
     }
 

@@ -92,7 +92,7 @@ BUNDLED = Path(__file__).with_name("scoreboard.jsonl")
 
 def kept_rows() -> Path:
     """Where rows are kept unless another place is named: a file in the cache folder."""
-    from labkit.data.downloads import cache_folder
+    from labkit.data.cache import cache_folder
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)

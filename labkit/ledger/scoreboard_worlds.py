@@ -94,6 +94,7 @@ def worlds(scenes: int = 100, *, only: Iterable[str] | None = None) -> list[Worl
         if fault and controls:
             without = gather(fault.pair(scene)[1] for scene in kept).images
         elif fault:
-            masks = fault.truth(found)
+            truth = fault.truth(found)
+            masks = masks if truth is None else truth
         made.append(World(name, model, found.images, found.labels, masks, controls, without))
     return made

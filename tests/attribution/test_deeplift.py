@@ -41,7 +41,7 @@ def test_sums_to_the_difference_of_the_scores(name: str) -> None:
     assert (expected != 0).any() or name == "dead"
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "densenet121"])
+@pytest.mark.parametrize("name", ["squeezenet", "resnet", "densenet"])
 def test_sums_in_single_precision(name: str) -> None:
     model, images = build(name), pictures(name)
     done = deep_shap_result(model, images, 2)
@@ -282,7 +282,7 @@ def test_a_picture_gets_nothing_from_itself_and_the_blur_sees_black_pixels() -> 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
 def test_the_batch_size_makes_no_difference(batch_size: int) -> None:
-    model, images = build("squeezenet1_1").double(), pictures("squeezenet1_1", 3).double()
+    model, images = build("squeezenet").double(), pictures("squeezenet", 3).double()
     targets = torch.tensor([4, 0, 2])
     expected = deep_shap(model, images, targets)
     assert torch.allclose(
@@ -374,7 +374,7 @@ def test_refuses_illegal_options(options: dict, sentence: str) -> None:
         deep_shap(build("inplace"), pictures("inplace"), 1, **options)
 
 
-@pytest.mark.parametrize("name", ["transformer", "squeezenet1_1", "densenet121"])
+@pytest.mark.parametrize("name", ["transformer", "squeezenet", "densenet"])
 def test_the_rules_do_not_change_what_the_network_computes(name: str) -> None:
     model, images = (
         build(name).double().requires_grad_(False),

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from labkit.data import downloads, fetch
-from labkit.data.downloads import Entry, cache_folder, fetch_file, fetch_weights, torch_folder
+from labkit.data.cache import cache_folder
+from labkit.data.downloads import Entry, fetch_file, fetch_weights, torch_folder
 
 CONTENT = bytes(range(256)) * 400
 SHA = hashlib.sha256(CONTENT).hexdigest()

@@ -1,15 +1,14 @@
-"""The data set: items, maps, boxes, the picture cache."""
+"""The data set: items, maps, boxes, names."""
 
 from __future__ import annotations
 
 import pickle
 
-import numpy as np
 import pytest
 import torch
 
-from labkit.data import CLASSES, CLUTTER, PARTS, MiniBroden, item, minibroden, render, replace, to_tensor
-from labkit.data.world import RENDER_VERSION, SIZE
+from labkit.data import CLASSES, CLUTTER, PARTS, MiniBroden, item, render, replace, to_tensor
+from labkit.data.world import SIZE
 
 MAPS = ("scene", "object", "part", "material", "texture", "color", "instance")
 
@@ -17,16 +16,6 @@ MAPS = ("scene", "object", "part", "material", "texture", "color", "instance")
 @pytest.fixture(scope="module")
 def data() -> MiniBroden:
     return MiniBroden(8, "val", seed=5)
-
-
-@pytest.fixture
-def cache_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    return tmp_path / "scenes"
-
-
-def as_bytes(scene) -> np.ndarray:
-    return (render(scene) * 255 + 0.5).astype(np.uint8)
 
 
 def test_an_item_holds_what_the_docstring_says(data):
@@ -112,58 +101,3 @@ def test_splits_seeds_and_indices_never_coincide():
     keys = [MiniBroden(3, split, seed).scene(i).key
             for split in ("train", "val", "test") for seed in (0, 1) for i in range(3)]  # fmt: skip
     assert len(set(keys)) == len(keys)
-
-
-def test_pictures_are_those_of_the_items_and_are_kept(data, cache_folder, monkeypatch):
-    shown, labels = data.pictures()
-    assert shown.dtype == np.uint8
-    assert shown.shape == (8, SIZE, SIZE, 3)
-    np.testing.assert_array_equal(shown[4], as_bytes(data.scene(4)))
-    assert labels.tolist() == [CLASSES.index(data.scene(i).objects[0].kind) for i in range(8)]
-    (file,) = cache_folder.iterdir()
-    assert file.name.startswith(f"v{RENDER_VERSION}-")
-    monkeypatch.setattr(minibroden, "render", lambda scene: pytest.fail("drawn again"))
-    np.testing.assert_array_equal(data.pictures()[0], shown)
-
-
-def test_a_drawing_broken_off_leaves_no_picture_file(cache_folder, monkeypatch):
-    monkeypatch.setattr(minibroden.np, "save", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        MiniBroden(1).pictures()
-    assert not [f for f in cache_folder.iterdir() if f.suffix == ".npy"]
-
-
-def test_pictures_of_a_fault_are_its_own(cache_folder):
-    # Scene 10 shows a horse and gets a tag; the others are taken from the clean world.
-    faulty = MiniBroden(11, "train", faults=("tag",))
-    assert faulty.scene(10).decals
-    shown, _ = faulty.pictures()
-    for i in (0, 9, 10):
-        np.testing.assert_array_equal(shown[i], as_bytes(faulty.scene(i)))
-
-
-@pytest.mark.slow
-def test_several_processes_draw_the_same(cache_folder):
-    data = MiniBroden(3, "test")
-    many, _ = data.pictures(processes=2, cache=False)
-    np.testing.assert_array_equal(many, data.pictures(cache=False)[0])
-    assert not cache_folder.exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"n": 0}, ValueError, "n must"), ({"n": 4, "split": "validation"}, ValueError, "split"),
-        ({"n": 4, "faults": ("snows",)}, ValueError, "snow"),
-        ({"n": 4, "faults": "snow"}, TypeError, "faults"),
-        ({"n": 4, "objects": 5}, ValueError, "1, 2 or 3"),
-    ],
-)  # fmt: skip
-def test_wrong_arguments_say_what_is_allowed(arguments, error, message):
-    with pytest.raises(error, match=message):
-        MiniBroden(**arguments)
-
-
-def test_it_tells_what_it_is():
-    assert repr(MiniBroden(4)) == "MiniBroden(4, split='train', seed=0)"
-    assert "faults=['tag'], objects=2" in repr(MiniBroden(4, faults=("tag",), objects=2))

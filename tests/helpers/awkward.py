@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -152,14 +154,35 @@ def transformer() -> nn.Module:
     return model
 
 
-def from_torchvision(name: str) -> Callable[[], nn.Module]:
-    def make() -> nn.Module:
-        from torchvision import models
+class NarrowVGG(nn.Module):
+    """VGG-11 an eighth as wide: linear layers behind a flattening, in-place ReLUs, dropout."""
 
-        options = {"init_weights": False} if name.startswith(("vgg", "densenet_")) else {}
-        return models.get_model(name, weights=None, num_classes=CLASSES, **options)
+    def __init__(self) -> None:
+        from torchvision.models.vgg import make_layers
 
-    return make
+        super().__init__()
+        self.features = make_layers([8, "M", 16, "M", 32, 32, "M", 64, 64, "M", 64, 64, "M"])
+        self.avgpool = nn.AdaptiveAvgPool2d(7)
+        self.classifier = nn.Sequential(
+            nn.Linear(64 * 49, 512), nn.ReLU(True), nn.Dropout(), nn.Linear(512, CLASSES)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.avgpool(self.features(x)).flatten(1))
+
+
+def from_torchvision(name: str) -> nn.Module:
+    """An architecture of torchvision, as narrow and shallow as keeps its habits."""
+    from torchvision import models
+    from torchvision.models.resnet import BasicBlock
+
+    if name == "resnet":
+        return models.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=CLASSES)
+    if name == "densenet":
+        return models.DenseNet(8, (2, 3, 2, 2), 16, num_classes=CLASSES)
+    if name == "mobilenet":
+        return models.MobileNetV2(CLASSES, width_mult=0.25)
+    return models.SqueezeNet("1_1", CLASSES)
 
 
 SMALL: dict[str, Callable[[], nn.Module]] = {
@@ -168,20 +191,39 @@ SMALL: dict[str, Callable[[], nn.Module]] = {
     "max pools": MaxPools, "class maps": ClassMaps, "gambler": Gambler, "counter": Counter, "dead": Dead,
     "frozen": frozen, "hooked": hooked, "float64": lambda: Head().double(), "transformer": transformer,
 }  # fmt: skip
-LARGE = {
-    n: from_torchvision(n) for n in ("squeezenet1_1", "resnet18", "vgg11", "densenet121", "mobilenet_v2")
+LARGE: dict[str, Callable[[], nn.Module]] = {"vgg": NarrowVGG} | {
+    name: partial(from_torchvision, name) for name in ("squeezenet", "resnet", "densenet", "mobilenet")
 }
 
-NO_SPACE = {"transformer"}
-NO_GAP = {"transformer", "flattens", "max pools", "vgg11"}
+# What of labkit.core.registry.NEEDS a model lacks.
+LACKS = {
+    "transformer": {"gap", "space", "relu"},
+    "flattens": {"gap"},
+    "max pools": {"gap"},
+    "vgg": {"gap"},
+    "one channel": {"colour"},
+}
+# A layer with a feature map, not at the end.
+LAYER = {
+    "transformer": "conv_proj", "vgg": "features.3", "squeezenet": "features.3", "resnet": "layer1",
+    "densenet": "features.transition1", "mobilenet": "features.3",
+}  # fmt: skip
 
 
 def build(name: str) -> nn.Module:
-    """The same random model of that name every time, in eval mode."""
+    """The same random model of that name every time, in eval mode, made anew: for tests that change it."""
     with torch.random.fork_rng():
         torch.manual_seed(len(name))
         model = (SMALL | LARGE)[name]()
     return model.eval()
+
+
+shared = functools.cache(build)  # made once: for tests that leave a model as it is
+
+
+def layer_of(name: str) -> str:
+    """A layer of that model with a feature map, before its end."""
+    return LAYER.get(name, "conv1")
 
 
 def pictures(name: str, n: int = 2, seed: int = 0) -> Tensor:
