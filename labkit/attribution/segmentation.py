@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 from torch import Tensor
 
-from labkit.core.checks import check_images, check_positive
+from labkit.core.checks import check_finite, check_images, check_maps, check_positive
 
 
 def _check_maps(maps: Any, like: Tensor | None = None) -> None:
@@ -23,15 +23,9 @@ def _check_maps(maps: Any, like: Tensor | None = None) -> None:
     if maps.ndim != 3 or 0 in maps.shape:
         cure = "Add the batch axis: maps[None]." if maps.ndim == 2 else "Check how it was stacked."
         raise ValueError(f"maps must have the shape (N, H, W); got {tuple(maps.shape)}. {cure}")
-    if like is not None and tuple(maps.shape) != (like.shape[0], *like.shape[2:]):
-        want = (like.shape[0], *like.shape[2:])
-        raise ValueError(
-            f"maps must be one a picture, of its size: {want} for these images; got {tuple(maps.shape)}."
-        )
-    if not torch.isfinite(maps).all():
-        raise ValueError(
-            "maps must be finite; got NaN or infinity. Look at torch.isfinite(maps).all(dim=(1, 2))."
-        )
+    if like is not None:
+        check_maps(maps, like)
+    check_finite("maps", maps)
 
 
 def _check_quantile(argument: str, value: Any) -> None:

@@ -18,6 +18,8 @@ __all__ = [
     "check_choice",
     "check_images",
     "check_feature_map",
+    "check_finite",
+    "check_maps",
     "check_class",
     "check_positive",
     "check_weight",
@@ -172,6 +174,24 @@ def check_feature_map(features: Any, layer: str | None) -> torch.Tensor:
         f"layer must give a feature map (N, K, h, w); {layer!r} gives {got}. "
         "Name a layer before pooling and flattening."
     )
+
+
+def check_finite(argument: str, values: torch.Tensor) -> None:
+    """Raise ValueError if ``values`` hold NaN or infinity."""
+    import torch
+
+    if not torch.isfinite(values).all():
+        raise ValueError(
+            f"{argument} must be finite; got NaN or infinity. Look at torch.isfinite({argument}).all()."
+        )
+
+
+def check_maps(maps: torch.Tensor, images: torch.Tensor) -> None:
+    """Raise ValueError unless ``maps`` hold one finite map (H, W) a picture, of its size."""
+    wanted = (images.shape[0], *images.shape[2:])
+    if tuple(maps.shape) != wanted:
+        raise ValueError(f"maps must have one map a picture, shape {wanted}; got {tuple(maps.shape)}.")
+    check_finite("maps", maps)
 
 
 def check_class(target: int, n_classes: int, argument: str = "target") -> None:

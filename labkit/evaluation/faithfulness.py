@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.core.checks import check_choice, check_images, check_positive
+from labkit.core.checks import check_choice, check_images, check_maps, check_positive
 from labkit.core.door import own_copy
 from labkit.core.targets import Score, rewarded, select
 from labkit.models import Target, borrow, scores
@@ -58,12 +58,7 @@ def _curve(
     check_positive("batch_size", batch_size)
     check_choice("reward", reward, ("probability", "logit"))
     n, _, height, width = images.shape
-    if tuple(maps.shape) != (n, height, width):
-        raise ValueError(
-            f"maps must have one map a picture, shape {(n, height, width)}; got {tuple(maps.shape)}."
-        )
-    if not torch.isfinite(maps).all():
-        raise ValueError("maps must be finite; got NaN or infinity.")
+    check_maps(maps, images)
     if steps > height * width:
         raise ValueError(f"steps must be at most the {height * width} pixels of a picture; got {steps}.")
     if isinstance(target, Tensor) and target.ndim == 1 and len(target) != n:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from labkit.core.checks import check_choice
+from labkit.core.checks import check_choice, check_finite
 
 __all__ = [
     "Localization",
@@ -31,8 +31,7 @@ def _check(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
             f"maps and masks must have the same shape (N, H, W); got {tuple(maps.shape)} and "
             f"{tuple(masks.shape)}."
         )
-    if not torch.isfinite(maps).all():
-        raise ValueError("maps must be finite; got NaN or infinity.")
+    check_finite("maps", maps)
     return maps.detach(), masks.to(maps.device).bool()
 
 
@@ -210,8 +209,7 @@ def box_localization(
             f"maps must be (N, H, W) with one box each, (N, 4); got {tuple(maps.shape)} and "
             f"{tuple(boxes.shape)}."
         )
-    if not torch.isfinite(maps).all():
-        raise ValueError("maps must be finite; got NaN or infinity.")
+    check_finite("maps", maps)
     if not 0 < level < (float("inf") if of == "mean" else 1):
         raise ValueError(f"level must lie between 0 and 1 (above 0 for of='mean'); got {level}.")
     found = torch.zeros(len(maps), 4, dtype=torch.long)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.core.checks import check_fraction, check_images
+from labkit.core.checks import check_fraction, check_images, check_maps
 from labkit.evaluation.faithfulness import order_of
 from labkit.models.training import Recipe, fit
 
@@ -40,10 +40,7 @@ def remove(
     check_images(images)
     check_fraction("fraction", fraction)
     n, _, height, width = images.shape
-    if tuple(maps.shape) != (n, height, width):
-        raise ValueError(
-            f"maps must have one map a picture, shape {(n, height, width)}; got {tuple(maps.shape)}."
-        )
+    check_maps(maps, images)
     gone = order_of(maps)[:, : round(fraction * height * width)]
     hidden = torch.zeros(n, height * width, dtype=torch.bool, device=images.device)
     hidden.scatter_(1, gone.to(images.device), True)

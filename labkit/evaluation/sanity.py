@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.core.checks import check_choice, check_images
+from labkit.core.checks import check_choice, check_finite, check_images
 
 __all__ = [
     "Cascade",
@@ -44,8 +44,8 @@ def _pair(first: Tensor, second: Tensor) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"maps must both have the shape (N, H, W); got {tuple(first.shape)} and {tuple(second.shape)}."
         )
-    if not (torch.isfinite(first).all() and torch.isfinite(second).all()):
-        raise ValueError("maps must be finite; got NaN or infinity.")
+    for maps in (first, second):
+        check_finite("maps", maps)
     return first.detach().double().cpu().numpy(), second.detach().double().cpu().numpy()
 
 

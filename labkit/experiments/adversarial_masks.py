@@ -110,7 +110,7 @@ def a14(bench: Bench) -> Result:
     Two controls decide whether the map is needed: the same forest on the picture's grain, and the median on
     the whole picture. Both are taken as differences to what the map achieves.
     """
-    model, drawn = bench.network("minivgg"), bench.scenes(450, lesson=150)
+    model, drawn = bench.network("minivgg"), bench.scenes(450, lesson=220)
     fine = right(model, drawn.images, drawn.labels)
     x, y = drawn.images[fine], drawn.labels[fine]
     cut = 2 * len(x) // 3

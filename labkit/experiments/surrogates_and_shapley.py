@@ -105,7 +105,8 @@ def a6(bench: Bench, *, shapley_values: Own, kernel_shap_weight: Callable[[int, 
         asked = bench.scenes(20, lesson=2).images[: 2 if bench.quick else None]
         networks = {name: bench.network(name) for name in bench.seeds}
     else:
-        asked, networks = bench.guest[1][:4], {"the network": bench.guest[0]}
+        asked = bench.guest[1][: bench.count(4, lesson=2, few=1)]
+        networks = {"the network": bench.guest[0]}
     measures, notes = [], []
     for name, network in {**networks, "overlapping pooling": _overlapping()}.items():
         images = F.interpolate(asked, 32) if name == "overlapping pooling" else asked

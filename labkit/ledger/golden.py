@@ -2,8 +2,9 @@
 
 They say whether *behaviour* has changed, which is what makes a measured number stale; text may change freely.
 `labkit.ledger.golden_calls` has the calls, ``golden.json`` beside this file their answers, and a test holds
-one against the other in every run. ``python -m labkit.ledger.golden`` compares, ``--write`` rewrites what has
-moved.
+one against the other in every run. A call that is there is not changed without need, for what rests on it
+would be stale; another one may stand beside it. ``python -m labkit.ledger.golden`` compares, ``--write``
+rewrites what has moved.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _data() -> dict[str, Golden]:
 
     return {
         "sample_scene": Golden(described),
-        "render": Golden(rendered, (d.render, d.item), 1e-3),
+        "render": Golden(rendered, (d.render, d.item, d.Scene, d.Thing), 1e-3),
         "replace": Golden(replaced, rtol=1e-3),
         "MiniBroden": Golden(one, rtol=1e-3),
         "stack": Golden(stacked, rtol=1e-3),

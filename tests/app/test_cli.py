@@ -16,7 +16,9 @@ from labkit import __version__
 from labkit.app import cli, doctor
 from labkit.app.demos import DEMOS, NETWORKS
 
-COMMANDS = ("lab", "check", "submit", "release", "grade", "demo", "doctor", "fetch")
+COMMANDS = (
+    "lab", "check", "submit", "release", "grade", "demo", "doctor", "fetch", "claims", "scoreboard"
+)  # fmt: skip
 
 
 def labkit(*arguments: str) -> Result:

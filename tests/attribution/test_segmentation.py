@@ -162,7 +162,7 @@ PICTURE, MAPS, _ = scene()
         (PICTURE, MAPS.numpy(), {}, TypeError, "maps must be a floating.*ndarray"),
         (PICTURE, MAPS > 0.5, {}, TypeError, r"maps must be a floating.*torch\.bool"),
         (PICTURE, MAPS[0], {}, ValueError, r"maps must have the shape.*\(32, 32\).*maps\[None\]"),
-        (PICTURE, MAPS[:, :16], {}, ValueError, r"\(1, 32, 32\) for these images; got \(1, 16, 32\)"),
+        (PICTURE, MAPS[:, :16], {}, ValueError, r"one map a picture, shape \(1, 32, 32\); got \(1, 16, 32\)"),
         (PICTURE, MAPS.expand(2, -1, -1), {}, ValueError, r"got \(2, 32, 32\)"),
         (PICTURE * 255, MAPS, {}, ValueError, r"images must lie within \[0, 1\]"),
         (PICTURE[:, :2], MAPS, {}, ValueError, r"images must have 1 or 3 channels.*\(1, 2, 32, 32\)"),

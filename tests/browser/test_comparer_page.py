@@ -260,3 +260,17 @@ def test_a_method_that_was_not_saved_for_a_class_is_not_offered(open_page, tiny,
     assert page.locator(".lk-tick:visible").all_inner_texts() == ["saliency", "gradient x input"]
     page.click(".lk-tick >> nth=1")
     assert page.locator(".lk-pick:visible .lk-class").all_inner_texts() == []  # one class has both: no choice
+
+
+def test_a_page_that_knows_another_class_than_the_named_one_begins_with_it(open_page, tiny, tmp_path):
+    pictures = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    other = int(tiny(pictures).min(1).indices[0])  # at neither picture the likeliest
+    widget = Comparer(tiny, pictures, methods=["saliency"], target=other)
+    widget.precompute(pictures=[0, 1], targets=[other])
+    page = open_page(widget.save_html(tmp_path / "page.html").as_uri())
+    assert page.locator(".lk-thumb:visible").count() == 2
+    for picture in (0, 1):
+        assert page.evaluate("() => document.querySelector('.lk').explorer.state.picture") == picture
+        assert page.inner_text(".lk-question em") == tiny.classes[other]
+        assert page.evaluate("() => Boolean(document.querySelector('.lk').explorer.find().values)")
+        page.keyboard.press("n")

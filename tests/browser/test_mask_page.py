@@ -95,3 +95,16 @@ def test_the_truth_is_outlined_on_demand(page):
     assert edge.get_attribute("d")
     page.click("button:text-is('Truth')")
     assert not edge.get_attribute("d")
+
+
+def test_a_page_begins_where_something_was_saved(open_page, tiny, tmp_path):
+    pictures = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    widget = MaskExplorer(tiny, pictures, areas=AREAS, steps=10**6)
+    widget.cancel = True  # the masks on view are never found
+    widget.wait_idle()
+    widget.steps = 2
+    widget.precompute(pictures=[1], modes=["delete"])
+    page = open_page(widget.save_html(tmp_path / "page.html").as_uri())
+    assert page.evaluate(STATE)[1:] == ["delete", 1]
+    assert page.locator("[data-mode]:visible").all_inner_texts() == ["Delete"]
+    assert page.locator(".lk-wait").all_inner_texts() == ["", "", ""]

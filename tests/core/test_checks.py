@@ -7,8 +7,10 @@ from labkit.core.checks import (
     check_choice,
     check_class,
     check_feature_map,
+    check_finite,
     check_fraction,
     check_images,
+    check_maps,
     check_positive,
     check_share,
     check_weight,
@@ -99,6 +101,17 @@ def test_a_feature_map_has_four_axes(features, got):
     with pytest.raises(ValueError, match=rf"layer must give a feature map .*'fc' gives {got}. Name a layer"):
         check_feature_map(features, "fc")
     assert check_feature_map(GOOD, None) is GOOD
+
+
+def test_maps_are_one_a_picture_and_finite():
+    with pytest.raises(ValueError, match=r"one map a picture, shape \(2, 8, 8\); got \(2, 8, 4\)"):
+        check_maps(GOOD[:, 0, :, :4], GOOD)
+    for value in (torch.nan, torch.inf):
+        with pytest.raises(ValueError, match="maps must be finite; got NaN or infinity. Look at torch"):
+            check_maps(GOOD[:, 0] * value, GOOD)
+        with pytest.raises(ValueError, match="first must be finite"):
+            check_finite("first", GOOD * value)
+    check_maps(GOOD[:, 0], GOOD)
 
 
 def test_a_wrong_choice_is_answered_with_the_nearest_names():

@@ -36,6 +36,16 @@ def unwritten(*args, **options):
     raise NotImplementedError
 
 
+class Locked(Bench):
+    """A bench from which nothing is to be had: whoever asks it has begun to measure."""
+
+    def scenes(self, *args, **chosen):
+        raise AssertionError("scenes were asked for before every function was called")
+
+    def network(self, name):
+        raise AssertionError("a network was asked for before every function was called")
+
+
 def assert_sound(result: Result) -> None:
     """Every number is finite and lies within its interval, those of the controls too."""
     for measure in result.measures:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
-from spied import Locked, quick, references, unwritten
 from torch import nn
 
 from labkit.attribution import lime, shapley_values
@@ -16,6 +13,8 @@ from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.biased_bank import biased_bank, local_shares
 from labkit.experiments.lime import copies, lime_draws, own_lime
 from labkit.experiments.surrogates_and_shapley import a6, a8, regression_shares
+
+from .spy import Locked, assert_sound, quick, references, unwritten
 
 THRESHOLDS = {
     "A6": {"<= 1e-3", "<= 1e-6"},
@@ -31,14 +30,12 @@ def test_a_quick_run_measures_what_was_agreed_with_the_functions_it_names(id):
     assert result.id == id
     assert set(result.uses) == set(EXPERIMENTS[id].own.values()) == called
     assert {measure.threshold for measure in result.measures} == THRESHOLDS[id]
-    for measure in result.measures:
-        for found in (measure.value, *measure.control.values()):
-            assert all(map(math.isfinite, found)), measure.what
+    assert_sound(result)
 
 
 def test_the_measures_have_the_names_under_which_they_were_first_entered():
     flips, weight = "repainting the ground flips", "LIME weight around the animal minus on it"
-    assert [m.what for m in quick("A8").result.measures] == [
+    assert [m.what for m in quick("A8")[0].measures] == [
         f"{name}: {what}" for name in ("snow", "honest") for what in (flips, weight)
     ]
     missed = "largest share of the difference that is missed"
@@ -46,7 +43,7 @@ def test_the_measures_have_the_names_under_which_they_were_first_entered():
         ("integrated gradients", "DeepSHAP", "KernelSHAP"),
         "KernelSHAP minus Shapley, all coalitions",
     )
-    assert [m.what for m in quick("A6").result.measures] == [
+    assert [m.what for m in quick("A6")[0].measures] == [
         *(f"{name}, {method}: {missed}" for name in ("minivgg", "overlapping pooling") for method in methods),
         f"{equal} of 7 players",
         f"{equal} of 7 players, by the exercises' functions",
@@ -54,7 +51,7 @@ def test_the_measures_have_the_names_under_which_they_were_first_entered():
 
 
 def test_beside_what_lime_sums_up_stand_both_animals_and_what_one_superpixel_weighs():
-    for measure in quick("A8").result.measures[1::2]:
+    for measure in quick("A8")[0].measures[1::2]:
         assert list(measure.control) == [
             "wolves alone",
             "sheepdogs alone",
@@ -66,7 +63,7 @@ def test_beside_what_lime_sums_up_stand_both_animals_and_what_one_superpixel_wei
 
 
 def test_what_there_is_to_draw_fits_together():
-    show = quick("A8").result.show
+    show = quick("A8")[0].show
     assert show["pictures"].shape == (4, 3, 128, 128)
     assert not torch.equal(show["pictures"][0], show["pictures"][1])
     assert {name: maps.shape for name, maps in show["maps"].items()} == {
@@ -79,13 +76,13 @@ def test_a_wrong_fit_and_a_wrong_kernel_change_the_numbers():
     def unweighted(masks, scores, weights, alpha):
         return OWN["fit_surrogate"](masks, scores, torch.ones_like(weights), alpha)
 
-    wrong = a8(Bench("quick"), **references("A8", fit_surrogate=unweighted))
-    right = quick("A8").result
+    wrong = a8(Bench("quick"), **references("A8") | {"fit_surrogate": unweighted})
+    right = quick("A8")[0]
     assert [m.value for m in wrong.measures[::2]] == [m.value for m in right.measures[::2]]  # no LIME in it
     assert all(w.value != r.value for w, r in zip(wrong.measures[1::2], right.measures[1::2], strict=True))
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)).eval()
     guest = Bench("quick", (network, torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))))
-    equal = a6(guest, **references("A6", kernel_shap_weight=lambda players, size: 1.0)).measures[-1]
+    equal = a6(guest, **references("A6") | {"kernel_shap_weight": lambda players, size: 1.0}).measures[-1]
     assert not equal.holds
 
 
@@ -101,7 +98,7 @@ def test_a_guest_network_is_asked_about_its_own_photographs():
 @pytest.mark.parametrize(("id", "name"), [(id, name) for id in ("A6", "A8") for name in references(id)])
 def test_an_unwritten_function_says_so_before_anything_is_measured(id, name):
     with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Locked("quick"), **references(id, **{name: unwritten}))
+        EXPERIMENTS[id].run(Locked("quick"), **references(id) | {name: unwritten})
 
 
 # ---- what they are made of
