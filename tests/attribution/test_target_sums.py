@@ -21,7 +21,7 @@ REFUSED = {  # what has no meaning, or no rule, there
     "cam": (TypeError, "only a class has a row of weights", tuple(TARGETS)),
     "grad_cam": (ValueError, "layer must be named", tuple(TARGETS)),
     "guided_grad_cam": (ValueError, "layer must be named", tuple(TARGETS)),
-    "excitation_backprop": (ValueError, "has a rule for", tuple(TARGETS)),
+    "excitation_backprop": (ValueError, "has a rule for|layer must be named", tuple(TARGETS)),
 }
 
 
