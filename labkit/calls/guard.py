@@ -104,7 +104,7 @@ class Blocker(importlib.abc.MetaPathFinder):
     def install(self) -> None:
         """Put it in front of the import system and treat what is loaded already."""
         sys.meta_path.insert(0, self)
-        for name, module in list(sys.modules.items()):
+        for name, module in list(sys.modules.copy().items()):
             if name.startswith("labkit") and isinstance(module, ModuleType):
                 refuse_in(module, self.names)
 
@@ -135,7 +135,7 @@ def blocked(names: Iterable[str]) -> Iterator[None]:
     labkit.calls.guard.WriteItYourself: write this one yourself: labkit.checking.near is what is asked for
     """
     undo: list[tuple[FunctionType, CodeType]] = []
-    modules = [m for n, m in list(sys.modules.items()) if n.startswith("labkit") and inspect.ismodule(m)]
+    modules = [m for n, m in list(sys.modules.copy().items()) if n.startswith("labkit") and inspect.ismodule(m)]
     try:
         for module in modules:
             undo += refuse_in(module, names)
