@@ -80,7 +80,7 @@ def flat_map(model, images, target):
     return images.mean(1)
 
 
-METHODS["flat_map"] = Method(flat_map)
+METHODS["flat_map"] = Method(flat_map, title="new method", paper="")
 '''
 SAYS_NOTHING: dict[str, Callable[[Path], None]] = {
     "a comment in each of ten core files": lambda root: [

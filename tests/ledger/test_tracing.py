@@ -139,5 +139,5 @@ def test_a_method_is_noted_with_what_it_uses() -> None:
             attribution.occlusion(model, images, 0, window=64, stride=64)
         sample_scene(3)
     assert {"attribution.occlusion", "models.record", "data.sample_scene", "optimize.filling"} <= found.golden
-    assert not {"attribution.saliency", "attribution.rise", "data.render"} & found.golden
+    assert not {"attribution.saliency", "attribution.rise", "evaluation.deletion"} & found.golden
     assert not found.places
