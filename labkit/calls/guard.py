@@ -135,7 +135,9 @@ def blocked(names: Iterable[str]) -> Iterator[None]:
     labkit.calls.guard.WriteItYourself: write this one yourself: labkit.checking.near is what is asked for
     """
     undo: list[tuple[FunctionType, CodeType]] = []
-    modules = [m for n, m in list(sys.modules.copy().items()) if n.startswith("labkit") and inspect.ismodule(m)]
+    modules = [
+        m for n, m in list(sys.modules.copy().items()) if n.startswith("labkit") and inspect.ismodule(m)
+    ]
     try:
         for module in modules:
             undo += refuse_in(module, names)
