@@ -196,12 +196,12 @@ def two_of_a_kind(bench: Bench) -> Result:
             score = [own(pictures).gather(1, y[:, None])[:, 0] for pictures in (x, *alone)]
         gains.append(score[0] - (score[1] + score[2]) / 2)
     got, gain = stacked(rows), torch.cat(gains).numpy()
-    back = {name: share(value > 0) for name, value in got.items()}
+    returned = {name: share(value > 0) for name, value in got.items()}
     return Result(
         (
             Measure(
-                "two of a kind: letting go of either brings the class back", back["either"], ">= 0.6",
-                control={"letting go of the background": back["ground"]},
+                "two of a kind: letting go of either brings the class back", returned["either"], ">= 0.6",
+                control={"letting go of the background": returned["ground"]},
             ),
             Measure(
                 "two of a kind: score of both minus score of one", bootstrap(gain), "> 0 (lower bound)",
@@ -210,7 +210,7 @@ def two_of_a_kind(bench: Bench) -> Result:
         ),
         notes=(
             f"class destroyed in {len(got['either'])} of {len(gain)}; at least one of the two brings it "
-            f"back: {back['one'].value:.2f}",
+            f"back: {returned['one'].value:.2f}",
         ),
         show={"pictures": torch.cat([x[:4], masked(x, 1 - mask)[:4]])},
         id="A12",
