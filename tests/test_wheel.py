@@ -39,7 +39,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_whole_and_small(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    kept = {".py", ".js", ".css", ".html", ".safetensors", ".json"}
+    kept = {".py", ".js", ".css", ".html", ".safetensors", ".json", ".jsonl"}
     for path in (ROOT / "labkit").rglob("*"):
         if path.suffix in kept and "__pycache__" not in path.parts:
             assert path.relative_to(ROOT).as_posix() in names
@@ -69,3 +69,8 @@ def test_installed_it_brings_its_notebooks(wheel: Path, tmp_path: Path) -> None:
     said = run(scripts / "labkit", "lab", "mine", "--copy", cwd=tmp_path)
     assert "01_warm_up.ipynb: copied" in said
     assert (tmp_path / "mine" / "21_which_pixels_matter.ipynb").is_file()
+    told = run(
+        scripts / "labkit", "claims", "A1", cwd=tmp_path
+    )  # whatever Python it is, and judged elsewhere
+    assert "; measured on " in told.splitlines()[0]
+    assert told.splitlines()[-1] == "1 claim; whether stale or not is judged in a checkout."

@@ -101,12 +101,12 @@ def _state(entry: Entry | None) -> list[str] | None:
 
 
 def _summary(states: dict[str, list[str] | None]) -> str:
-    count = len(states)
+    count = f"{len(states)} claim{'' if len(states) == 1 else 's'}"
     if any(state is None for state in states.values()):
-        return f"{count} claims; whether they are stale is judged in a checkout."
+        return f"{count}; whether stale or not is judged in a checkout."
     bad = sum(state != [] for state in states.values())
     cure = " Measure them: labkit claims --measure" if bad else ""
-    return f"{count} claims: {count - bad} valid, {bad} stale.{cure}"
+    return f"{count}: {len(states) - bad} valid, {bad} stale.{cure}"
 
 
 def _number(number: Number) -> Iterator[str]:

@@ -75,7 +75,7 @@ def test_a_claim_is_told_in_full(kept) -> None:
 def test_outside_a_checkout_nothing_is_judged(kept, monkeypatch) -> None:
     monkeypatch.setattr(ledger, "reasons", lambda entry: None)
     found = labkit("claims", "Z1", "Z2", "--stale")
-    told = "2 claims; whether they are stale is judged in a checkout.\n"
+    told = "2 claims; whether stale or not is judged in a checkout.\n"
     assert (found.exit_code, found.output) == (0, told)
     assert "valid" not in labkit("claims", "Z1").output
 
