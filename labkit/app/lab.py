@@ -164,10 +164,7 @@ def claim(result: Result) -> None:
     ``LABKIT_CLAIMS`` names a file, one JSON object a number is appended to it.
     """
     for measure in result.measures:
-        verdict = "holds" if measure.holds else "does not hold"
-        if measure.holds and not measure.stands:
-            verdict = "holds, and so does its control"
-        verdict = "not judged (quick mode)" if mode() == "quick" else verdict
+        verdict = "not judged (quick mode)" if mode() == "quick" else measure.verdict
         print(f"{result.id} {verdict}: {measure.what} = {measure.value} {measure.unit}".rstrip(), end="")
         print(f", wanted {measure.threshold}")
         if mode() != "full" and (full := in_full(result.id, measure.what)):

@@ -54,6 +54,12 @@ def extent(found: Iterable[Interval]) -> Interval:
     )
 
 
+def _verdict(holds: bool, stands: bool) -> str:
+    if not holds:
+        return "does not hold"
+    return "holds" if stands else "holds, and so does its control"
+
+
 @dataclass(frozen=True)
 class Measure:
     """One number of a claim: what it is, with its interval, what was to be reached, and its controls.
@@ -86,6 +92,11 @@ class Measure:
         """Whether every control that is judged shows what it must."""
         return all(meets(threshold, self.control[name]) for name, threshold in self.must.items())
 
+    @property
+    def verdict(self) -> str:
+        """ "holds", "holds, and so does its control" (it proves nothing) or "does not hold"."""
+        return _verdict(self.holds, self.stands)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -104,7 +115,4 @@ class Result:
     @property
     def verdict(self) -> str:
         """ "holds", "holds, and so does its control" (it proves nothing) or "does not hold"."""
-        if not all(measure.holds for measure in self.measures):
-            return "does not hold"
-        stands = all(measure.stands for measure in self.measures)
-        return "holds" if stands else "holds, and so does its control"
+        return _verdict(all(m.holds for m in self.measures), all(m.stands for m in self.measures))
