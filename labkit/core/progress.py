@@ -18,7 +18,8 @@ class Progress:
         report: Callable[[float], None] | None,
         should_stop: Callable[[], bool] | None,
     ) -> None:
-        self.complete, self.done, self.total = True, 0.0, total
+        self.complete, self.total = True, total
+        self.done: float = 0  # counts stay whole on the bar
         self._bar, self._report, self._should_stop = bar, report, should_stop
 
     def stopped(self) -> bool:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from labkit.core.checks import check_choice, check_positive
+from labkit.core.progress import working
 from labkit.optimize.constraint import Band, Hold
 
 __all__ = ["Descent", "minimize"]
@@ -109,16 +109,12 @@ def minimize(
     else:
         search = torch.optim.LBFGS(variables, first, max_iter=20, line_search_fn="strong_wolfe")
     losses: list[float] = []
-    complete = True
     for variable in variables:
         variable.requires_grad_(True)
     try:
-        with tqdm(
-            total=steps, desc=describe, unit="step", leave=False, delay=1.5, disable=progress is not None
-        ) as bar:
+        with working(describe, steps, "step", progress=progress, should_stop=should_stop) as work:
             for step in range(steps):
-                if should_stop is not None and should_stop():
-                    complete = False
+                if work.stopped():
                     break
                 if callable(rate) or schedule is not None:
                     for group in search.param_groups:
@@ -150,12 +146,10 @@ def minimize(
                         project(step)
                     if on_frame is not None and (step % every == 0 or step == steps - 1):
                         on_frame(step, losses[-1])
-                bar.update()
-                if progress is not None:
-                    progress((step + 1) / steps)
+                work.at(step + 1)
         held = None if band is None else band.final(max(0, len(losses) - 1), loss)
     finally:
         for variable, needed in zip(variables, kept, strict=True):
             variable.grad = None
             variable.requires_grad_(needed)
-    return Descent(torch.tensor(losses), complete, held)
+    return Descent(torch.tensor(losses), work.complete, held)
