@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_images
+from labkit.core.checks import check_images, check_positive
 from labkit.core.hooks import borrow
 
 NO_SLOPE = (
@@ -22,13 +22,35 @@ NO_INFLUENCE = (
 )
 
 
+def weight_of(model: nn.Module, otherwise: Tensor) -> Tensor:
+    """A weight that shows the model's device and precision; ``otherwise`` where it has none."""
+    return next((p for p in model.parameters() if p.is_floating_point()), otherwise)
+
+
+def sides_of(model: nn.Module, side: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width of the pictures that are meant: ``side``, by default ``model.input_size``.
+
+    Raises ValueError where neither is given, and for what is no positive whole number.
+
+    >>> sides_of(nn.Identity(), (2, 3))
+    (2, 3)
+    """
+    size = getattr(model, "input_size", None) if side is None else side
+    if size is None:
+        raise ValueError("side must be given for a model that does not carry .input_size: side=224.")
+    height, width = (size, size) if isinstance(size, int) else size
+    for length in (height, width):
+        check_positive("side", length)
+    return height, width
+
+
 def own_copy(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
     """A copy of the pictures on the model's device and in its precision; the caller's tensor stays untouched.
 
     Raises ValueError where the model's normalization has another number of channels: subtracting it would
     silently turn a grey picture into three equal channels.
     """
-    weight = next((p for p in model.parameters() if p.is_floating_point()), images)
+    weight = weight_of(model, images)
     for name in ("labkit_mean", "mean"):
         mean = getattr(model, name, None)
         if isinstance(mean, Tensor) and mean.ndim == 4 and mean.shape[1] != images.shape[1]:

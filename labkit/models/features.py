@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from labkit.core.checks import check_choice, check_images, check_positive
+from labkit.core.door import weight_of
 from labkit.core.hooks import borrow, find_layer
+from labkit.core.progress import working
 
 __all__ = ["batches", "features"]
 
@@ -213,15 +214,12 @@ def features(
         borrow(model),
         torch.no_grad(),
         stream.on(model),
-        tqdm(
-            total=len(pictures), desc="features", unit="picture", leave=False, delay=1.5,
-            disable=progress is not None,
-        ) as bar,
-    ):  # fmt: skip
-        weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+        working("features", len(pictures), "picture", progress=progress) as work,
+    ):
         done = 0
         for part in batches(pictures, batch_size):
-            shown = part.clone() if weight is None else part.to(weight.device, weight.dtype, copy=True)
+            weight = weight_of(model, part)
+            shown = part.to(weight.device, weight.dtype, copy=True)
             rows = slice(done, done + len(part))
             stream.run(model, shown, rows)
             done += len(part)
@@ -231,7 +229,5 @@ def features(
                     raise ValueError(
                         f"activations of {name!r} must be finite; in {dtype} they are not. {cure}"
                     )
-            bar.update(len(part))
-            if progress is not None:
-                progress(done / len(pictures))
+            work.at(done)
     return stream.kept[names[0]] if isinstance(layers, str) else {name: stream.kept[name] for name in names}

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from labkit.core.door import sides_of, weight_of
 from labkit.core.hooks import borrow, check_model, find_layer, record
 
 __all__ = ["Tail", "run_from"]
@@ -36,12 +37,9 @@ class Tail:
     def __init__(
         self, model: nn.Module, layer: str, *, side: int | tuple[int, int] | None = None, channels: int = 3
     ) -> None:
-        size = getattr(model, "input_size", None) if side is None else side
-        if size is None:
-            raise ValueError("side must be given for a model that does not carry .input_size: side=224.")
-        height, width = (size, size) if isinstance(size, int) else size
+        height, width = sides_of(model, side)
         self.model, self.layer = check_model(model), layer
-        self.weight = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+        self.weight = weight_of(model, torch.zeros(()))
         self.picture = torch.full((1, channels, height, width), 0.5).to(self.weight)
         self.alone = False
         noise = torch.rand(2, *self.picture.shape[1:], generator=torch.Generator().manual_seed(0))

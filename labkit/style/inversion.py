@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from labkit.core.checks import check_positive, check_weight
-from labkit.core.door import seeded
+from labkit.core.door import seeded, sides_of, weight_of
 from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
 from labkit.models import borrow, record
@@ -59,16 +59,11 @@ def invert_result(
         check_weight(name, weight)
     if not isinstance(features, Tensor) or not torch.isfinite(features).all():
         raise ValueError("features must be a finite tensor (N, ...), as record() gives them for the layer.")
-    size = getattr(model, "input_size", None) if side is None else side
-    if size is None:
-        raise ValueError("side must be given for a model that does not carry .input_size: side=224.")
-    height, width = (size, size) if isinstance(size, int) else size
-    for length in (height, width):
-        check_positive("side", length)
+    height, width = sides_of(model, side)
     generator = seeded(generator)
     with borrow(model, frozen=True):
         find_layer(model, layer)
-        own = next((p for p in model.parameters() if p.is_floating_point()), features)
+        own = weight_of(model, features)
         goal = features.detach().to(own.device, own.dtype)
         # the same start for every picture, so that a batch gives what its pictures give alone
         noise = 0.5 + 0.05 * torch.randn(1, channels, height, width, generator=generator, dtype=goal.dtype)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
 
-from labkit.core.door import seeded
+from labkit.core.door import seeded, weight_of
 from labkit.core.hooks import check_model
 from labkit.evaluation.sanity import randomized
 from labkit.models.features import batches
@@ -42,7 +42,7 @@ def twin(model: nn.Module, pictures: Tensor | ndarray, *, seed: int = 0) -> nn.M
         raise ValueError(
             f"pictures must be at least 2, better {TWIN}, for batch statistics; got {len(shown)}."
         )
-    weight = next((p for p in model.parameters() if p.is_floating_point()), shown)
+    weight = weight_of(model, shown)
     shown = shown.to(weight.device, weight.dtype)
     layers, drawn = [], set()
     for name, module in model.named_modules():

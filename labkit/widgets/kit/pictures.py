@@ -213,7 +213,9 @@ class PictureExplorer(Explorer):
 
     def _placed(self, image: Tensor) -> Tensor:
         """A batch of one on the model's device and in its precision."""
-        weight = next((p for p in self.model.parameters() if p.is_floating_point()), image)
+        from labkit.core.door import weight_of
+
+        weight = weight_of(self.model, image)
         return image[None].to(weight.device, weight.dtype)
 
     def _logits(self, image: Tensor) -> Float[Tensor, " classes"]:
