@@ -106,6 +106,7 @@ def a2(bench: Bench, *, pointing_hits: Callable[..., Tensor]) -> Result:
                 lead(real[best]),
                 "> 0",
                 control={blind: lead(table[blind]["off-centre"]) for blind in ("the edges", "chance")},
+                must={"the edges": "<= 0"},
             ),
         ),
         notes=(f"best: {best} {real[best]}; the centre: {centre}; {int(off.sum())} objects off centre",),

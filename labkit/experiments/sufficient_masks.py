@@ -67,7 +67,7 @@ def _details(scenes: list[Scene], truth: Bool[Tensor, "N H W"]) -> tuple[Tensor,
 def sufficient_areas(bench: Bench) -> Result:
     """A12, the first half: the smallest of four areas that keeps the class, on the next picture too."""
     areas, rows = (0.02, 0.04, 0.08, 0.16), []
-    for own, _, x, y, truth, scenes in thirds(bench, 102, lesson=9):
+    for own, _, x, y, truth, scenes in thirds(bench, 102, lesson=12):
         done = [
             extremal_perturbation_result(own, a, b, area=areas, steps=bench.steps(50))
             for a, b in zip(x.split(17), y.split(17), strict=True)
