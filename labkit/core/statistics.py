@@ -83,7 +83,8 @@ def share(hits: Sequence[bool] | ndarray, *, level: float = 0.95) -> Interval:
     n, p, z = len(flags), flags.mean(), float(norm.ppf((1 + level) / 2))
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(float(p), float(max(0.0, middle - half)), float(min(1.0, middle + half)))
+    low, high = middle - half, middle + half  # at 0 and 1 the ends are exact, but for rounding
+    return Interval(float(p), 0.0 if p == 0 else float(low), 1.0 if p == 1 else float(high))
 
 
 SIDES = ("greater", "less", "both")
