@@ -85,8 +85,8 @@ class Case:
     ``probe``: None, or what is measured around the call beside its result: ``"model"`` (each network among
     the arguments is left as it was: parameters, buffers, gradients, training flags, hooks), ``"inputs"``
     (the tensors among the arguments are unchanged) or ``"both"``. Measured where the student's code runs and
-    so forgeable: one case per exercise, a public one. Where no public case names a probe, the first is probed
-    for both; only an exercise whose point is a change in place says less.
+    so forgeable: one public case of an exercise and one hidden one. Where no public case names a probe, the
+    first is probed for both; only an exercise whose point is a change in place says less.
     ``compare``: a comparator for this case alone, see `Exercise`; None uses the exercise's.
 
     Where tensors among the arguments ask for a gradient (a `Recipe` of ``labkit.calls.recipes:learned``
@@ -134,7 +134,7 @@ class Exercise:
 
     ``id``: ``"attribution.saliency"``; the part after the last dot is the name of the student's function.
     ``title``, ``points``, ``minutes``, ``difficulty``: for headings and tables; difficulty is 1, 2 or 3. The
-    points are shared over the public and hidden cases by the cases' own points.
+    points are shared over the hidden cases by the cases' own points; public cases are feedback.
     ``signature``: ``"saliency(model, images, target)"``.
     ``reference``: the right function (a labkit method, or a small one in the exercise's file).
     ``public``: ``() -> list[Case]``, shown in `check`; cheap (all of them well under a second).

@@ -1,6 +1,6 @@
 """Builders of what exercises are judged on: tiny networks, a tensor to learn. Nothing here knows an answer.
 
-The networks are float64 with weights drawn from ``seed``, so that results can be compared to many digits.
+Weights are drawn from ``seed``; ``dtype`` is "float64", in which results agree to many digits, or "float32".
 """
 
 from __future__ import annotations
@@ -9,22 +9,34 @@ import torch
 from torch import Tensor, nn
 
 
-def _draw(model: nn.Module, seed: int) -> nn.Module:
+def _draw(model: nn.Module, seed: int, dtype: str) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     model = model.double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.6)
-    return model.eval()
+    return model.to(getattr(torch, dtype)).eval()
 
 
-def linear(channels: int = 3, height: int = 4, width: int = 4, classes: int = 3, seed: int = 0) -> nn.Module:
+def linear(
+    channels: int = 3,
+    height: int = 4,
+    width: int = 4,
+    classes: int = 3,
+    seed: int = 0,
+    dtype: str = "float64",
+) -> nn.Module:
     """One linear layer on the flattened picture: every answer can be worked out by hand."""
-    return _draw(nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, classes)), seed)
+    return _draw(nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, classes)), seed, dtype)
 
 
 def bends(
-    channels: int = 3, hidden: int = 4, classes: int = 3, seed: int = 0, inplace: bool = False
+    channels: int = 3,
+    hidden: int = 4,
+    classes: int = 3,
+    seed: int = 0,
+    inplace: bool = False,
+    dtype: str = "float64",
 ) -> nn.Module:
     """Convolution, ReLU, global average pooling, linear."""
     return _draw(
@@ -36,10 +48,13 @@ def bends(
             nn.Linear(hidden, classes),
         ),
         seed,
+        dtype,
     )
 
 
-def deeper(channels: int = 3, hidden: int = 4, classes: int = 3, seed: int = 0) -> nn.Module:
+def deeper(
+    channels: int = 3, hidden: int = 4, classes: int = 3, seed: int = 0, dtype: str = "float64"
+) -> nn.Module:
     """Convolution, ReLU, pooling, convolution, ReLU, and a linear layer on all places of an 8 x 6 picture."""
     return _draw(
         nn.Sequential(
@@ -52,6 +67,7 @@ def deeper(channels: int = 3, hidden: int = 4, classes: int = 3, seed: int = 0) 
             nn.Linear(hidden * 12, classes),
         ),
         seed,
+        dtype,
     )
 
 

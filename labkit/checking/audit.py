@@ -17,8 +17,8 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
 
     The reference gets full marks on public and hidden cases and leaves nothing behind; an unwritten function
     gets nothing. Each misconception returns the reference's type, shape and dtype, gets less than full marks
-    and its own hint, on the public cases alone too, where no two are alike. One case at most is probed, a
-    public one. The cases are the same when they are made again, and hidden ones differ between seeds.
+    and its own hint, on the public cases alone too, where no two are alike. One public and one hidden case at
+    most is probed. The cases are the same when they are made again, and hidden ones differ between seeds.
 
     ``seed``: for its hidden cases; ``fewest``: how many misconceptions it must have, `FEWEST` for those of
     the course.
@@ -37,14 +37,17 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
         faults.append(f"an unwritten {exercise.name} gets points")
     if not exercise.public() or not exercise.hidden(seed):
         faults.append(f"{exercise.id} needs public and hidden cases")
-    if sum(case.probe is not None for _, case in both.cases) > 1:
-        faults.append(f"{exercise.id} probes more than one case; what is probed can be forged")
+    for kind in ("public", "hidden"):
+        if sum(case.probe is not None for group, case in both.cases if group == kind) > 1:
+            faults.append(f"{exercise.id} probes more than one {kind} case; what is probed can be forged")
     if len(exercise.misconceptions) < fewest:
         faults.append(
             f"{exercise.id} has {len(exercise.misconceptions)} misconceptions; write at least {fewest}"
         )
-    if any(case.probe for group, case in both.cases if group == "hidden"):
-        faults.append(f"{exercise.id} probes a hidden case; a student must see what is left behind")
+    if any(case.probe for group, case in both.cases if group == "hidden") > any(
+        case.probe for group, case in both.cases if group == "public"
+    ):
+        faults.append(f"{exercise.id} probes a hidden case alone; a student must see what is left behind")
     faults += _about_seeds(exercise, seed)
     seen: list[tuple[str, list[Outcome]]] = []
     for wrong in exercise.misconceptions:

@@ -134,15 +134,22 @@ class Judge:
             return False
 
     def result(self, outcomes: Sequence[Outcome]) -> ExerciseResult:
-        """Marks, verdicts and the hint. A blocked call makes the exercise zero."""
+        """Marks, verdicts and the hint. A blocked call makes the exercise zero.
+
+        Marks rest on the hidden cases alone, whose answers nobody can have looked up; where there are none, as
+        in `check`, the points tell the share of the public ones.
+        """
         verdicts = self.verdicts(outcomes)
         exercise = self.exercise
         if any(outcome.kind == "blocked" for outcome in outcomes):
             sentence = next(outcome.message for outcome in outcomes if outcome.kind == "blocked")
             verdicts = [Verdict(False, "blocked", sentence)] * len(verdicts)
-        total = sum(case.points for _, case in self.cases)
+        marked = "hidden" if any(group == "hidden" for group, _ in self.cases) else "public"
+        total = sum(case.points for group, case in self.cases if group == marked)
         got = sum(
-            case.points for (_, case), verdict in zip(self.cases, verdicts, strict=True) if verdict.passed
+            case.points
+            for (group, case), verdict in zip(self.cases, verdicts, strict=True)
+            if verdict.passed and group == marked
         )
         known = self.recognise(outcomes, verdicts)
         blocked = bool(verdicts) and verdicts[0].word == "blocked"

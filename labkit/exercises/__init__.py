@@ -26,6 +26,8 @@ def _modules() -> list[str]:
 
 def _load(module: str) -> tuple[str, tuple[Exercise, ...]]:
     loaded = importlib.import_module(f"{__name__}.{module}")
+    if hasattr(loaded, "SHEET"):
+        return loaded.SHEET.notebook, tuple(loaded.SHEET.exercises)
     return loaded.NOTEBOOK, tuple(loaded.EXERCISES)
 
 
