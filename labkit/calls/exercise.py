@@ -67,12 +67,14 @@ class Verdict:
 
     ``word``: one of ``"right"``, ``"shape"``, ``"dtype"``, ``"scale"``, ``"sign"``, ``"values"``, ``"type"``,
     ``"left behind"``, ``"error"``, ``"missing"``, ``"timeout"``, ``"crashed"``, ``"blocked"``;
-    ``difference``: one sentence for the student that never states the expected value.
+    ``difference``: one sentence for the student that never states the expected value; ``shown``: what came
+    and what was expected where they differ most, which is kept of public cases alone.
     """
 
     passed: bool
     word: str = "right"
     difference: str = ""
+    shown: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Case:
     ``probe``: None, or what is measured around the call beside its result: ``"model"`` (each network among
     the arguments is left as it was: parameters, buffers, gradients, training flags, hooks), ``"inputs"``
     (the tensors among the arguments are unchanged) or ``"both"``. Measured where the student's code runs and
-    so forgeable: one public case of an exercise and one hidden one. Where no public case names a probe, the
+    so forgeable: one public case of an exercise and one hidden one. Where none of these names a probe, the
     first is probed for both; only an exercise whose point is a change in place says less.
     ``compare``: a comparator for this case alone, see `Exercise`; None uses the exercise's.
 
@@ -199,10 +201,14 @@ class Exercise:
     def cases(self, seed: int | None = None) -> list[tuple[str, Case]]:
         """The public cases, then (with a seed) the hidden ones, each as ``("public"|"hidden", case)``.
 
-        One public case is probed: those that name a probe, otherwise the first one, for both.
+        One case of either is probed: that which names a probe, otherwise the first one, for both.
         """
-        asked = list(self.public())
-        if asked and not any(case.probe for case in asked):
-            asked[0] = replace(asked[0], probe="both")
-        public = [("public", case) for case in asked]
-        return public if seed is None else public + [("hidden", case) for case in self.hidden(seed)]
+        public = [("public", case) for case in _probed(self.public())]
+        return public if seed is None else public + [("hidden", c) for c in _probed(self.hidden(seed))]
+
+
+def _probed(cases: Sequence[Case]) -> list[Case]:
+    asked = list(cases)
+    if asked and not any(case.probe for case in asked):
+        asked[0] = replace(asked[0], probe="both")
+    return asked

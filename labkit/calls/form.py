@@ -1,9 +1,9 @@
 """The form of an exercise: the answer is written once, misconceptions are edits of it, cases are drawn.
 
-The function under `Sheet.exercise` is the answer: its signature, docstring and body are what ``labkit release``
-writes into the solution notebook. A misconception is an edit of its body, run among the names of its file.
-Cases come from a `Draw`, the public ones from one seed, hidden ones from two that differ for each student: so
-public cases show in kind whatever hidden ones test.
+The function under `Sheet.exercise` is the answer: its signature, docstring and body are what ``labkit
+release`` writes into the solution notebook. A misconception is an edit of its body, run among the names of
+its file. Cases come from a `Draw`, the public ones from one seed, hidden ones from two that differ for each
+student: so public cases show in kind whatever hidden ones test.
 """
 
 from __future__ import annotations

@@ -44,10 +44,6 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
         faults.append(
             f"{exercise.id} has {len(exercise.misconceptions)} misconceptions; write at least {fewest}"
         )
-    if any(case.probe for group, case in both.cases if group == "hidden") > any(
-        case.probe for group, case in both.cases if group == "public"
-    ):
-        faults.append(f"{exercise.id} probes a hidden case alone; a student must see what is left behind")
     faults += _about_seeds(exercise, seed)
     seen: list[tuple[str, list[Outcome]]] = []
     for wrong in exercise.misconceptions:

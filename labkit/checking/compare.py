@@ -1,7 +1,8 @@
 """Comparing an output with the expected one, and saying what differs first.
 
-The order is type, shape, dtype, then values; values that are right up to a constant factor are called
-"scale", values of opposite sign "sign". No sentence states the expected value, or a factor that gives it.
+The order is type, shape, dtype, then values; what differs in values is said in kind, by
+`labkit.checking.differences`. No sentence of a verdict states the expected value, or a factor that gives it;
+what came and what was expected stands in ``shown`` alone, which is for public cases.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ def _structure(output: Any, expected: Any, place: str) -> Verdict | None:
         cure = ""
         if want == "tensor" and got == "NumPy array":
             cure = "; stay in torch, or end with torch.as_tensor(...)"
+        elif got in ("max", "min", "sort", "topk", "median", "mode"):
+            cure = f"; .{got}(dim) gives values and indices: take .values"
         elif want == "number" and got == "tensor":
             cure = "; reduce it to one value, for example with .sum() or .item()"
         return Verdict(False, "type", f"{_at(place)}the result is a {got}, a {want} is asked for{cure}")
@@ -93,42 +96,24 @@ def _shape(output: Any, expected: Any, place: str) -> Verdict:
 def _values(output: Any, expected: Any, place: str, rtol: float, atol: float) -> Verdict:
     import torch
 
+    from labkit.checking.differences import difference, place_of
+
     out, ref = output.detach().double(), expected.detach().double()
+    finite = ref[ref.isfinite()]
+    top = float(finite.abs().max()) if finite.numel() else 0.0
+    if torch.isclose(out, ref, rtol=rtol, atol=atol * top, equal_nan=True).all():
+        return RIGHT
     odd = ~out.isfinite() & ref.isfinite()
     if odd.any():
         what = "NaN" if out[odd].isnan().any() else "infinity"
-        words = f"{int(odd.sum())} of {out.numel()} values are {what}"
-        return Verdict(False, "values", f"{_at(place)}{words} (a division by zero, or a logarithm of zero?)")
-    finite = ref[ref.isfinite()]
-    top = float(finite.abs().max()) if finite.numel() else 0.0
-
-    def same(a: Any) -> Any:
-        return torch.isclose(a, ref, rtol=rtol, atol=atol * top, equal_nan=True)
-
-    wrong = ~same(out)
-    if not wrong.any():
-        return RIGHT
-    share = f"{100 * float(wrong.double().mean()):.0f}%" if wrong.double().mean() >= 0.01 else "under 1%"
-    if ref.numel() < 2 or top == 0 or not out.isfinite().all():
-        return Verdict(False, "values", f"{_at(place)}the value is not right")
-    if same(-out).all():
-        return Verdict(False, "sign", f"{_at(place)}every value has the opposite sign")
-    if same(out.abs()).all() or torch.isclose(out, ref.abs(), rtol=rtol, atol=atol * top).all():
-        return Verdict(False, "sign", f"{_at(place)}the size is right but some values have the wrong sign")
-    factor = float((out * ref).sum() / (ref * ref).sum())
-    if ref.numel() > 2 and factor and same(out / factor).all():
-        words = "too large" if abs(factor) > 1 else "too small"
-        turn = ", and the sign is turned" if factor < 0 else ""
-        return Verdict(
-            False, "scale", f"{_at(place)}right up to one constant factor: all values are {words}{turn}"
-        )
-    centred = out - (out - ref).mean()
-    if ref.numel() > 2 and same(centred).all():
-        return Verdict(False, "values", f"{_at(place)}right up to one constant that is added everywhere")
-    gap = torch.where(wrong, (out - ref).abs(), 0)
-    worst = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
-    words = f"{share} of the values are not right, most of all at {list(worst)}"
-    return Verdict(False, "values", f"{_at(place)}{words}")
+        cause = "a division by zero, or a logarithm of zero?"
+        word, words = "values", f"{int(odd.sum())} of {out.numel()} values are {what} ({cause})"
+    else:
+        word, words = difference(out, ref, rtol, atol)
+    where = place_of(out, ref)
+    came, wanted = (f"{float(t[where]):.5g}" for t in (output.detach(), expected.detach()))
+    at = f"at {list(where)} " if where else ""
+    return Verdict(False, word, _at(place) + words, f"{_at(place)}{at}came {came}, expected {wanted}")
 
 
 def _tensor(value: Any) -> Any:
@@ -158,7 +143,8 @@ def near(
     for place, out, ref in found:
         if isinstance(ref, (str, type(None))):
             if out != ref:
-                return Verdict(False, "values", f"{_at(place)}{str(out)[:60]!r} is not right")
+                came, shown = f"{str(out)[:60]!r}", f"{_at(place)}came {out!r}, expected {ref!r}"
+                return Verdict(False, "values", f"{_at(place)}{came} is not right", shown)
             continue
         plain = not (isinstance(out, torch.Tensor) and isinstance(ref, torch.Tensor))
         out, ref = _tensor(out), _tensor(ref)

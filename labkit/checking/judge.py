@@ -9,7 +9,7 @@ the same cases.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labkit.calls.call import Outcome, perform, realize
@@ -87,11 +87,13 @@ class Judge:
         return self._expected
 
     def verdicts(self, outcomes: Sequence[Outcome]) -> list[Verdict]:
-        """One verdict per case."""
-        return [
+        """One verdict per case; of hidden ones nothing is kept that shows what was expected."""
+        found = [
             judge(self.exercise, case, realize(case.args), outcome, expected)
             for (_, case), outcome, expected in zip(self.cases, outcomes, self.expected, strict=True)
         ]
+        groups = [group for group, _ in self.cases]
+        return [v if g == "public" else replace(v, shown="") for v, g in zip(found, groups, strict=True)]
 
     def mistakes(self, misconception: Misconception) -> list[Outcome]:
         """What a misconception gives on each case."""
@@ -136,8 +138,8 @@ class Judge:
     def result(self, outcomes: Sequence[Outcome]) -> ExerciseResult:
         """Marks, verdicts and the hint. A blocked call makes the exercise zero.
 
-        Marks rest on the hidden cases alone, whose answers nobody can have looked up; where there are none, as
-        in `check`, the points tell the share of the public ones.
+        Marks rest on the hidden cases alone, whose answers nobody can have looked up; where there are none,
+        as in `check`, the points tell the share of the public ones.
         """
         verdicts = self.verdicts(outcomes)
         exercise = self.exercise

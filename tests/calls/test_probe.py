@@ -32,13 +32,17 @@ def tensors(args):
 
 
 def lost(result):
-    return [case.verdict.difference for case in result.cases if not case.verdict.passed]
+    """What is said of the cases that failed; public and hidden ones are answered alike."""
+    failed = [(case.group, case.verdict.difference) for case in result.cases if not case.verdict.passed]
+    public, hidden = ([said for kind, said in failed if kind == group] for group in ("public", "hidden"))
+    assert len(public) == len(hidden)
+    return public
 
 
 @pytest.mark.parametrize("exercise", COURSE, ids=lambda e: e.id)
-def test_one_public_case_of_every_exercise_looks_at_all_arguments(exercise):
+def test_one_public_and_one_hidden_case_of_every_exercise_look_at_all_arguments(exercise):
     probed = [(group, case.probe) for group, case in exercise.cases(3) if case.probe]
-    assert probed == [("public", "both")]
+    assert probed == [("public", "both"), ("hidden", "both")]
     assert [case.probe for _, case in exercise.cases()] == [
         case.probe for group, case in exercise.cases(3) if group == "public"
     ]
@@ -46,7 +50,7 @@ def test_one_public_case_of_every_exercise_looks_at_all_arguments(exercise):
 
 @pytest.mark.parametrize("exercise", [e for e in COURSE if tensors(e.public()[0].args)], ids=lambda e: e.id)
 def test_whoever_spoils_a_tensor_of_the_arguments_loses_that_case(exercise):
-    """The reference with a careless line after it: right everywhere, and one case is lost."""
+    """The reference with a careless line after it: right everywhere, and one case of each kind is lost."""
 
     def careless(*args):
         out = exercise.reference(*args)
@@ -156,11 +160,13 @@ def test_an_exercise_may_ask_for_a_change_in_place():
     assert run_public(asked, double).points == asked.points
 
 
-def test_the_audit_refuses_a_hidden_probe():
-    hidden = dataclasses.replace(
-        SCALE, hidden=lambda seed: [dataclasses.replace(c, probe="both") for c in SCALE.hidden(seed)]
-    )
-    assert any("probes a hidden case" in line for line in audit(hidden))
+@pytest.mark.parametrize("group", ["public", "hidden"])
+def test_the_audit_refuses_two_probes_of_a_kind(group):
+    def twice(*seed):
+        return [dataclasses.replace(case, probe="both") for case in getattr(SCALE, group)(*seed) * 2]
+
+    said = audit(dataclasses.replace(SCALE, **{group: twice}))
+    assert any(f"probes more than one {group} case" in line for line in said)
 
 
 def test_the_gradient_of_a_result_by_hand():

@@ -45,7 +45,7 @@ def wrong(name, function):
             "'late' of demo.scale_add is not told by the public cases",
         ),
         ({"hidden": lambda seed: []}, "needs public and hidden cases"),
-        ({"hidden": lambda seed: SCALE.public()}, "probes more than one case"),
+        ({"hidden": lambda seed: SCALE.public()[1:] * 2}, "probes more than one hidden case"),
         ({"hidden": lambda seed: SCALE.hidden(0)}, "do not depend on the seed"),
         ({}, "has 4 misconceptions; write at least 5"),
     ],

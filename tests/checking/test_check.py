@@ -1,10 +1,15 @@
 """What `check` says in a notebook: a tick and a word per case, what differs first, the hint that fits."""
 
+import dataclasses
+
 import pytest
 import torch
 from demo import EXERCISES, GRADIENT, SCALE
 
+from labkit.calls.call import perform, realize
+from labkit.calls.exercise import Case
 from labkit.checking.check import CheckText, run_public
+from labkit.checking.judge import Judge
 from labkit.grading import check
 
 
@@ -15,7 +20,9 @@ def said(exercise, function):
 def test_the_right_function_gets_its_points_as_a_float(capsys):
     points = check(SCALE, SCALE.reference)
     assert points == 4.0
-    assert type(points) is float
+    assert isinstance(points, float)
+    assert repr(points) == "4.0", "nbgrader reads it"
+    assert points._repr_html_() == "<span></span>", "a notebook does not show it"
     out = capsys.readouterr()
     assert "✓ right       two rows" in out.out
     assert out.out.endswith("public checks 2/2; hidden checks run at grading\n")
@@ -69,18 +76,23 @@ def test_what_differs_first_is_named(wrong, word, words):
     assert words in text
 
 
-def test_the_expected_value_is_never_said():
+def test_public_cases_show_what_came_and_what_was_expected_and_hidden_ones_never():
     one = torch.ones(1, dtype=torch.float64)
-    import dataclasses
-
-    from labkit.calls.exercise import Case
-
-    scalar = dataclasses.replace(SCALE, public=lambda: [Case("a number", (one * 7, 5.0))])
+    scalar = dataclasses.replace(
+        SCALE,
+        public=lambda: [Case("a number", (one * 7, 5.0))],
+        hidden=lambda seed: [Case("another", (one * 9, 5.0))],
+    )
     for wrong in (lambda x, f: -(x * f + 1), lambda x, f: 2 * (x * f + 1), lambda x, f: x * 0):
         text = said(scalar, wrong)
-        assert "36" not in text
-        assert "✗ values" in text
         assert "the value is not right" in text
+        assert f"at [0] came {float(wrong(one * 7, 5.0)):g}, expected 36" in text
+        judge = Judge(scalar, 3)
+        calls = [perform(wrong, realize(case.args), {}) for _, case in judge.cases]
+        public, hidden = judge.verdicts(calls)
+        assert public.shown.endswith("expected 36")
+        assert hidden.shown == ""
+        assert "46" not in hidden.difference
 
 
 def test_no_sign_is_said_by_colour_alone_and_all_is_escaped():
@@ -100,8 +112,6 @@ def test_no_sign_is_said_by_colour_alone_and_all_is_escaped():
 
 
 def test_labkits_own_function_refuses_and_works_again_afterwards():
-    import dataclasses
-
     from labkit.calls.exercise import Case, Recipe  # noqa: F401
     from labkit.checking import compare
 
@@ -151,10 +161,6 @@ def test_answers_known_by_heart_are_told_apart_from_computed_ones():
 @pytest.mark.parametrize("compare", ["close", "exact", lambda case, args, output, expected: output.shape])
 @pytest.mark.parametrize("huge", [10**400, -(2**70)])
 def test_a_whole_number_that_no_tensor_holds_is_judged_too(compare, huge):
-    import dataclasses
-
-    from labkit.calls.exercise import Case
-
     three = dataclasses.replace(
         SCALE, reference=lambda x: 3, public=lambda: [Case("a number", (1.0,))], compare=compare, blocks=()
     )
@@ -169,8 +175,6 @@ def test_float32_is_as_right_as_float64():
 
 
 def test_a_loop_that_never_ends_is_told_so_and_the_kernel_goes_on():
-    import dataclasses
-
     def endless(x, factor):
         while True:
             pass
@@ -224,12 +228,10 @@ def test_a_misspelt_name_is_met_with_the_one_that_was_meant():
 
 def test_a_mistake_is_recognised_beside_a_side_effect():
     """Two slips at once: the hint is that of the value, and what was left behind is said as well."""
-    import dataclasses
-
     from labkit.exercises import find
 
     saliency = dataclasses.replace(find("attribution.saliency"), blocks=())
-    wrong = next(m for m in saliency.misconceptions if m.name == "mean")
+    wrong = next(m for m in saliency.misconceptions if m.name == "abs().mean(1)")
 
     def careless(model, images, target):
         model(images).sum().backward()

@@ -28,9 +28,8 @@ def test_check_prints_the_hint_that_the_audit_found_and_no_other(capsys):
     assert [other.name for other in saliency.misconceptions if other.hint in printed] == [wrong.name]
 
 
-def test_hints_are_sentences_that_do_not_repeat():
+def test_hints_are_sentences():
     hints = [wrong.hint for exercise in COURSE for wrong in exercise.misconceptions]
-    assert len(set(hints)) >= len(hints) - 4  # the same slip may happen in two exercises
     assert all(hint[0].isupper() and hint.endswith((".", ")")) for hint in hints)
 
 

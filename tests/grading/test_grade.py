@@ -63,7 +63,7 @@ def graded(tmp_path_factory):
         ("untouched", "untouched", 0, 0),
         ("adds_first", "graded", 0, 6),
         ("mean", "graded", 4, 0),
-        ("hardcoded", "graded", 1, 6),
+        ("hardcoded", "graded", 0, 6),
         ("borrower", "graded", 4, 6),
         ("endless", "timeout", 0, 6),
         ("crash", "crashed", 4, 0),

@@ -81,7 +81,11 @@ GRADIENT = Exercise(
         Case("one row", (_linear(0), torch.ones(1, 3))),
         Case("two", (_linear(1), torch.ones(2, 3))),
     ],
-    hidden=lambda seed: [Case("another network", (_linear(seed), torch.ones(2, 3)))],
+    hidden=lambda seed: [
+        Case("another network", (_linear(seed), torch.ones(2, 3))),
+        Case("and one more", (_linear(seed + 1), torch.ones(1, 3))),
+        Case("and the last", (_linear(seed + 2), torch.ones(3, 3))),
+    ],
     misconceptions=(
         Misconception("mean for max", _mean, "Take the largest, not the mean."),
         Misconception(
