@@ -151,6 +151,8 @@ class Exercise:
     student's function is judged, calling one raises "write this one yourself" and the exercise scores zero. A
     name blocks every function of that name defined at or under its package, however it is reached.
     ``seconds``: wall time for one case when grading.
+    ``answer``: head and body of the answer as written, see `labkit.calls.form.answer_of`; none for an
+    exercise whose solution notebook is written by hand.
 
     Raises ValueError for an id, a signature, a number or a comparator that makes no exercise.
     """
@@ -169,6 +171,7 @@ class Exercise:
     imports: tuple[str, ...] = ("torch", "numpy", "math")
     blocks: tuple[str, ...] = ()
     seconds: float = 10.0
+    answer: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         from labkit.core.checks import check_choice, check_positive

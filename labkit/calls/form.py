@@ -162,7 +162,7 @@ class Sheet:
                     id, title, points, minutes, difficulty, f"{function.__name__}({arguments})", function,
                     public=lambda: drawn(cases, f"{id} public"),
                     hidden=lambda seed: hidden(cases, id, seed),
-                    misconceptions=tuple(wrong), **more,
+                    misconceptions=tuple(wrong), answer=answer_of(function), **more,
                 )
             )  # fmt: skip
             return function

@@ -22,10 +22,10 @@ from labkit.calls.exercise import Exercise
 from labkit.calls.names import bound_names, used_names
 from labkit.calls.notebook import WORDS_HERE
 from labkit.core.files import write_whole
+from labkit.grading.answers import BEGIN, END, write_answers
 
 __all__ = ["ReleaseError", "release", "student_copy", "is_edited"]
 
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 TAG = "raises-exception"
 CHECK = re.compile(r"""^\s*(?:\w+\s*=\s*)?check\(\s*["']([\w.]+)["']\s*,\s*(\w+)""", re.MULTILINE)
 
@@ -244,7 +244,8 @@ def release(
 ) -> list[Path]:
     """Write the students' notebooks; gives the paths written (those that are up to date are left alone).
 
-    ``solutions``: folder of the solution notebooks; missing nbgrader metadata is completed there.
+    ``solutions``: folder of the solution notebooks; answers are written there from the exercise files, and
+    missing nbgrader metadata is completed.
     ``notebooks``: folder of the student copies; made if it is not there.
     ``exercises``: notebooks' names with their exercises; default: the kit's.
     ``verify``: also run the solutions, the stubs and the misconceptions.
@@ -264,7 +265,7 @@ def release(
     for path in sources:
         raw = json.loads(path.read_text(encoding="utf-8"))
         asked = kits.get(path.stem, ())
-        if annotate(raw, asked):
+        if [*write_answers(raw, asked), annotate(raw, asked)] != [False]:
             planned.append((path, _dump(raw)))
         book = student_copy(raw, path.stem)
         if verify:

@@ -9,6 +9,7 @@ import pytest
 from demo import EXERCISES, GRADIENT, SCALE, notebook
 
 from labkit.calls.exercise import Misconception
+from labkit.grading.answers import write_answers
 from labkit.grading.bundle import release_bundle
 from labkit.grading.release import ReleaseError, is_edited, release, student_copy
 from labkit.grading.submit import receipt_of, submit
@@ -245,3 +246,25 @@ def test_a_bundle_with_solutions_tests_or_edits_is_refused(tmp_path, monkeypatch
         release_bundle(tmp_path / "dist", root=root)
     with pytest.raises(FileNotFoundError, match="Make the bundle in a checkout"):
         release_bundle(tmp_path / "dist", root=tmp_path / "dist")
+
+
+def test_an_answer_is_written_from_its_exercise_and_the_rest_of_the_cell_stays(tmp_path):
+    answer = ("def scale_add(x, factor):\n    '''Says so.'''", "    return 1 + x * factor")
+    exercises = (dataclasses.replace(SCALE, answer=answer), GRADIENT)
+    cells = ["import torch\n\n" + CELLS[1] + "\nprint(1)", *CELLS[2:]]
+    make(tmp_path, [CELLS[0], *cells], exercises)
+    written = json.loads((tmp_path / "solutions" / "05_demo.ipynb").read_text())
+    assert "".join(written["cells"][1]["source"]) == (
+        "import torch\n\ndef scale_add(x, factor):\n    '''Says so.'''\n    ### BEGIN SOLUTION\n"
+        "    return 1 + x * factor\n    ### END SOLUTION\n\nprint(1)"
+    )
+    assert write_answers(written, exercises) == []
+
+
+def test_an_answer_with_marks_of_its_own_leaves_what_is_given(tmp_path):
+    body = "    y = x * factor\n    ### BEGIN SOLUTION\n    return y + 1\n    ### END SOLUTION"
+    exercises = (dataclasses.replace(SCALE, answer=("def scale_add(x, factor):", body)), GRADIENT)
+    book = make(tmp_path, exercises=exercises)
+    assert "".join(book["cells"][1]["source"]).strip() == (
+        "def scale_add(x, factor):\n    y = x * factor\n    # YOUR CODE HERE\n    raise NotImplementedError()"
+    )

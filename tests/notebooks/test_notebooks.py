@@ -14,6 +14,7 @@ import nbformat
 import pytest
 
 from labkit.exercises import by_notebook
+from labkit.grading.answers import write_answers
 from labkit.grading.release import student_copy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,11 @@ def words(book: dict) -> int:
 
 
 both = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda p: p.stem)
+
+
+@both
+def test_answers_are_those_of_the_exercise_file(path):
+    assert write_answers(load(path), by_notebook(path.stem)) == [], "run labkit release"
 
 
 @both
