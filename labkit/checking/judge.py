@@ -89,11 +89,15 @@ class Judge:
     def verdicts(self, outcomes: Sequence[Outcome]) -> list[Verdict]:
         """One verdict per case; of hidden ones nothing is kept that shows what was expected."""
         found = [
-            judge(self.exercise, case, realize(case.args), outcome, expected)
+            self.verdict(case, outcome, expected)
             for (_, case), outcome, expected in zip(self.cases, outcomes, self.expected, strict=True)
         ]
         groups = [group for group, _ in self.cases]
         return [v if g == "public" else replace(v, shown="") for v, g in zip(found, groups, strict=True)]
+
+    def verdict(self, case: Case, outcome: Outcome, expected: Any) -> Verdict:
+        """The verdict on one case."""
+        return judge(self.exercise, case, realize(case.args), outcome, expected)
 
     def mistakes(self, misconception: Misconception) -> list[Outcome]:
         """What a misconception gives on each case."""

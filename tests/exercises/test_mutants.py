@@ -1,0 +1,23 @@
+"""Cases are not blind: whatever mutant of an answer passes them all is named here, with why it is right."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.checking.mutants import blind, mutants
+from labkit.exercises import all_exercises
+
+COURSE = [exercise for exercise in all_exercises() if exercise.answer]
+EQUIVALENT = {
+    "attribution.occlusion": {"0 -> 1 in line 1": "only the shape of one channel is taken"},
+    "attribution.saliency": {
+        "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
+    },
+}
+
+
+@pytest.mark.parametrize("exercise", COURSE, ids=lambda e: e.id)
+def test_every_mutant_that_passes_is_right(exercise):
+    assert len(list(mutants(*exercise.answer))) >= 4
+    passed = set(blind(exercise, seed=3)) & set(blind(exercise, seed=8))
+    assert passed == set(EQUIVALENT.get(exercise.id, {}))
