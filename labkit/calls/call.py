@@ -71,7 +71,8 @@ def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | N
         if getattr(error, "labkit_blocked", False):
             return Outcome("blocked", message=str(error))
         stay = STAY if leaves and "numpy()" in str(error) else ""
-        return Outcome("error", message=describe_error(error) + stay)
+        left = left_behind((args, kwargs), before, probe, function)
+        return Outcome("error", message=describe_error(error) + stay, left=left)
     finally:
         torch.set_grad_enabled(grad_mode)
     if output is None:

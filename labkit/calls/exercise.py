@@ -90,6 +90,8 @@ class Case:
     so forgeable: one public case of an exercise and one hidden one. Where none of these names a probe, the
     first is probed for both; only an exercise whose point is a change in place says less.
     ``compare``: a comparator for this case alone, see `Exercise`; None uses the exercise's.
+    ``fails``: the network among the arguments raises an error, and so must the function; the probe tells
+    whether it cleared up before.
 
     Where tensors among the arguments ask for a gradient (a `Recipe` of ``labkit.calls.recipes:learned``
     makes one), the case is answered not by the result but by the gradient of its sum by that tensor, or a
@@ -104,6 +106,7 @@ class Case:
     points: int = 1
     probe: str | None = None
     compare: str | Callable[[Case, tuple[Any, ...], Any, Any], Verdict] | None = None
+    fails: bool = False
 
     def __post_init__(self) -> None:
         from labkit.core.checks import check_positive

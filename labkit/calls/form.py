@@ -83,9 +83,14 @@ def drawn(cases: Cases, seed: int | str) -> list[Case]:
 
 
 def hidden(cases: Cases, id: str, seed: int) -> list[Case]:
-    """Twice the cases of one student's seed. What is probed can be forged, so one of them asks for it."""
+    """Twice the cases of one student's seed. What is probed can be forged, so one of them asks for it.
+
+    Where a case fails on purpose, that is the one: whoever never clears up loses it, too.
+    """
     first, second = (drawn(cases, f"{id} hidden {seed} {turn}") for turn in (0, 1))
-    return [*first, *(replace(case, probe=None) for case in second)]
+    if any(case.fails for case in first):
+        first = [case if case.fails else replace(case, probe=None) for case in first]
+    return [*first, *(replace(case, probe=None) for case in second if not case.fails)]
 
 
 def answer_of(function: Callable[..., Any]) -> tuple[str, str]:

@@ -5,6 +5,8 @@ Weights are drawn from ``seed``; ``dtype`` is "float64", in which results agree 
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 
@@ -69,6 +71,24 @@ def deeper(
         seed,
         dtype,
     )
+
+
+class Stumble(nn.Module):
+    """Raises an error, as a network does that is given pictures of a wrong size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise RuntimeError("this network fails at its last layer; the case wants to see what is left behind")
+
+
+def nested(
+    channels: int = 3, hidden: int = 4, classes: int = 3, seed: int = 0, inplace: bool = False,
+    stumbles: bool = False, dtype: str = "float64",
+) -> nn.Module:  # fmt: skip
+    """`bends` in blocks, so that layers have dotted names: "features.0" is the convolution."""
+    first = nn.Sequential(nn.Conv2d(channels, hidden, 3, padding=1), nn.ReLU(inplace=inplace))
+    last = Stumble() if stumbles else nn.Linear(hidden, classes)
+    parts = {"features": first, "pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "classifier": last}
+    return _draw(nn.Sequential(OrderedDict(parts)), seed, dtype)
 
 
 def learned(values: Tensor) -> Tensor:

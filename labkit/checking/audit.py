@@ -29,7 +29,8 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
         expected = both.expected
     except RuntimeError as error:
         return [str(error)]
-    right = both.result([Outcome("ok", output) for output in expected])
+    kinds = ["error" if case.fails else "ok" for _, case in both.cases]
+    right = both.result([Outcome(kind, output) for kind, output in zip(kinds, expected, strict=True)])
     if right.passed != len(right.cases):
         first = next(case for case in right.cases if not case.verdict.passed)
         faults.append(f"the reference of {exercise.id} fails {first.name!r}: {first.verdict.difference}")
@@ -38,7 +39,8 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
     if not exercise.public() or not exercise.hidden(seed):
         faults.append(f"{exercise.id} needs public and hidden cases")
     for kind in ("public", "hidden"):
-        if sum(case.probe is not None for group, case in both.cases if group == kind) > 1:
+        probed = [case for group, case in both.cases if group == kind and case.probe]
+        if len([case for case in probed if kind == "hidden" or not case.fails]) > 1:
             faults.append(f"{exercise.id} probes more than one {kind} case; what is probed can be forged")
     if len(exercise.misconceptions) < fewest:
         faults.append(

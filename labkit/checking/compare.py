@@ -195,8 +195,19 @@ def _odd(output: Any, expected: Any, error: Exception) -> Verdict:
     return Verdict(False, "values", f"the result could not be examined ({type(error).__name__})")
 
 
+def _failed(outcome: Outcome) -> Verdict:
+    """The verdict where the network raises an error: so must the function, and clear up before."""
+    if outcome.kind == "ok":
+        return Verdict(False, "values", "the network raises an error; let it pass, it must not be swallowed")
+    if outcome.left:
+        return Verdict(False, "left behind", f"the network raises an error, and {outcome.left}")
+    return RIGHT
+
+
 def judge(exercise: Exercise, case: Case, args: tuple[Any, ...], outcome: Outcome, expected: Any) -> Verdict:
     """The verdict on one outcome, whatever it holds: a comparator that trips over it is a verdict too."""
+    if case.fails and outcome.kind in ("ok", "error"):
+        return _failed(outcome)
     if outcome.kind != "ok":
         return Verdict(False, outcome.kind, outcome.message or SENTENCES.get(outcome.kind, ""))
     compare = case.compare or exercise.compare

@@ -78,7 +78,7 @@ class Judge:
             self._expected = []
             for _, case in self.cases:
                 outcome = self._call(self.exercise.reference, case)
-                if outcome.kind != "ok" or outcome.left:
+                if outcome.kind != ("error" if case.fails else "ok") or outcome.left:
                     raise RuntimeError(
                         f"the reference of {self.exercise.id} fails its own case {case.name!r}: "
                         f"{outcome.message or outcome.left}. Mend the exercise; no submission was judged."

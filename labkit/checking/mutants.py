@@ -80,7 +80,7 @@ def _others(node: ast.AST) -> Iterator[ast.expr]:
         yield node.operand
     elif isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in SWAPPED:
         yield _with(node, ops=[SWAPPED[type(node.ops[0])]()])
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         yield ast.copy_location(ast.Constant(node.value + 1), node)
 
 

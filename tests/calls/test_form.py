@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from labkit.calls.exercise import Case
-from labkit.calls.form import Draw, Sheet, answer_of, edited
+from labkit.calls.form import Draw, Sheet, answer_of, edited, hidden
 from labkit.checking.audit import audit
 
 FACTOR = 3
@@ -111,3 +111,13 @@ def test_a_draw_is_the_same_again_and_its_networks_are_of_its_dtype():
     assert {p.dtype for p in net.parameters()} == {torch.float32}
     for a, b in zip(net.parameters(), again.net("bends").build().parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_of_the_hidden_cases_the_one_that_fails_is_probed_and_no_other():
+    def more(draw):
+        yield from cases(draw)
+        yield Case("a network that fails", (draw.net("nested", stumbles=True),), probe="both", fails=True)
+
+    made = hidden(more, "demo.times", 4)
+    assert [(case.probe, case.fails) for case in made if case.probe or case.fails] == [("both", True)]
+    assert len(made) == 5

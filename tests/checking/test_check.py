@@ -1,6 +1,7 @@
 """What `check` says in a notebook: a tick and a word per case, what differs first, the hint that fits."""
 
 import dataclasses
+import threading
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from demo import EXERCISES, GRADIENT, SCALE
 
 from labkit.calls.call import perform, realize
 from labkit.calls.exercise import Case
+from labkit.calls.form import drawn, hidden
+from labkit.checking.audit import audit
 from labkit.checking.check import CheckText, run_public
 from labkit.checking.judge import Judge
 from labkit.grading import check
@@ -250,3 +253,59 @@ def test_what_is_red_is_remembered_until_it_is_green(capsys):
     assert SCALE.id in RED
     check(SCALE, SCALE.reference)
     assert SCALE.id not in RED
+
+
+def stumbling_exercise():
+    def listen(model, x):
+        handle = model.features.register_forward_hook(lambda *_: None)
+        try:
+            return model(x)
+        finally:
+            handle.remove()
+
+    def cases(draw):
+        yield Case("a network", (draw.net("nested"), draw.pictures(1, 3, 4, 4)), probe="both")
+        yield Case(
+            "a network that fails",
+            (draw.net("nested", stumbles=True), draw.pictures(1, 3, 4, 4)), probe="both", fails=True,
+        )  # fmt: skip
+
+    return dataclasses.replace(
+        GRADIENT, reference=listen, misconceptions=(), blocks=(),
+        public=lambda: drawn(cases, 1), hidden=lambda seed: hidden(cases, "demo", seed),
+    )  # fmt: skip
+
+
+def test_where_the_network_fails_the_function_must_and_clear_up_before():
+    exercise = stumbling_exercise()
+    assert audit(exercise) == []
+
+    def never_cleared(model, x):
+        handle = model.features.register_forward_hook(lambda *_: None)
+        out = model(x)
+        handle.remove()
+        return out
+
+    def swallowed(model, x):
+        try:
+            return exercise.reference(model, x)
+        except RuntimeError:
+            return x
+
+    assert "public checks 2/2" in said(exercise, exercise.reference)
+    text = said(exercise, never_cleared)
+    assert "public checks 1/2" in text
+    assert "the network raises an error, and the network's hooks are not as they were" in text
+    assert "handle.remove(), in finally:" in text
+    assert "let it pass, it must not be swallowed" in said(exercise, swallowed)
+
+
+def test_a_slow_import_is_no_endless_loop():
+    """Time of the processor counts: half a second of waiting is none of it."""
+    waits = threading.Event()
+
+    def slow(x, factor):
+        waits.wait(0.5)
+        return x * factor + 1
+
+    assert "public checks 2/2" in said(dataclasses.replace(SCALE, seconds=0.3), slow)
