@@ -215,6 +215,7 @@ def group_cases(draw: Draw):
         yield Case(name, (predictions[mixed], labels[mixed], groups[mixed]))
 
 
+EMPTY = "Counting up meets numbers that no picture has; their mean is NaN. Take groups.unique()."
 SHARE, ALL = "right[groups == g].mean()", "right[groups == g].mean() for g in groups.unique()"
 
 
@@ -243,10 +244,10 @@ SHARE, ALL = "right[groups == g].mean()", "right[groups == g].mean() for g in gr
             "You group by the label. Which group a picture belongs to stands in groups."),
         ("groups.unique()", "range(len(groups.unique()))",
             "The groups' numbers have gaps, so counting up misses some: take groups.unique()."),
-        ("groups.unique()", "range(int(groups.max()) + 1)",
-            "Counting up meets numbers that no picture has; their mean is NaN. Take groups.unique()."),
+        ("groups.unique()", "range(int(groups.max()) + 1)", EMPTY),
+        (f"min({ALL})", f"torch.stack([{SHARE} for g in range(int(groups.max()) + 1)]).min()", EMPTY),
         ("groups.unique()", "range(int(groups.max()))",
-            "The last group is left out, for range ends before its number; and there are gaps: groups.unique()."),
+            "The last group is left out, for range ends before its number. Take groups.unique()."),
         ("groups.unique()", "groups.unique()[:-1]",
             "The last group is left out: range ends before the number that it is given."),
     ),

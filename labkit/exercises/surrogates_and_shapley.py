@@ -109,8 +109,8 @@ CENTRED = "masks - share @ masks, scores - share @ scores"
 def fit_surrogate(masks, scores, weights, alpha):
     """Slopes of a weighted ridge regression; its free intercept is not penalized and not returned.
 
-    masks: (S, M); scores: (S,); weights: (S,), as they are; alpha: the penalty, a number. All tensors are
-    float32, or all float64. Returns (M,).
+    masks: (S, M); scores: (S,); weights: (S,), not to be scaled; alpha: the penalty's factor, a number.
+    The three are of one dtype, float32 or float64. Returns (M,).
     """
     share = weights / weights.sum()
     x, y = masks - share @ masks, scores - share @ scores
