@@ -27,7 +27,8 @@ BATCH = "You rank the whole batch at once. Each picture has its own ranks and it
     imports=("torch", "numpy", "math", "scipy"),
     mistakes=(
         (RANKS, "m.flatten(1)",
-            "You correlate the values. Replace each value by its rank first, or the map's unit decides."),
+            "You correlate the values. Replace each value by its rank first, or the unit of the map "
+            "decides."),
         (RANKS, "m.flatten(1).argsort(1)",
             "One argsort gives the order of the pixels. The ranks are the argsort of the argsort."),
         ("m.flatten(1)", "m.flatten(1).abs()",
@@ -53,7 +54,8 @@ BATCH = "You rank the whole batch at once. Each picture has its own ranks and it
 def rank_correlation(first, second):
     """Spearman's correlation of two maps, picture by picture.
 
-    first, second: (N, H, W), signed; no two values of a map are equal. Returns (N,), from -1 to 1.
+    first, second: (N, H, W), signed; no two values of a map are equal.
+    Returns (N,), from -1 to 1.
     """
     a, b = (m.flatten(1).argsort(1).argsort(1).double() for m in (first, second))
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
@@ -116,8 +118,9 @@ COUNT = "round(step / steps * len(order))"
 def deletion_curve(model, image, values, target, steps, fill):
     """The target's probability while more and more of the highest pixels are covered.
 
-    model: pictures (N, 3, H, W) -> scores (N, classes); image: (1, 3, H, W), left as it was; values: (H, W),
-    the map, signed; target: class index; fill: a number. Returns (steps + 1,), the untouched picture first.
+    model: pictures (N, 3, H, W) -> scores (N, classes); image: (1, 3, H, W), left as it was;
+    values: (H, W), the map, signed; target: class index; fill: a number.
+    Returns (steps + 1,): first with nothing covered, at last with all.
     """
     order = values.flatten().argsort(descending=True)
     found = []
@@ -187,7 +190,7 @@ ON_IT = "The peak need not lie on the mask itself: within the tolerance is near 
 def pointing_hits(maps, masks, tolerance):
     """Whether each map's highest place lies within tolerance pixels of its mask.
 
-    maps: (N, H, W), signed; masks: (N, H, W), booleans, none empty; tolerance: a number of pixels.
+    maps: (N, H, W), signed; masks: (N, H, W), booleans, none empty; tolerance: in pixels.
     Returns (N,), booleans; False for a flat map.
     """
     hits = []

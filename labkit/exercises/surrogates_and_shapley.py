@@ -53,7 +53,7 @@ def kernel_cases(draw: Draw):
 def lime_weights(masks, width):
     """Weight of each covered copy: 1 for the whole picture, less the more is covered.
 
-    masks: (S, M), rows of 0. and 1., float32 or float64, no row all 0; width: the kernel's, a number.
+    masks: (S, M), rows of 0. and 1., float32 or float64, no row all 0; width: a number.
     Returns (S,), of the masks' dtype.
     """
     cosine = masks.sum(1) / (masks.norm(dim=1) * masks.shape[1] ** 0.5)
@@ -107,10 +107,10 @@ CENTRED = "masks - share @ masks, scores - share @ scores"
     ),
 )  # fmt: skip
 def fit_surrogate(masks, scores, weights, alpha):
-    """Slopes of a weighted ridge regression; its free intercept is not penalized and not returned.
+    """Slopes of a weighted ridge regression; its intercept is not penalized and not returned.
 
-    masks: (S, M); scores: (S,); weights: (S,), not to be scaled; alpha: the penalty's factor, a number.
-    The three are of one dtype, float32 or float64. Returns (M,).
+    masks: (S, M); scores: (S,); weights: (S,), not to be scaled; alpha: the penalty's factor.
+    The three tensors are of one dtype, float32 or float64. Returns (M,).
     """
     share = weights / weights.sum()
     x, y = masks - share @ masks, scores - share @ scores
@@ -176,7 +176,7 @@ WITH = "You count the player itself into |S|: the size is that of the coalition 
 def shapley_values(value, players):
     """Each player's fair share of a game.
 
-    value: (2 ** players,), the worth of each coalition c, whose bit i says whether player i is a member;
+    value: (2 ** players,), the worth of each coalition c; bit i of c: is player i a member?
     players: how many. Returns (players,), signed, of value's dtype.
     """
     from math import factorial
@@ -230,7 +230,8 @@ def weight_cases(draw: Draw):
 def kernel_shap_weight(players, size):
     """Weight of one coalition in KernelSHAP's regression.
 
-    players: how many there are; size: how many of them are in, from 1 to players - 1. Returns a number.
+    players: how many there are; size: how many of them are in, from 1 to players - 1.
+    Returns a number.
     """
     from math import comb
 
