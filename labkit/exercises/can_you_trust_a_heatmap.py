@@ -1,456 +1,265 @@
 """The exercises of the notebook 25: rank correlation, deletion curve, pointing game, worst group."""
+# ruff: noqa: B905
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
 
-from labkit.calls.exercise import Case, Exercise, Misconception, Recipe
+from labkit.calls.exercise import Case
+from labkit.calls.form import Draw, Sheet
 
-NOTEBOOK = "25_can_you_trust_a_heatmap"
-NETS = "labkit.calls.recipes:"
-
-
-def _pictures(seed: int, *shape: int) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+SHEET = Sheet("25_can_you_trust_a_heatmap")
 
 
-def _numbers(seed: int, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def rank_cases(draw: Draw):
+    for name in ("three pairs of maps: alike, opposed, alike", "other maps"):
+        first, turn = draw.numbers(3, 6, 5), torch.tensor([0.7, -0.7, 0.7], dtype=draw.dtype)
+        yield Case(name, (first, (turn[:, None, None] * first + draw.numbers(3, 6, 5)).exp()))
 
 
-# ---- rank correlation
+RANKS, LENGTHS = "m.flatten(1).argsort(1).argsort(1)", "(a.norm(dim=1) * b.norm(dim=1))"
+BATCH = "You rank the whole batch at once. Each picture has its own ranks and its own number."
 
 
-def _ranks(maps: Tensor) -> Tensor:
-    return maps.flatten(1).argsort(1).argsort(1).double()
-
-
-def _pearson(x: Tensor, y: Tensor) -> Tensor:
-    x, y = (v - v.mean(1, keepdim=True) for v in (x, y))
-    return (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))
-
-
-def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
-    return _pearson(_ranks(first), _ranks(second))
-
-
-def _rank_case(name: str, seed: int) -> Case:
-    """Three pairs: alike, opposed, alike."""
-    first = _numbers(seed, 3, 6, 5)
-    turn = torch.tensor([0.7, -0.7, 0.7], dtype=torch.float64)[:, None, None]
-    return Case(name, (first, (turn * first + _numbers(seed + 1, 3, 6, 5)).exp()))
-
-
-def _ranked(axis: int):
-    """Ranks along another axis of the maps than that of all pixels."""
-    return lambda a, b: _pearson(*(m.argsort(axis).argsort(axis).double().flatten(1) for m in (a, b)))
-
-
-def _by_deviation(first: Tensor, second: Tensor) -> Tensor:
-    a, b = _ranks(first), _ranks(second)
-    return ((a - a.mean()) * (b - b.mean())).mean(1) / (a.std(1) * b.std(1))
-
-
-RANK = Exercise(
-    id="evaluation.rank_correlation",
-    title="How alike are two maps?",
-    points=3,
-    minutes=8,
-    difficulty=2,
-    signature="rank_correlation(first, second)",
-    reference=rank_correlation,
-    public=lambda: [_rank_case("three pairs of maps", 10), _rank_case("other maps", 14)],
-    hidden=lambda seed: [
-        _rank_case("more maps", seed % 10007 + 50),
-        _rank_case("and more", seed % 9973 + 90),
-    ],
-    misconceptions=(
-        Misconception(
-            "values",
-            lambda a, b: _pearson(a.flatten(1), b.flatten(1)),
-            "You correlate the values. Replace each value by its rank first, or the unit of the map decides.",
-        ),
-        Misconception(
-            "order",
-            lambda a, b: _pearson(a.flatten(1).argsort(1).double(), b.flatten(1).argsort(1).double()),
-            "One argsort gives the order of the pixels. The ranks are the argsort of the argsort.",
-        ),
-        Misconception(
-            "sizes",
-            lambda a, b: rank_correlation(a.abs(), b.abs()),
-            "You compare the sizes. Here the signs count: leave out the abs.",
-        ),
-        Misconception(
-            "whole_batch",
-            lambda a, b: rank_correlation(a.flatten()[None], b.flatten()[None]).expand(len(a)),
-            "You rank the whole batch at once. Each picture has its own ranks and its own number.",
-        ),
-        Misconception(
-            "not_centred",
-            lambda a, b: (_ranks(a) * _ranks(b)).sum(1) / (_ranks(a).norm(dim=1) * _ranks(b).norm(dim=1)),
-            "Take the mean rank off first, or even unrelated maps look alike.",
-        ),
-        Misconception(
-            "distance",
-            lambda a, b: (_ranks(a) - _ranks(b)).abs().mean(1) / a[0].numel(),
-            "That is a distance of ranks. A correlation is 1 for maps in the same order.",
-        ),
-        Misconception(
-            "in_rows", _ranked(2), "You rank within each row of pixels. Flatten each map first: flatten(1)."
-        ),
-        Misconception(
-            "over_pictures",
-            _ranked(0),
-            "You rank over the pictures. Each picture's pixels are ranked among themselves: axis 1.",
-        ),
-        Misconception(
-            "absolute",
-            lambda a, b: rank_correlation(a, b).abs(),
-            "Maps in opposite order have a correlation below zero: keep its sign.",
-        ),
-        Misconception(
-            "no_lengths",
-            lambda a, b: rank_correlation(a, b) * (_ranks(a) - _ranks(a).mean()).norm(dim=1) ** 2,
-            "That is the sum above the line only. Divide by the lengths of both.",
-        ),
-        Misconception(
-            "no_root",
-            lambda a, b: rank_correlation(a, b) / (_ranks(a) - _ranks(a).mean()).norm(dim=1) ** 2,
-            "The square root below the line is missing.",
-        ),
-        Misconception(
-            "deviation",
-            _by_deviation,
-            "Your std divides by one less than your mean does. Let both divide alike, or use sums as above.",
-        ),
+@SHEET.exercise(
+    "evaluation.rank_correlation", "How alike are two maps?", points=3, minutes=8, difficulty=2,
+    cases=rank_cases, blocks=("labkit.evaluation.rank_correlation",),
+    imports=("torch", "numpy", "math", "scipy"),
+    mistakes=(
+        (RANKS, "m.flatten(1)",
+            "You correlate the values. Replace each value by its rank first, or the unit of the map "
+            "decides."),
+        (RANKS, "m.flatten(1).argsort(1)",
+            "One argsort gives the order of the pixels. The ranks are the argsort of the argsort."),
+        ("m.flatten(1)", "m.flatten(1).abs()",
+            "You compare the sizes. Here the signs count: leave out the abs."),
+        ({"m.flatten(1)": "m.reshape(1, -1)", "b.norm(dim=1))": "b.norm(dim=1)).expand(len(first))"}, BATCH),
+        (RANKS, "m.flatten().argsort().argsort().view(len(m), -1)", BATCH),
+        ("a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)", "",
+            "Take the mean rank off first, or even unrelated maps look alike."),
+        (f"(a * b).sum(1) / {LENGTHS}", "(a - b).abs().mean(1) / a.shape[1]",
+            "That is a distance of ranks. A correlation is 1 for maps in the same order."),
+        (f"{RANKS}.double()", "m.argsort(2).argsort(2).double().flatten(1)",
+            "You rank within each row of pixels. Flatten each map first: flatten(1)."),
+        (RANKS, "m.flatten(1).argsort(0).argsort(0)",
+            "You rank over the pictures. Each picture's pixels are ranked among themselves: axis 1."),
+        ("(a * b).sum(1)", "(a * b).sum(1).abs()",
+            "Maps in opposite order have a correlation below zero: keep its sign."),
+        (f" / {LENGTHS}", "", "That is the sum above the line only. Divide by the lengths of both."),
+        (LENGTHS, "((a**2).sum(1) * (b**2).sum(1))", "The square root below the line is missing."),
+        ({"(a * b).sum(1)": "(a * b).mean(1)", LENGTHS: "(a.std(1) * b.std(1))"},
+            "Your std divides by one less than your mean does. Let both divide alike, or use sums as above."),
     ),
-    blocks=("labkit.evaluation.rank_correlation", "scipy.stats"),
-)
-
-
-# ---- the deletion curve
-
-
-def deletion_curve(
-    model: nn.Module, image: Tensor, values: Tensor, target: int, steps: int, fill: float
-) -> Tensor:
-    return _curve(model, image, values, target, steps, fill)
-
-
-def _order(values: Tensor) -> Tensor:
-    return values.flatten().argsort(descending=True)
-
-
-def _count(k: int, steps: int, pixels: int) -> int:
-    return round(k / steps * pixels)
-
-
-def _probability(out: Tensor, target: int) -> Tensor:
-    return out.softmax(1)[0, target]
-
-
-@torch.no_grad()
-def _curve(
-    model, image, values, target, steps, fill, *,
-    order=_order, count=_count, score=_probability, back=False, alone=False, channels=3, inside=False,
-):  # fmt: skip
-    places, found = order(values), []
-    for k in range(steps + 1):
-        shown = torch.full_like(image, fill) if back else image if inside else image.clone()
-        first = count(k - 1, steps, len(places)) if alone and k else 0
-        chosen = places[first : count(k, steps, len(places))]
-        shown.flatten(2)[:, :channels, chosen] = image.flatten(2)[:, :channels, chosen] if back else fill
-        found.append(score(model(shown), target))
-    return torch.stack(found)
-
-
-def _wrong_curve(**options):
-    return lambda *args: _curve(*args, **options)
-
-
-def _curve_case(name: str, seed: int, steps: int, fill: float, probe: str | None = None) -> Case:
-    """48 pixels in an odd number of steps: no count lies halfway, and rounding down differs."""
-    model = Recipe(NETS + "deeper", {"seed": seed})
-    args = (model, _pictures(seed + 1, 1, 3, 8, 6), _numbers(seed + 2, 8, 6), 1, steps, fill)
-    return Case(name, args, probe=probe)
-
-
-CURVE_MISTAKES = (
-    Misconception("least_first", _wrong_curve(order=lambda values: values.flatten().argsort()),
-        "You begin with the least important pixels. The highest values of the map go first."),
-    Misconception("sizes", _wrong_curve(order=lambda values: _order(values.abs())),
-        "You order by size. Strongly negative values go last, not first: leave out the abs."),
-    Misconception("ranks", _wrong_curve(order=lambda values: _order(values).argsort()),
-        "One argsort is right here: it lists the pixels in order, the second one gives their ranks."),
-    Misconception("insertion", _wrong_curve(back=True),
-        "That is insertion: pixels come back into a filled picture. Here they are taken away."),
-    Misconception("score", _wrong_curve(score=lambda out, target: out[0, target]),
-        "This curve is in probabilities: take the softmax."),
-    Misconception("logarithm", _wrong_curve(score=lambda out, target: out.log_softmax(1)[0, target]),
-        "You return the logarithm of the probability. The curve is in probabilities."),
-    Misconception("over_pictures", _wrong_curve(score=lambda out, target: out.softmax(0)[0, target]),
-        "Your softmax runs over the batch, which holds one picture. The classes are axis 1."),
-    Misconception("leading_class", _wrong_curve(score=lambda out, target: out.softmax(1).max()),
-        "You follow whichever class leads. Ask for the same class, the target, at every point."),
-    Misconception("no_start", _wrong_curve(count=lambda k, steps, pixels: _count(k + 1, steps, pixels)),
-        "The curve begins with the untouched picture: at point k, k / steps of the pixels are gone."),
-    Misconception("points", _wrong_curve(count=lambda k, steps, pixels: _count(k, steps + 1, pixels)),
-        "Your last picture is not empty: divide k by the number of steps, one less than the points."),
-    Misconception("cut_off", _wrong_curve(count=lambda k, steps, pixels: k * pixels // steps),
-        "You cut off, as int() and // do. The number of covered pixels is rounded to the nearest one."),
-    Misconception("equal_steps", _wrong_curve(count=lambda k, steps, pixels: k * (pixels // steps)),
-        "Equally large steps leave some pixels over. Round k / steps of all pixels, each time anew."),
-    Misconception("single_pixels", _wrong_curve(count=lambda k, steps, pixels: k),
-        "You cover k pixels at point k. It is the share k / steps of all pixels."),
-    Misconception("one_share_at_a_time", _wrong_curve(alone=True),
-        "What is gone stays gone: at each step all pixels so far are covered."),
-    Misconception("one_colour", _wrong_curve(channels=1),
-        "You cover the first colour only. A pixel is gone when all its channels are."),
-    Misconception("black", lambda net, x, v, t, k, fill: _curve(net, x, v, t, k, 0.0),
-        "You cover with black whatever is asked. Use fill."),
-    Misconception("inside", _wrong_curve(inside=True),
-        "You write into the picture that was handed to you. Begin each step with image.clone()."),
-    Misconception("backwards", lambda *args: _curve(*args).flip(0),
-        "The curve runs from the whole picture to the empty one."),
 )  # fmt: skip
+def rank_correlation(first, second):
+    """Spearman's correlation of two maps, picture by picture.
 
-DELETION = Exercise(
-    id="evaluation.deletion_curve",
-    title="Take away what matters",
-    points=4,
-    minutes=12,
-    difficulty=2,
-    signature="deletion_curve(model, image, values, target, steps, fill)",
-    reference=deletion_curve,
-    public=lambda: [
-        _curve_case("seven steps to grey", 20, 7, 0.5),
-        _curve_case("five steps to black; the picture must stay as it was", 24, 5, 0.0, "both"),
-    ],
-    hidden=lambda seed: [
-        _curve_case("another network", seed % 10007 + 300, 9, 0.5),
-        _curve_case("another fill", seed % 9973 + 400, 5, 0.8),
-    ],
-    misconceptions=CURVE_MISTAKES,
-    blocks=("labkit.evaluation.deletion",),
-)
+    first, second: (N, H, W), signed; no two values of a map are equal.
+    Returns (N,), from -1 to 1.
+    """
+    a, b = (m.flatten(1).argsort(1).argsort(1).double() for m in (first, second))
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
 
 
-# ---- the pointing game
+def curve_cases(draw: Draw):
+    """48 pixels in an odd number of steps: no count lies halfway, and rounding down differs."""
+
+    def case(name, fill, probe=None):
+        net, image, values = draw.net("deeper"), draw.pictures(1, 3, 8, 6), draw.numbers(8, 6)
+        second = int(net.build()(image)[0].argsort()[1])
+        return Case(name, (net, image, values, second, draw.pick(5, 7, 9), fill), probe=probe)
+
+    yield case("covered with grey; the class asked for does not lead", draw.number(0.4, 0.8))
+    yield case("covered with black; the picture must stay as it was", 0.0, "both")
 
 
-def pointing_hits(maps: Tensor, masks: Tensor, tolerance: float) -> Tensor:
-    return _pointing(maps, masks, tolerance)
+COUNT = "round(step / steps * len(order))"
 
 
-def _peak(values: Tensor) -> tuple[int, int]:
-    return divmod(int(values.argmax()), values.shape[1])
+@SHEET.exercise(
+    "evaluation.deletion_curve", "Take away what matters", points=4, minutes=12, difficulty=2,
+    cases=curve_cases, blocks=("labkit.evaluation.deletion",),
+    mistakes=(
+        ("descending=True", "",
+            "You begin with the least important pixels. The highest values of the map go first."),
+        ("values.flatten()", "values.abs().flatten()",
+            "You order by size. Strongly negative values go last, not first: leave out the abs."),
+        ("descending=True", "descending=True).argsort(",
+            "One argsort is right here: it lists the pixels in order, the second one gives their ranks."),
+        ({"image.clone()": "torch.full_like(image, fill)", "= fill": "= image.flatten(2)[:, :, gone]"},
+            "That is insertion: pixels come back into a filled picture. Here they are taken away."),
+        (".softmax(1)", "", "This curve is in probabilities: take the softmax."),
+        ("softmax", "log_softmax",
+            "You return the logarithm of the probability. The curve is in probabilities."),
+        ("softmax(1)", "softmax(0)",
+            "Your softmax runs over the batch, which holds one picture. The classes are axis 1."),
+        ("[0, target]", ".max()",
+            "You follow whichever class leads. Ask for the same class, the target, at every point."),
+        ("step / steps", "(step + 1) / steps",
+            "The curve begins with the untouched picture: at point k, k / steps of the pixels are gone."),
+        ("step / steps", "step / (steps + 1)",
+            "Your last picture is not empty: divide k by the number of steps, one less than the points."),
+        ("round(", "int(",
+            "You cut off, as int() and // do. The number of covered pixels is rounded to the nearest one."),
+        (COUNT, "step * (len(order) // steps)",
+            "Equally large steps leave some pixels over. Round k / steps of all pixels, each time anew."),
+        (COUNT, "step", "You cover k pixels at point k. It is the share k / steps of all pixels."),
+        ("order[: ", "order[round(max(step - 1, 0) / steps * len(order)) : ",
+            "What is gone stays gone: at each step all pixels so far are covered."),
+        ("[:, :, gone]", "[:, 0, gone]",
+            "You cover the first colour only. A pixel is gone when all its channels are."),
+        ("= fill", "= 0", "You cover with black whatever is asked. Use fill."),
+        ("image.clone()", "image",
+            "You write into the picture that was handed to you. Begin each step with image.clone()."),
+        ("(found)", "(found).flip(0)", "The curve runs from the whole picture to the empty one."),
+    ),
+)  # fmt: skip
+def deletion_curve(model, image, values, target, steps, fill):
+    """The target's probability while more and more of the highest pixels are covered.
 
-
-def _within(down: Tensor, across: Tensor, tolerance: float) -> Tensor:
-    return (down**2 + across**2 <= tolerance**2).any()
-
-
-def _pointing(maps, masks, tolerance, *, place=_peak, near=_within, flat=False):
-    hits = []
-    for values, mask in zip(maps, masks, strict=True):
-        down, across = (mask.nonzero() - torch.tensor(place(values))).unbind(1)
-        hit = bool(near(down.double(), across.double(), tolerance))
-        hits.append(hit and (flat or bool(values.max() > values.min())))
-    return torch.tensor(hits)
-
-
-def _wrong_game(**options):
-    return lambda *args: _pointing(*args, **options)
-
-
-def _centre_of_mass(values: Tensor) -> tuple[int, ...]:
-    share = values.clamp(min=0) / values.clamp(min=0).sum().clamp(min=1e-9)
-    axes = [torch.arange(s, dtype=values.dtype) for s in values.shape]
-    return tuple(round(float(share.sum(1 - n) @ axis)) for n, axis in enumerate(axes))
+    model: pictures (N, 3, H, W) -> scores (N, classes); image: (1, 3, H, W), left as it was;
+    values: (H, W), the map, signed; target: class index; fill: a number.
+    Returns (steps + 1,): first with nothing covered, at last with all.
+    """
+    order = values.flatten().argsort(descending=True)
+    found = []
+    for step in range(steps + 1):
+        shown = image.clone()
+        gone = order[: round(step / steps * len(order))]
+        shown.flatten(2)[:, :, gone] = fill
+        with torch.no_grad():
+            found.append(model(shown).softmax(1)[0, target])
+    return torch.stack(found)
 
 
 OFFSETS = ((0, 0), (0, 2), (2, 2), (3, 1), (0, 5), (2, 3), (2, 1), (1, 1))
 
 
-def _pointing_case(name: str, seed: int, tolerance: float) -> Case:
-    """The nearest place of each mask lies at an offset from the peak; half reach farther from there."""
-    turns = torch.randint(0, 2, (16,), generator=torch.Generator().manual_seed(seed)).tolist()
-    maps, masks = _numbers(seed, 16, 12, 10), torch.zeros(16, 12, 10, dtype=torch.bool)
-    for number, (values, mask) in enumerate(zip(maps, masks, strict=True)):
-        spans = []
-        for axis, (start, size) in enumerate(zip(_peak(values), mask.shape, strict=True)):
-            offset = OFFSETS[number % 8][axis ^ turns[number]]
-            reach = 3 + axis if number < 8 else 1
-            low = start + offset if start < size // 2 else start - offset - reach + 1
-            spans.append(slice(max(low, 0), low + reach))
-        mask[tuple(spans)] = True
-    maps[-1], masks[-1, :4, :4] = 1.0, True
-    maps[:3] -= 3 * (maps[:3] == maps[:3].amin((1, 2), keepdim=True))
-    return Case(name, (maps, masks, tolerance))
+def game_cases(draw: Draw):
+    """The nearest place of each mask lies at an offset from the peak; half of them reach on from there."""
+    for name, tolerance in (("the last map is flat", 3.5), ("some peaks exactly at the tolerance", 2)):
+        maps, masks = draw.numbers(16, 14, 12), torch.zeros(16, 14, 12, dtype=torch.bool)
+        for number, (values, mask) in enumerate(zip(maps, masks, strict=True)):
+            (down, across), reach = OFFSETS[number % 8][:: draw.pick(1, -1)], 3 if number < 8 else 1
+            row, column = draw.index(5), draw.index(4)
+            values[row, column] = values.max() + 1
+            values[values == values.min()] *= 3
+            mask[row + down :, column + across :][:reach, :reach] = True
+            turned = [axis for axis in (0, 1) if draw.index(2)]
+            maps[number], masks[number] = values.flip(turned), mask.flip(turned)
+        maps[-1], masks[-1, :4, :4] = 1.0, True
+        yield Case(name, (maps, masks, tolerance))
 
 
-GAME_MISTAKES = (
-    Misconception("no_tolerance", lambda maps, masks, tolerance: _pointing(maps, masks, 0),
-        "The peak need not lie on the mask itself: within the tolerance is near enough."),
-    Misconception("not_squared", lambda maps, masks, tolerance: _pointing(maps, masks, tolerance**0.5),
-        "You compare a squared distance with the tolerance: square that as well, or take the root."),
-    Misconception("strictly_below", _wrong_game(near=lambda d, a, t: (d**2 + a**2 < t**2).any()),
-        "A peak exactly at the tolerance hits: at most, not less than."),
-    Misconception("mask_centre", _wrong_game(near=lambda d, a, t: d.mean() ** 2 + a.mean() ** 2 <= t**2),
-        "You measure to the middle of the mask. The nearest of its places counts."),
-    Misconception("flat_counts", _wrong_game(flat=True),
-        "A flat map, all of its values alike, points nowhere: a miss, wherever argmax puts its peak."),
-    Misconception("box", _wrong_game(near=lambda d, a, t: (d.abs().maximum(a.abs()) <= t).any()),
-        "You take the larger of the two steps. The distance is the straight one, by Pythagoras."),
-    Misconception("detour", _wrong_game(near=lambda d, a, t: (d.abs() + a.abs() <= t).any()),
-        "You add rows and columns up, as in walking round a block. The distance is the straight one."),
-    Misconception("rows_only", _wrong_game(near=lambda d, a, t: (d.abs() <= t).any()),
-        "You compare rows only. The columns count as well."),
-    Misconception("columns_only", _wrong_game(near=lambda d, a, t: (a.abs() <= t).any()),
-        "You compare columns only. The rows count as well."),
-    Misconception("exchanged", _wrong_game(place=lambda values: _peak(values)[::-1]),
-        "Row and column of the peak are exchanged: nonzero gives the row first."),
-    Misconception("height", _wrong_game(place=lambda values: divmod(int(values.argmax()), values.shape[0])),
-        "You divide the flat index by the height. A row is as long as the map is wide."),
-    Misconception("largest_size", _wrong_game(place=lambda values: _peak(values.abs())),
-        "The peak is the largest value, not the largest size: a strongly negative place speaks against."),
-    Misconception("centre_of_mass", _wrong_game(place=_centre_of_mass),
-        "You point at the centre of mass. The game asks for the single highest place."),
-)  # fmt: skip
+FAR, FLAT = "(places**2).sum(1) <= tolerance**2", " and bool(values.max() > values.min())"
+ON_IT = "The peak need not lie on the mask itself: within the tolerance is near enough."
 
-POINTING = Exercise(
-    id="evaluation.pointing_hits",
-    title="The pointing game",
-    points=3,
-    minutes=8,
-    difficulty=1,
-    signature="pointing_hits(maps, masks, tolerance)",
-    reference=pointing_hits,
-    public=lambda: [
-        _pointing_case("sixteen maps, one of them flat", 30, 3.5),
-        _pointing_case("some peaks exactly at the tolerance", 31, 2.0),
-    ],
-    hidden=lambda seed: [
-        _pointing_case("other maps", seed % 10007 + 500, 2.0),
-        _pointing_case("more", seed % 9973 + 700, 3.5),
-    ],
-    misconceptions=GAME_MISTAKES,
+
+@SHEET.exercise(
+    "evaluation.pointing_hits", "The pointing game", points=3, minutes=8, difficulty=1, cases=game_cases,
     blocks=("labkit.evaluation.pointing_hits", "labkit.evaluation.pointing_game"),
-)
+    mistakes=(
+        ("tolerance**2", "0", ON_IT),
+        ({"tolerance**2": "0", FLAT: ""}, f"{ON_IT} And a flat map misses, wherever argmax puts its peak."),
+        ("tolerance**2", "tolerance",
+            "You compare a squared distance with the tolerance: square that as well, or take the root."),
+        ("<=", "<", "A peak exactly at the tolerance hits: at most, not less than."),
+        ("(places**2).sum(1)", "(places.double().mean(0) ** 2).sum()",
+            "You measure to the middle of the mask. The nearest of its places counts."),
+        (FLAT, "",
+            "A flat map, all of its values alike, points nowhere: a miss, wherever argmax puts its peak."),
+        (FAR, "places.abs().amax(1) <= tolerance",
+            "You take the larger of the two steps. The distance is the straight one, by Pythagoras."),
+        (FAR, "places.abs().sum(1) <= tolerance",
+            "You add rows and columns up, as in walking round a block. The distance is the straight one."),
+        (FAR, "places[:, 0].abs() <= tolerance", "You compare rows only. The columns count as well."),
+        (FAR, "places[:, 1].abs() <= tolerance", "You compare columns only. The rows count as well."),
+        ("row, column =", "column, row =",
+            "Row and column of the peak are exchanged: nonzero gives the row first."),
+        ("values.shape[1]", "values.shape[0]",
+            "You divide the flat index by the height. A row is as long as the map is wide."),
+        ("values.argmax()", "values.abs().argmax()",
+            "The peak is the largest value, not the largest size: a strongly negative place speaks against."),
+        ("divmod(int(values.argmax()), values.shape[1])",
+            "((v @ torch.arange(len(v)).to(v) / v.sum()).round().long() for v in (values.relu().sum(1), "
+            "values.relu().sum(0)))",
+            "You point at the centre of mass. The game asks for the single highest place."),
+    ),
+)  # fmt: skip
+def pointing_hits(maps, masks, tolerance):
+    """Whether each map's highest place lies within tolerance pixels of its mask.
+
+    maps: (N, H, W), signed; masks: (N, H, W), booleans, none empty; tolerance: in pixels.
+    Returns (N,), booleans; False for a flat map.
+    """
+    hits = []
+    for values, mask in zip(maps, masks):
+        row, column = divmod(int(values.argmax()), values.shape[1])
+        places = mask.nonzero() - torch.tensor([row, column])
+        near = bool(((places**2).sum(1) <= tolerance**2).any())
+        hits.append(near and bool(values.max() > values.min()))
+    return torch.tensor(hits)
 
 
-# ---- the worst group
+def group_cases(draw: Draw):
+    """The worst group is not the smallest one, and the best lies farther from the mean."""
+    last, middle = 6 + draw.index(4), 4 + draw.index(3)
+    for name, numbers in (
+        ("sixty pictures in four groups", (0, 1, 4, last)),
+        ("groups that do not begin at 0", (9, 2, 8, middle)),
+    ):
+        sizes, errors = (5, 18, 30, 7), (2, 1 + draw.index(2), 13 + draw.index(2), 4)
+        groups = torch.tensor(numbers).repeat_interleave(torch.tensor(sizes))
+        wrong = torch.cat([torch.arange(size) < n for size, n in zip(sizes, errors, strict=True)])
+        labels = draw.pictures(60).mul(5).long()
+        mixed = draw.numbers(60).argsort()
+        predictions = torch.where(wrong, (labels + 1) % 5, labels)
+        yield Case(name, (predictions[mixed], labels[mixed], groups[mixed]))
 
 
-def worst_gap(predictions: Tensor, labels: Tensor, groups: Tensor) -> float:
+EMPTY = "Counting up meets numbers that no picture has; their mean is NaN. Take groups.unique()."
+SHARE, ALL = "right[groups == g].mean()", "right[groups == g].mean() for g in groups.unique()"
+
+
+@SHEET.exercise(
+    "evaluation.worst_gap", "What a mean hides", points=2, minutes=6, difficulty=1, cases=group_cases,
+    blocks=("labkit.evaluation.accuracy_by_group",),
+    mistakes=(
+        ("right.mean()", f"max({ALL})",
+            "You compare with the best group. Asked for is how far the worst lies below the mean."),
+        ("right.mean()", f"sum({ALL}) / len(groups.unique())",
+            "The mean is over all pictures, not over the groups: that is the number one usually reports."),
+        ("right.mean() - ", "",
+            "That is the worst group's accuracy. Asked for is its distance from the mean."),
+        ("right.mean() - min", "-right.mean() + min",
+            "The sign is turned: mean minus worst, so that a gap is positive."),
+        ("right.mean() - min", "-right.mean() + max",
+            "You measure to the best group. Asked for is the lowest accuracy, and how far it lies below."),
+        ("min", "max", "You take off the highest accuracy: the worst group has the lowest one."),
+        (f"min({ALL})", "right[groups == min(groups.unique(), key=lambda g: (groups == g).sum())].mean()",
+            "The smallest group need not be the worst one. Look for the lowest accuracy."),
+        (SHARE, "(right * (groups == g)).mean()",
+            "Divide by the number of pictures in the group, not by that of all pictures."),
+        (SHARE, "right[groups == g].sum()",
+            "You count the right answers of a group. Divide by its number of pictures."),
+        (ALL, "right[labels == g].mean() for g in labels.unique()",
+            "You group by the label. Which group a picture belongs to stands in groups."),
+        ("groups.unique()", "range(len(groups.unique()))",
+            "The groups' numbers have gaps, so counting up misses some: take groups.unique()."),
+        ("groups.unique()", "range(int(groups.max()) + 1)", EMPTY),
+        (f"min({ALL})", f"torch.stack([{SHARE} for g in range(int(groups.max()) + 1)]).min()", EMPTY),
+        ("groups.unique()", "range(int(groups.max()))",
+            "The last group is left out, for range ends before its number. Take groups.unique()."),
+        ("groups.unique()", "groups.unique()[:-1]",
+            "The last group is left out: range ends before the number that it is given."),
+    ),
+)  # fmt: skip
+def worst_gap(predictions, labels, groups):
+    """How far the worst group's accuracy lies below the mean over all pictures.
+
+    predictions, labels, groups: (N,), integers; the groups' numbers may have gaps.
+    Returns a number, never negative.
+    """
     right = (predictions == labels).double()
     return float(right.mean() - min(right[groups == g].mean() for g in groups.unique()))
-
-
-def _shares(predictions: Tensor, labels: Tensor, groups: Tensor) -> list[float]:
-    right = (predictions == labels).double()
-    return [float(right[groups == g].mean()) for g in groups.unique()]
-
-
-def _mean(predictions: Tensor, labels: Tensor) -> float:
-    return float((predictions == labels).double().mean())
-
-
-def _groups_case(name: str, seed: int, worst: int) -> Case:
-    """The worst group, 4 or 6, is not the smallest one, and the best lies farther from the mean."""
-    generator = torch.Generator().manual_seed(seed)
-    more = torch.randint(0, 2, (2,), generator=generator).tolist()
-    numbers, sizes, errors = (0, 1, worst, 10 - worst), (30, 5, 7, 18), (13 + more[0], 2, 4, 1 + more[1])
-    groups = torch.tensor([g for g, size in zip(numbers, sizes, strict=True) for _ in range(size)])
-    wrong = torch.tensor([k < n for size, n in zip(sizes, errors, strict=True) for k in range(size)])
-    labels = torch.randint(0, 5, (60,), generator=generator)
-    mixed = torch.randperm(60, generator=generator)
-    predictions = torch.where(wrong, (labels + 1) % 5, labels)
-    return Case(name, (predictions[mixed], labels[mixed], groups[mixed]))
-
-
-WORST = Exercise(
-    id="evaluation.worst_gap",
-    title="What a mean hides",
-    points=2,
-    minutes=6,
-    difficulty=1,
-    signature="worst_gap(predictions, labels, groups)",
-    reference=worst_gap,
-    public=lambda: [
-        _groups_case("sixty pictures in four groups", 40, 4),
-        _groups_case("other answers", 44, 6),
-    ],
-    hidden=lambda seed: [
-        _groups_case("more", seed % 10007 + 900, 6),
-        _groups_case("and more", seed % 9973 + 950, 4),
-    ],
-    misconceptions=(
-        Misconception(
-            "from_best",
-            lambda p, y, g: max(_shares(p, y, g)) - min(_shares(p, y, g)),
-            "You compare with the best group. Asked for is how far the worst lies below the mean.",
-        ),
-        Misconception(
-            "mean_of_groups",
-            lambda p, y, g: sum(_shares(p, y, g)) / len(_shares(p, y, g)) - min(_shares(p, y, g)),
-            "The mean is over all pictures, not over the groups: that is the number one usually reports.",
-        ),
-        Misconception(
-            "worst_itself",
-            lambda p, y, g: min(_shares(p, y, g)),
-            "That is the worst group's accuracy. Asked for is its distance from the mean.",
-        ),
-        Misconception(
-            "sign",
-            lambda p, y, g: min(_shares(p, y, g)) - _mean(p, y),
-            "The sign is turned: mean minus worst, so that a gap is positive.",
-        ),
-        Misconception(
-            "best",
-            lambda p, y, g: max(_shares(p, y, g)) - _mean(p, y),
-            "You measure to the best group. Asked for is the lowest accuracy, and how far it lies below.",
-        ),
-        Misconception(
-            "highest",
-            lambda p, y, g: _mean(p, y) - max(_shares(p, y, g)),
-            "You take off the highest accuracy: the worst group has the lowest one.",
-        ),
-        Misconception(
-            "smallest_group",
-            lambda p, y, g: _mean(p, y) - _shares(p, y, g)[int(g.unique(return_counts=True)[1].argmin())],
-            "The smallest group need not be the worst one. Look for the lowest accuracy.",
-        ),
-        Misconception(
-            "of_all",
-            lambda p, y, g: (
-                _mean(p, y) - min(float(((p == y) & (g == k)).double().mean()) for k in g.unique())
-            ),
-            "Divide by the number of pictures in the group, not by that of all pictures.",
-        ),
-        Misconception(
-            "counts",
-            lambda p, y, g: _mean(p, y) - min(float(((p == y) & (g == k)).sum()) for k in g.unique()),
-            "You count the right answers of a group. Divide by its number of pictures.",
-        ),
-        Misconception(
-            "by_label",
-            lambda p, y, g: _mean(p, y) - min(_shares(p, y, y)),
-            "You group by the label. Which group a picture belongs to stands in groups.",
-        ),
-        Misconception(
-            "counted_through",
-            lambda p, y, g: _mean(p, y) - min(_shares(p, y, g)[:2]),
-            "The groups' numbers have gaps, so counting up misses some: take groups.unique().",
-        ),
-        Misconception(
-            "last_left_out",
-            lambda p, y, g: _mean(p, y) - min(_shares(p, y, g)[:-1]),
-            "The last group is left out: range ends before the number that it is given.",
-        ),
-    ),
-    blocks=("labkit.evaluation.accuracy_by_group",),
-)
-
-EXERCISES = (RANK, DELETION, POINTING, WORST)

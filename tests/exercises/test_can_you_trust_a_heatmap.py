@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from labkit import evaluation
+from labkit.checking.check import run_public
 from labkit.checking.judge import Judge
-from labkit.exercises import find
-from labkit.exercises.can_you_trust_a_heatmap import EXERCISES
+from labkit.exercises import by_notebook, find
 from labkit.grading import check
 
 
@@ -54,6 +55,26 @@ def test_the_gap_of_two_groups_by_hand():
     assert reference("worst_gap")(torch.tensor([0, 0, 0, 1]), labels, groups) == pytest.approx(0.75)
 
 
+def library_curve(net, image, values, target, steps, fill):
+    return evaluation.deletion(net.build(), image, values[None], target, steps=steps, fill=fill).curve[0]
+
+
+LIBRARY = {
+    "rank_correlation": evaluation.rank_correlation,
+    "deletion_curve": library_curve,
+    "pointing_hits": lambda x, m, reach: evaluation.pointing_hits(x, m, tolerance=reach / 12)[0],
+    "worst_gap": lambda *args: torch.tensor(evaluation.accuracy_by_group(*args).gap),
+}
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_the_reference_is_the_librarys_method_on_every_case(name):
+    judge = Judge(find(f"evaluation.{name}"), 5)
+    for (_, case), expected in zip(judge.cases, judge.expected, strict=True):
+        library = LIBRARY[name](*case.args)
+        torch.testing.assert_close(library.double(), torch.as_tensor(expected).double(), rtol=1e-5, atol=1e-6)
+
+
 def test_no_count_of_covered_pixels_lies_halfway():
     """Or Python's round, which goes to the even number, would differ from rounding up."""
     for _, case in Judge(find("evaluation.deletion_curve"), 3).cases:
@@ -61,7 +82,7 @@ def test_no_count_of_covered_pixels_lies_halfway():
         assert all(2 * k * values.numel() % (2 * steps) != steps for k in range(steps + 1))
 
 
-@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+@pytest.mark.parametrize("exercise", by_notebook("can_you_trust_a_heatmap"), ids=lambda e: e.id)
 @pytest.mark.parametrize("seed", [0, 1, 123456789])
 def test_no_hidden_case_takes_one_mistake_for_another(exercise, seed):
     judge = Judge(exercise, seed)
@@ -81,6 +102,12 @@ def by_distances(first, second):
 def by_corrcoef(first, second):
     pairs = zip(ranks(first), ranks(second), strict=True)
     return torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in pairs])
+
+
+def by_scipy(first, second):
+    from scipy.stats import spearmanr
+
+    return torch.tensor([spearmanr(a.flatten(), b.flatten())[0] for a, b in zip(first, second, strict=True)])
 
 
 def from_the_top(first, second):
@@ -150,6 +177,7 @@ def gap_at_once(predictions, labels, groups):
     [
         ("rank_correlation", by_distances),
         ("rank_correlation", by_corrcoef),
+        ("rank_correlation", by_scipy),
         ("rank_correlation", from_the_top),
         ("deletion_curve", curve_with(lambda k, steps, n: round(k / steps * n))),
         ("deletion_curve", curve_with(lambda k, steps, n: round(k * n / steps), torch.float32)),
@@ -167,3 +195,35 @@ def gap_at_once(predictions, labels, groups):
 def test_another_right_way_of_writing_it_gets_all_points(name, own):
     exercise = find(f"evaluation.{name}")
     assert check(exercise.id, own) == exercise.points
+
+
+def gap_over(numbers):
+    def own(predictions, labels, groups):
+        right = (predictions == labels).float()
+        return right.mean() - torch.stack([right[groups == g].mean() for g in numbers(groups)]).min()
+
+    return own
+
+
+def gap_by_pythons_min(predictions, labels, groups):
+    right = (predictions == labels).float()
+    return right.mean().item() - min(right[groups == g].mean().item() for g in range(groups.max() + 1))
+
+
+def hits_on_the_mask(maps, masks, tolerance):
+    peaks = maps.flatten(1).argmax(1, keepdim=True)
+    return masks.flatten(1).gather(1, peaks)[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "hint"),
+    [
+        ("worst_gap", gap_by_pythons_min, "their mean is NaN"),
+        ("worst_gap", gap_over(lambda groups: range(groups.max() + 1)), "their mean is NaN"),
+        ("worst_gap", gap_over(lambda groups: range(len(groups.unique()))), "their mean is NaN"),
+        ("worst_gap", gap_over(lambda groups: groups.unique()[:-1]), "The last group is left out"),
+        ("pointing_hits", hits_on_the_mask, "within the tolerance is near enough. And a flat map misses"),
+    ],
+)
+def test_what_once_passed_or_got_no_word_is_told(name, own, hint):
+    assert hint in run_public(find(f"evaluation.{name}"), own).hint

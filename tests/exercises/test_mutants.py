@@ -9,6 +9,10 @@ from labkit.exercises import all_exercises
 
 COURSE = [exercise for exercise in all_exercises() if exercise.answer]
 EQUIVALENT = {
+    "attribution.fit_surrogate": {
+        f"scores - share @ scores -> {left} in line 2": "the centred masks are orthogonal to the weights"
+        for left in ("scores + share @ scores", "scores")
+    },
     "attribution.occlusion": {"0 -> 1 in line 1": "only the shape of one channel is taken"},
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"

@@ -8,9 +8,11 @@ import math
 import pytest
 import torch
 
+from labkit.attribution import shapley_values
+from labkit.checking.check import run_public
 from labkit.checking.judge import Judge
-from labkit.exercises import find
-from labkit.exercises.surrogates_and_shapley import EXERCISES
+from labkit.exercises import by_notebook, find
+from labkit.experiments.surrogates_and_shapley import regression_shares
 from labkit.grading import check
 
 
@@ -46,7 +48,20 @@ def test_the_kernel_of_three_players_by_hand():
     assert reference("kernel_shap_weight")(3, 1) == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+def test_the_shares_are_the_librarys_on_every_case_and_those_of_the_weighted_regression():
+    exercise = find("attribution.shapley_values")
+    for _, case in exercise.cases(5):
+        value, players = case.args
+        bits = torch.arange(2**players)[:, None] >> torch.arange(players) & 1
+        own = exercise.reference(value, players).double()
+        powers = 2 ** torch.arange(players)
+        library = shapley_values(lambda rows: value[(rows * powers).sum(1)], players)  # noqa: B023
+        torch.testing.assert_close(own, library.double(), rtol=1e-5, atol=1e-6)
+        regression = regression_shares(value.double(), bits.double(), reference("kernel_shap_weight"))
+        torch.testing.assert_close(own, regression, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("exercise", by_notebook("surrogates_and_shapley"), ids=lambda e: e.id)
 @pytest.mark.parametrize("seed", [0, 1, 123456789])
 def test_no_hidden_case_takes_one_mistake_for_another(exercise, seed):
     judge = Judge(exercise, seed)
@@ -86,6 +101,12 @@ def fit_with_scores_as_they_are(masks, scores, weights, alpha):
     return torch.inverse(x.T * weights @ x + alpha * torch.eye(x.shape[1])) @ x.T @ (weights * scores)
 
 
+def fit_by_ridge(masks, scores, weights, alpha):
+    from sklearn.linear_model import Ridge
+
+    return torch.tensor(Ridge(alpha=alpha).fit(masks, scores, sample_weight=weights).coef_)
+
+
 def shares_over_all_orders(value, players):
     shares = torch.zeros(players)
     for order in itertools.permutations(range(players)):
@@ -118,6 +139,7 @@ def weight_by_factorials(players, size):
         ("fit_surrogate", fit_with_a_free_column),
         ("fit_surrogate", fit_by_appended_rows),
         ("fit_surrogate", fit_with_scores_as_they_are),
+        ("fit_surrogate", fit_by_ridge),
         ("shapley_values", shares_over_all_orders),
         ("shapley_values", shares_from_those_with),
         ("kernel_shap_weight", weight_by_factorials),
@@ -126,3 +148,30 @@ def weight_by_factorials(players, size):
 def test_another_right_way_of_writing_it_gets_all_points(name, own):
     exercise = find(f"attribution.{name}")
     assert check(exercise.id, own) == exercise.points
+
+
+def shares_with_the_player_counted(value, players):
+    shares = torch.zeros(players)
+    for c in range(2**players):
+        size = c.bit_count()
+        weight = math.factorial(size) * math.factorial(max(players - size - 1, 0)) / math.factorial(players)
+        for i in range(players):
+            if c >> i & 1:
+                shares[i] += weight * (value[c] - value[c - 2**i])
+    return shares
+
+
+def test_a_size_counted_after_joining_is_told():
+    found = run_public(find("attribution.shapley_values"), shares_with_the_player_counted)
+    assert found.hint.startswith("You count the player itself into |S|")
+
+
+def test_a_vector_of_ones_of_another_dtype_fails_where_the_masks_are_float64_and_says_so():
+    def weights_by_dot(masks, width):
+        ones = torch.ones(masks.shape[1])
+        cosines = [row @ ones / (row.norm() * ones.norm()) for row in masks]
+        return torch.stack([torch.exp(-((1 - c) ** 2) / width**2).sqrt() for c in cosines])
+
+    single, double = run_public(find("attribution.lime_weights"), weights_by_dot).cases
+    assert single.verdict.passed
+    assert "same dtype" in double.verdict.difference
