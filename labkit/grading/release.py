@@ -22,21 +22,15 @@ from labkit.calls.exercise import Exercise
 from labkit.calls.names import bound_names, used_names
 from labkit.calls.notebook import WORDS_HERE
 from labkit.core.files import write_whole
-from labkit.grading.answers import BEGIN, END, write_answers
+from labkit.grading.solutions import BEGIN, CHECK, END, annotate, text_of, write_answers
 
 __all__ = ["ReleaseError", "release", "student_copy", "is_edited"]
 
 TAG = "raises-exception"
-CHECK = re.compile(r"""^\s*(?:\w+\s*=\s*)?check\(\s*["']([\w.]+)["']\s*,\s*(\w+)""", re.MULTILINE)
 
 
 class ReleaseError(ValueError):
     """A solution notebook that must not be released; the message names the cell and the reason."""
-
-
-def _text(cell: dict[str, Any]) -> str:
-    source = cell.get("source", "")
-    return "".join(source) if isinstance(source, list) else source
 
 
 def _where(name: str, number: int, cell: dict[str, Any]) -> str:
@@ -70,34 +64,6 @@ def _strip(text: str, where: str, markdown: bool) -> str:
 
 def _regions(text: str) -> list[str]:
     return [part.split(END)[0] for part in text.split(BEGIN)[1:]]
-
-
-def annotate(raw: dict[str, Any], exercises: Sequence[Exercise]) -> bool:
-    """Complete nbgrader's metadata in a solution notebook; whether anything was missing."""
-    points, changed = {exercise.id: exercise.points for exercise in exercises}, False
-    for cell in raw["cells"]:
-        text, wanted = _text(cell), {}
-        checked = CHECK.search(text) if cell["cell_type"] == "code" else None
-        base = {"schema_version": 3, "task": False}
-        if BEGIN in text:
-            manual = cell["cell_type"] == "markdown"
-            wanted = {**base, "grade": manual, "solution": True, "locked": False, "grade_id": _grade_id(cell)}
-            wanted |= {"points": 0} if manual else {}
-        elif checked:
-            worth = points.get(checked[1], 0)
-            wanted = {**base, "grade": True, "solution": False, "locked": True, "points": worth,
-                      "grade_id": "check_" + checked[1].replace(".", "_")}  # fmt: skip
-        if wanted and cell.setdefault("metadata", {}).get("nbgrader") != wanted:
-            if cell["metadata"].get("nbgrader", {}).get("grade_id"):
-                wanted["grade_id"] = cell["metadata"]["nbgrader"]["grade_id"]
-            changed |= cell["metadata"].get("nbgrader") != wanted
-            cell["metadata"]["nbgrader"] = wanted
-    return changed
-
-
-def _grade_id(cell: dict[str, Any]) -> str:
-    defined = re.search(r"^def (\w+)", _text(cell), re.MULTILINE)
-    return "write_" + (defined[1] if defined else str(cell.get("id", "cell")))
 
 
 def _tainted(cell: str, taint: set[str]) -> tuple[bool, set[str]]:
@@ -135,7 +101,7 @@ def student_copy(raw: dict[str, Any], name: str) -> dict[str, Any]:
     book = deepcopy(raw)
     taint: set[str] = set()
     ids: set[str] = set()
-    regions = [region for cell in raw["cells"] for region in _regions(_text(cell))]
+    regions = [region for cell in raw["cells"] for region in _regions(text_of(cell))]
     for number, cell in enumerate(book["cells"], start=1):
         where = _where(name, number, cell)
         grade_id = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
@@ -143,7 +109,7 @@ def student_copy(raw: dict[str, Any], name: str) -> dict[str, Any]:
             if id in ids:
                 raise ReleaseError(f"{where}: the id {id!r} stands there twice. Give this cell another.")
             ids.add(id)
-        text = _strip(_text(cell), where, cell["cell_type"] == "markdown")
+        text = _strip(text_of(cell), where, cell["cell_type"] == "markdown")
         cell["source"] = text.splitlines(keepends=True)
         for region in regions:
             if region.strip().count("\n") >= 2 and _squeezed(region) in _squeezed(text):
@@ -172,7 +138,7 @@ def _squeezed(text: str) -> str:
 
 
 def _digest(book: dict[str, Any]) -> str:
-    cells = [[cell.get("cell_type"), _text(cell)] for cell in book["cells"]]
+    cells = [[cell.get("cell_type"), text_of(cell)] for cell in book["cells"]]
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:16]
 
 
@@ -197,7 +163,7 @@ def _verify(raw: dict[str, Any], book: dict[str, Any], name: str, exercises: Seq
     known = {exercise.id: exercise for exercise in exercises}
     checked: dict[str, str] = {}
     for number, cell in enumerate(raw["cells"], start=1):
-        for id, function in CHECK.findall(_text(cell)) if cell["cell_type"] == "code" else ():
+        for id, function in CHECK.findall(text_of(cell)) if cell["cell_type"] == "code" else ():
             where = _where(name, number, cell)
             if id not in known:
                 raise ReleaseError(

@@ -9,9 +9,9 @@ import pytest
 from demo import EXERCISES, GRADIENT, SCALE, notebook
 
 from labkit.calls.exercise import Misconception
-from labkit.grading.answers import write_answers
 from labkit.grading.bundle import release_bundle
 from labkit.grading.release import ReleaseError, is_edited, release, student_copy
+from labkit.grading.solutions import write_answers
 from labkit.grading.submit import receipt_of, submit
 
 KIT = {"05_demo": EXERCISES}

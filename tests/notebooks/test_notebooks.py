@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from labkit.exercises import by_notebook
-from labkit.grading.answers import write_answers
+from labkit.grading.solutions import write_answers
 from labkit.grading.release import student_copy
 
 ROOT = Path(__file__).resolve().parents[2]
