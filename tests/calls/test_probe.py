@@ -31,11 +31,11 @@ def tensors(args):
     return [one for one in listed if isinstance(one, torch.Tensor)]
 
 
-def lost(result):
-    """What is said of the cases that failed; public and hidden ones are answered alike."""
+def lost(result, times=1):
+    """What is said of the public cases that failed; of hidden ones ``times`` as many did."""
     failed = [(case.group, case.verdict.difference) for case in result.cases if not case.verdict.passed]
     public, hidden = ([said for kind, said in failed if kind == group] for group in ("public", "hidden"))
-    assert len(public) == len(hidden)
+    assert len(hidden) == times * len(public)
     return public
 
 
@@ -149,6 +149,24 @@ def test_a_list_that_grows_or_shrinks_is_seen_and_breaks_nothing():
     assert "a list among the arguments is longer or shorter" in said
 
 
+def test_a_replaced_slot_of_a_list_is_no_tensor_changed_in_place():
+    def replaced(parameters, gradients, learning_rate):
+        for i, gradient in enumerate(gradients):
+            parameters[i] = parameters[i] - learning_rate * gradient
+        return parameters
+
+    def changed(parameters, gradients, learning_rate):
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter -= learning_rate * gradient
+        return parameters
+
+    (said,) = lost(graded("warm_up.sgd_step", replaced))
+    assert "a tensor in parameters was put there instead of the one before" in said
+    assert "leave the list alone, build a new one" in said
+    (said,) = lost(graded("warm_up.sgd_step", changed))
+    assert "a tensor in parameters was changed in place: work on a copy (x = tensor.clone())" in said
+
+
 def test_an_exercise_may_ask_for_a_change_in_place():
     def double(x):
         return x.mul_(2)
@@ -193,7 +211,8 @@ CUTS = {
 def test_a_result_that_has_lost_its_gradient_loses_a_case(name, cut):
     exercise = find(f"attribution.{name}")
     result = graded(exercise.id, lambda *args: CUTS[cut](exercise.reference(*args)))
-    assert len(lost(result)) == 1
+    (said,) = lost(result, times=2)
+    assert "its gradient: " in said
     assert "return a tensor that knows where it came from (no .item(), float()" in result.hint
 
 
@@ -205,6 +224,13 @@ def test_under_no_grad_and_in_numpy_it_is_lost_too(name):
     said = str(CheckText(run_public(dataclasses.replace(exercise, blocks=()),
                               lambda *args: exercise.reference(*args).numpy())))  # fmt: skip
     assert "stay in torch, without .numpy() and without .detach()" in said
+
+
+def test_a_result_that_is_differentiated_must_be_right_in_value_too():
+    exercise = find("attribution.area_loss")
+    result = graded(exercise.id, lambda *args: exercise.reference(*args) + 1)
+    assert result.points == 0
+    assert "its value: " in result.cases[-1].verdict.difference
 
 
 def test_a_right_function_leaves_nothing_on_a_network_that_is_learned_by():
