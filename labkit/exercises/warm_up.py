@@ -13,7 +13,7 @@ SHEET = Sheet("01_warm_up")
 
 
 def step_cases(draw: Draw):
-    for name, probe in (("a weight matrix and a bias", None), ("the old parameters stay as they were", "both")):
+    for name, probe in (("a matrix and a bias", None), ("the old parameters stay as they were", "both")):
         old, slopes = ([draw.numbers(3, 4), draw.numbers(3)] for _ in range(2))
         yield Case(name, (old, slopes, draw.number(0.02, 0.5)), probe=probe)
 
@@ -27,8 +27,9 @@ def step_cases(draw: Draw):
         ("rate * g", "rate * g.sign()",
             "You use only the gradient's sign. In plain gradient descent a steep slope makes a long step."),
         ("rate * g", "rate * g / g.norm()",
-            "You divide by the gradient's length. In plain gradient descent a steep slope makes a long step."),
-        ("rate * g", "rate * p", "You subtract a share of the parameter itself. The step is along the gradient."),
+            "You divide by the gradient's length. In plain gradient descent a steep slope makes "
+            "a long step."),
+        ("rate * g", "rate * p", "You take a share of the parameter away. The step is along the gradient."),
         ("* g", "/ g", "You divide by the gradient. The step is the learning rate times the gradient."),
     ),
 )  # fmt: skip
@@ -66,7 +67,8 @@ CROSS_ENTROPY = "torch.nn.functional.cross_entropy(model(x), torch.full((len(x),
         ("model(x)[:, target].sum()", CROSS_ENTROPY + " * len(x)", LOSS),
         ("x)[0]", "x)[0].abs()", "Keep the sign: it tells whether more light raises or lowers the score."),
         ("[:, target].sum()", "[:, target].mean()",
-            "Averaging the scores over the batch divides every gradient by the number of pictures. Sum them."),
+            "Averaging the scores over the batch divides every gradient by the number of "
+            "pictures. Sum them."),
         ("[:, target].sum()", ".sum()",
             "You sum the scores of all classes. Pick the target's column first."),
         ("[:, target].sum()", ".amax(1).sum()",

@@ -41,7 +41,10 @@ def lost(result, times=1):
 
 @pytest.mark.parametrize("exercise", COURSE, ids=lambda e: e.id)
 def test_one_public_and_one_hidden_case_of_every_exercise_look_at_all_arguments(exercise):
-    probed = [(group, case.probe) for group, case in exercise.cases(3) if case.probe]
+    probed = [
+        (group, case.probe) for group, case in exercise.cases(3)
+        if case.probe and not (group == "public" and case.fails)  # that is shown beside the usual one
+    ]  # fmt: skip
     assert probed == [("public", "both"), ("hidden", "both")]
     assert [case.probe for _, case in exercise.cases()] == [
         case.probe for group, case in exercise.cases(3) if group == "public"
@@ -60,9 +63,10 @@ def test_whoever_spoils_a_tensor_of_the_arguments_loses_that_case(exercise):
         return out
 
     result = graded(exercise.id, careless)
-    (said,) = lost(result)
+    fails = any(case.fails for case in exercise.public())  # then that is the one hidden case that is probed
+    (said,) = lost(result, times=0 if fails else 1)
     assert "was changed in place: work on a copy" in said
-    assert result.points < exercise.points
+    assert (result.points < exercise.points) is not fails
 
 
 def way_in_place(model, images, baseline, target, steps):
@@ -151,13 +155,13 @@ def test_a_list_that_grows_or_shrinks_is_seen_and_breaks_nothing():
 
 def test_a_replaced_slot_of_a_list_is_no_tensor_changed_in_place():
     def replaced(parameters, gradients, learning_rate):
-        for i, gradient in enumerate(gradients):
-            parameters[i] = parameters[i] - learning_rate * gradient
+        for i, slope in enumerate(gradients):
+            parameters[i] = parameters[i] - learning_rate * slope
         return parameters
 
     def changed(parameters, gradients, learning_rate):
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter -= learning_rate * gradient
+        for parameter, slope in zip(parameters, gradients, strict=True):
+            parameter -= learning_rate * slope
         return parameters
 
     (said,) = lost(graded("warm_up.sgd_step", replaced))
@@ -212,7 +216,7 @@ def test_a_result_that_has_lost_its_gradient_loses_a_case(name, cut):
     exercise = find(f"attribution.{name}")
     result = graded(exercise.id, lambda *args: CUTS[cut](exercise.reference(*args)))
     (said,) = lost(result, times=2)
-    assert "its gradient: " in said
+    assert "its gradient" in said
     assert "return a tensor that knows where it came from (no .item(), float()" in result.hint
 
 
@@ -237,5 +241,5 @@ def test_a_right_function_leaves_nothing_on_a_network_that_is_learned_by():
     x, net = learned(torch.rand(1, 3, 6, 5).double()), bends(seed=1)
     outcome = perform(lambda model, x: model(x)[:, 0], (net, x), {}, "both")
     assert outcome.left == ""
-    assert outcome.output.shape == x.shape
+    assert outcome.output["its gradient"].shape == x.shape
     assert all(parameter.grad is None for parameter in net.parameters())

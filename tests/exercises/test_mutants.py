@@ -13,6 +13,7 @@ EQUIVALENT = {
     "warm_up.input_gradient": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },
+    "attribution.mask_loss": {"(1 - mask).abs() -> 1 - mask in line 4": "a mask is never above 1"},
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },
