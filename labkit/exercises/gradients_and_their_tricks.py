@@ -105,7 +105,8 @@ def smooth_cases(draw: Draw):
 def smooth_grad(model, images, target, noise):
     """Mean gradient of the target's score over noisy copies, signed.
 
-    model: pictures (N, 3, H, W) -> scores (N, classes); images: (N, 3, H, W); target: class index;
+    model: pictures (N, 3, H, W) -> scores (N, classes); images: (N, 3, H, W);
+    target: class index;
     noise: (S, N, 3, H, W), S draws to be added to the pictures, one after the other.
     Returns (N, 3, H, W), each picture's own. The model is left as it was.
     """
@@ -216,7 +217,7 @@ ADDED = "(weight * shift[None, :, None, None]).sum((1, 2, 3))"
 def compensate(weight, bias, shift):
     """The bias that undoes a shift of the input.
 
-    weight: (K, C, h, w), of the first convolution; bias: (K,); shift: (C,), what is added to each colour.
+    weight: (K, C, h, w), bias: (K,), of the first convolution; shift: (C,), added to each colour.
     Returns (K,), the new bias.
     """
     return bias - (weight * shift[None, :, None, None]).sum((1, 2, 3))

@@ -56,7 +56,7 @@ def rise_cases(draw: Draw):
 def rise_map(scores, masks, p):
     """The mean score of what was seen at each pixel.
 
-    scores: (S,), the probability that each mask left; masks: (S, H, W), 1 where the picture is seen;
+    scores: (S,), the probability that each mask left; masks: (S, H, W), 1 where one can see;
     p: the share of a mask that is open, 0 to 1. Returns (H, W).
     """
     return (scores[:, None, None] * masks).sum(0) / (len(masks) * p)
@@ -101,8 +101,9 @@ CUT = "down : down + side, right : right + side"
 def random_mask(grid, cell, down, right, side):
     """A soft mask: the grid, each cell enlarged to cell x cell pixels, cut out at the shift.
 
-    grid: (s + 1, s + 1), of 0.0 and 1.0; cell: pixels along a cell's side; down, right: the first row and
-    column of the window, from 0; side: its size in pixels. Returns (side, side), of the grid's dtype, 0 to 1.
+    grid: (s + 1, s + 1), of 0.0 and 1.0; cell: pixels along a cell's side;
+    down, right: the first row and column of the window, from 0; side: its size in pixels.
+    Returns (side, side), of the grid's dtype, 0 to 1.
     """
     size = cell * len(grid)
     large = F.interpolate(grid[None, None], (size, size), mode="bilinear", align_corners=False)
@@ -148,8 +149,8 @@ SHARP, BLURRED = "masks[:, None] * images", "(1 - masks[:, None]) * blurred"
 def blend(images, masks, blurred):
     """The picture where the mask is 1, its blurred copy where it is 0, a mixture between.
 
-    images, blurred: (N, C, H, W); masks: (N, H, W), one for each picture, 0 to 1. Returns (N, C, H, W);
-    the masks are learned by it, so that gradients must flow.
+    images, blurred: (N, C, H, W); masks: (N, H, W), one for each picture, 0 to 1.
+    Returns (N, C, H, W). The masks are learned by it: gradients must be able to flow.
     """
     return masks[:, None] * images + (1 - masks[:, None]) * blurred
 
@@ -220,11 +221,11 @@ GONE, ROUGH = "(1 - mask).abs().sum()", "((down**2 + right**2) ** (beta / 2)).su
     ),
 )  # fmt: skip
 def mask_loss(score, mask, area, smooth, beta):
-    """Loss of a deletion mask: the score left, the price of the deleted area, the price of rough edges.
+    """Loss of a deletion mask: the score that it leaves, the prices of its area and its edges.
 
-    score: a number as a tensor, of the picture that the mask leaves; mask: (h, w), 1 where the picture stays;
-    area, smooth: the two weights; beta: the exponent. Returns a number as a tensor; score and mask are
-    learned by it, so that gradients must flow.
+    score: a tensor of one number; mask: (h, w), 0 to 1, 1 where the picture stays;
+    area, smooth: the weights of the two prices; beta: the exponent.
+    Returns a tensor of one number. The mask is learned by it: gradients must be able to flow.
     """
     down = F.pad(mask[1:] - mask[:-1], (0, 0, 0, 1))
     right = F.pad(mask[:, 1:] - mask[:, :-1], (0, 1))
@@ -279,9 +280,9 @@ ONES = "len(values) - round(area * len(values)) :"
 def area_loss(mask, area):
     """How far a mask is from zeros and ones with this share of ones.
 
-    mask: (h, w), 0 to 1; area: the share, 0 to 1; area times h w, rounded, is the number of ones, which may
-    be none. Returns a number as a tensor, 0 for a perfect mask; the mask is learned by it, so that gradients
-    must flow.
+    mask: (h, w), 0 to 1; area: the share, 0 to 1. The number of ones is rounded, and may be 0.
+    Returns a tensor of one number, 0 for a perfect mask. The mask is learned by it: gradients must
+    be able to flow.
     """
     values = mask.flatten().sort().values
     wanted = torch.zeros_like(values)

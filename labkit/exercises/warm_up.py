@@ -36,7 +36,7 @@ def step_cases(draw: Draw):
 def sgd_step(parameters, gradients, learning_rate):
     """One step of gradient descent.
 
-    parameters, gradients: lists of tensors, shape by shape the same; learning_rate: a number above 0.
+    parameters, gradients: lists of tensors, shape by shape the same; learning_rate: above 0.
     Returns a list of new tensors. The loss falls, so the step goes against the gradient.
     """
     return [p - learning_rate * g for p, g in zip(parameters, gradients)]
@@ -124,9 +124,10 @@ def record_cases(draw: Draw):
 def record_activation(model, layer, images):
     """What one layer gives for these pictures.
 
-    model: takes pictures (N, 3, H, W); layer: dotted name, as in model.named_modules(), such as "features.0".
-    Returns the layer's output, for example (N, channels, h, w), detached. No hook is left on the model,
-    also if it fails.
+    model: takes pictures (N, 3, H, W); images: such pictures;
+    layer: dotted name, as in model.named_modules(), for example "features.0".
+    Returns the layer's output, for example (N, channels, h, w), detached. No hook is left on the
+    model, also if it fails.
     """
     kept = []
 
