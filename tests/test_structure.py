@@ -152,16 +152,6 @@ SHORT = {  # what may be shorter than a family of functions, and why
 }
 
 
-LONG = {  # until an exercise takes thirty lines; then this goes
-    f"labkit.exercises.{name}": 460
-    for name in (
-        "gradients_and_their_tricks",
-        "learned_masks",
-        "which_pixels_matter",
-    )
-}
-
-
 def lengths() -> dict[str, int]:
     return {
         dotted(path): len(path.read_text("utf-8").splitlines())
@@ -171,11 +161,7 @@ def lengths() -> dict[str, int]:
 
 
 def test_files_are_neither_scraps_nor_heaps() -> None:
-    wrong = {
-        name: n
-        for name, n in lengths().items()
-        if n > LONG.get(name, HIGH) or (n < LOW and name not in SHORT)
-    }
+    wrong = {name: n for name, n in lengths().items() if n > HIGH or (n < LOW and name not in SHORT)}
     assert not wrong, f"{LOW} to {HIGH} lines a file, or an architecture, a table or a door: {wrong}"
 
 

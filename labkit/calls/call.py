@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.calls.exercise import Recipe
-from labkit.calls.probe import gradient, left_behind, snapshot, wanted
+from labkit.calls.probe import GRADIENT, VALUE, gradient, left_behind, snapshot, wanted
 
 __all__ = ["realize", "Outcome", "perform", "describe_error"]
 
@@ -51,7 +51,7 @@ class Outcome:
 def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | None = None) -> Outcome:
     """Call ``function`` on realized arguments and say how it went; what it raises is an outcome.
 
-    Where tensors among the arguments ask for a gradient, the output is that of the result.
+    Where tensors among the arguments ask for a gradient, the output holds the result and its gradient.
     """
     import torch
 
@@ -60,7 +60,7 @@ def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | N
     try:
         output = function(*args, **kwargs)
         if leaves and output is not None:
-            output = gradient(output, leaves)
+            output = {VALUE: output, GRADIENT: gradient(output, leaves)}
     except NotImplementedError as error:
         return Outcome("missing", message=str(error)[:300] or "not written yet")
     except SystemExit:

@@ -94,8 +94,9 @@ class Case:
     whether it cleared up before.
 
     Where tensors among the arguments ask for a gradient (a `Recipe` of ``labkit.calls.recipes:learned``
-    makes one), the case is answered not by the result but by the gradient of its sum by that tensor, or a
-    list of them: so a result that does not know where it came from is seen, and nobody gains by forging.
+    makes one), the case is answered by the result and the gradient of its sum by that tensor, or a list of
+    them: so a result that does not know where it came from is seen, or one that does and should not, and
+    nobody gains by forging.
 
     Write each case's arguments afresh in the function that makes the cases; no case sees another's.
     """

@@ -10,8 +10,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["snapshot", "left_behind", "wanted", "gradient"]
+__all__ = ["FAILS", "VALUE", "GRADIENT", "snapshot", "left_behind", "wanted", "gradient"]
 
+FAILS = "this network fails at its last layer; the case wants to see what is left behind"
+VALUE, GRADIENT = "its value", "its gradient"  # the parts of an answer that is differentiated
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 CURES = {
     "gradients in .grad": "take torch.autograd.grad(score, x)[0] instead of .backward()",
@@ -53,7 +55,7 @@ def _tensors(args: Any, probe: str | None) -> list[Any]:
 
 def snapshot(args: Any, probe: str | None) -> Any:
     """The state that `left_behind` compares with, before a call."""
-    tensors = [(t.detach().clone(), t.requires_grad) for t in _tensors(args, probe)]
+    tensors = [(t, t.detach().clone(), t.requires_grad) for t in _tensors(args, probe)]
     return [_facts(network) for network in _networks(args, probe)], tensors
 
 
@@ -76,31 +78,36 @@ def left_behind(args: Any, before: Any, probe: str | None, function: Callable[..
                 return f"the network's {words} are not as they were before the call{cure}"
     if len(_tensors(args, probe)) != len(tensors):
         return "a list among the arguments is longer or shorter than before: build a new one"
-    for tensor, (values, required) in zip(_tensors(args, probe), tensors, strict=True):
-        name = _name_of(tensor, args, function)
+    for tensor, (old, values, required) in zip(_tensors(args, probe), tensors, strict=True):
+        which, name = _names(tensor, args, function)
+        if tensor is not old:
+            return f"{which} was put there instead of the one before: leave the list alone, build a new one"
         if not _same(values, tensor.detach()):
             return (
-                f"{name or 'a tensor among the arguments'} was changed in place: work on a copy "
-                f"(x = {name or 'tensor'}.clone()), or avoid +=, -=, *=, clamp_() and x[...] = on what "
-                "you are handed"
+                f"{which} was changed in place: work on a copy (x = {name}.clone()), or avoid +=, -=, *=, "
+                "clamp_() and x[...] = on what you are handed"
             )
         if tensor.requires_grad != required:
             return (
-                f"{name or 'a tensor among the arguments'} has been switched to requires_grad: do that to "
-                f"a copy (x = {name or 'tensor'}.clone().requires_grad_(True))"
+                f"{which} has been switched to requires_grad: do that to a copy "
+                f"(x = {name}.clone().requires_grad_(True))"
             )
     return ""
 
 
-def _name_of(tensor: Any, args: Any, function: Callable[..., Any] | None) -> str:
-    """What the function calls the argument that is this tensor, or the empty string."""
+def _names(tensor: Any, args: Any, function: Callable[..., Any] | None) -> tuple[str, str]:
+    """What to call a tensor among the arguments in a sentence, and in code."""
     positional, keywords = args
     try:
         names = [*inspect.signature(function).parameters] if function is not None else []
     except (TypeError, ValueError):
         names = []
-    named = [*zip(names, positional, strict=False), *keywords.items()]
-    return next((name for name, value in named if value is tensor), "")
+    for name, value in (*zip(names, positional, strict=False), *keywords.items()):
+        if value is tensor:
+            return name, name
+        if isinstance(value, (list, tuple)) and any(one is tensor for one in value):
+            return f"a tensor in {name}", "tensor"
+    return "a tensor among the arguments", "tensor"
 
 
 def wanted(args: Any) -> list[Any]:

@@ -10,6 +10,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from labkit.calls.probe import FAILS
+
 
 def _draw(model: nn.Module, seed: int, dtype: str) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
@@ -77,7 +79,7 @@ class Stumble(nn.Module):
     """Raises an error, as a network does that is given pictures of a wrong size."""
 
     def forward(self, x: Tensor) -> Tensor:
-        raise RuntimeError("this network fails at its last layer; the case wants to see what is left behind")
+        raise RuntimeError(FAILS)
 
 
 def nested(
@@ -92,5 +94,5 @@ def nested(
 
 
 def learned(values: Tensor) -> Tensor:
-    """A tensor that is to be learned: the case is answered by the result's gradient by it."""
+    """A tensor that is to be learned: the case is answered by the result and its gradient by it."""
     return values.clone().requires_grad_(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from labkit.calls.call import Outcome
 from labkit.calls.exercise import Exercise
+from labkit.calls.probe import FAILS
 from labkit.checking.compare import near
 from labkit.checking.judge import Judge
 
@@ -30,7 +31,7 @@ def audit(exercise: Exercise, seed: int = 0, fewest: int = 0) -> list[str]:
     except RuntimeError as error:
         return [str(error)]
     kinds = ["error" if case.fails else "ok" for _, case in both.cases]
-    right = both.result([Outcome(kind, output) for kind, output in zip(kinds, expected, strict=True)])
+    right = both.result([Outcome(kind, out, FAILS) for kind, out in zip(kinds, expected, strict=True)])
     if right.passed != len(right.cases):
         first = next(case for case in right.cases if not case.verdict.passed)
         faults.append(f"the reference of {exercise.id} fails {first.name!r}: {first.verdict.difference}")

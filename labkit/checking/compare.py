@@ -12,6 +12,7 @@ from typing import Any
 
 from labkit.calls.call import Outcome
 from labkit.calls.exercise import Case, Exercise, Verdict
+from labkit.calls.probe import FAILS, GRADIENT, VALUE
 
 __all__ = ["RTOL", "ATOL", "close", "exact", "near", "judge"]
 
@@ -74,7 +75,8 @@ def _leaves(output: Any, expected: Any, place: str = "") -> Any:
             yield from _leaves(*pair, f"{place}[{index}]" if place else f"part {index}")
     elif isinstance(expected, dict):
         for key in expected:
-            yield from _leaves(output[key], expected[key], f"{place}[{key!r}]" if place else f"key {key!r}")
+            named = key if key in (VALUE, GRADIENT) else f"key {key!r}"
+            yield from _leaves(output[key], expected[key], f"{place}[{key!r}]" if place else named)
     else:
         yield place, output, expected
 
@@ -199,6 +201,8 @@ def _failed(outcome: Outcome) -> Verdict:
     """The verdict where the network raises an error: so must the function, and clear up before."""
     if outcome.kind == "ok":
         return Verdict(False, "values", "the network raises an error; let it pass, it must not be swallowed")
+    if FAILS not in outcome.message:
+        return Verdict(False, "error", outcome.message)
     if outcome.left:
         return Verdict(False, "left behind", f"the network raises an error, and {outcome.left}")
     return RIGHT

@@ -1,8 +1,7 @@
 """The exercises, one file a notebook, found by their id.
 
 ``labkit/exercises/warm_up.py`` belongs to the notebook ``01_warm_up`` (the name without its number)
-and holds ``NOTEBOOK = "01_warm_up"`` and ``EXERCISES``, a sequence of `labkit.calls.exercise.Exercise` in
-the notebook's order. Importing this package imports none of them: the worker that runs students' code
+and holds ``SHEET``, a `labkit.calls.form.Sheet` with its exercises in the notebook's order. Importing this package imports none of them: the worker that runs students' code
 builds its networks with ``labkit.calls.recipes`` and must not see the rest.
 """
 
@@ -26,9 +25,7 @@ def _modules() -> list[str]:
 
 def _load(module: str) -> tuple[str, tuple[Exercise, ...]]:
     loaded = importlib.import_module(f"{__name__}.{module}")
-    if hasattr(loaded, "SHEET"):
-        return loaded.SHEET.notebook, tuple(loaded.SHEET.exercises)
-    return loaded.NOTEBOOK, tuple(loaded.EXERCISES)
+    return loaded.SHEET.notebook, tuple(loaded.SHEET.exercises)
 
 
 def notebooks() -> dict[str, tuple[Exercise, ...]]:

@@ -2,423 +2,289 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from labkit.calls.exercise import Case, Exercise, Misconception, Recipe
+from labkit.calls.exercise import Case, Recipe
+from labkit.calls.form import Draw, Sheet
 
-NOTEBOOK = "23_learned_masks"
+SHEET = Sheet("23_learned_masks")
 TO_LEARN = (
     "A mask is to be learned by this result: return a tensor that knows where it came from "
     "(no .item(), float(), .numpy(), .detach(), no_grad)."
 )
 
 
-def _numbers(seed: int, *shape: int) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def _to_learn(values: Tensor) -> Recipe:
-    """A tensor that asks for its gradient: the gradient is then the answer."""
+def to_learn(values) -> Recipe:
+    """A tensor that asks for its gradient, which is then compared too."""
     return Recipe("labkit.calls.recipes:learned", {"values": values})
 
 
-# ---- RISE: the estimate
+def rise_cases(draw: Draw):
+    for name, shares in (("masks that are mostly shut", (0.2, 0.3, 0.35)), ("mostly open", (0.65, 0.7, 0.8))):
+        yield Case(name, (draw.pictures(12), draw.pictures(12, 6, 5), draw.pick(*shares)))
 
 
-def rise_map(scores: Tensor, masks: Tensor, p: float) -> Tensor:
+@SHEET.exercise(
+    "attribution.rise_map", "A mean over random masks", points=2, minutes=6, difficulty=1,
+    cases=rise_cases, blocks=("labkit.attribution.rise",),
+    mistakes=(
+        ("(len(masks) * p)", "len(masks)",
+            "Divide by p as well: a pixel is open in that share of the masks only."),
+        ("* p)", "* (1 - p))",
+            "You divide by 1 - p, the share that is shut. Here p is the share that is open."),
+        ("(len(masks) * p)", "p", "Divide by the number of masks: it is a mean."),
+        ("* masks)", "* (1 - masks))",
+            "A score belongs to the pixels that could be seen: weigh with the mask, not with 1 "
+            "minus the mask."),
+        ("(scores[:, None, None] * masks)", "masks",
+            "The scores are not used: each mask counts by the score that it left."),
+        ("(len(masks) * p)", "masks.sum(0)",
+            "You divide by what each pixel was shown. That is a good variant; here the "
+            "expected share p is asked for."),
+        ("(scores[:, None, None] * masks).sum(0) / (len(masks) * p)", "masks[scores.argmax()]",
+            "You keep the best mask alone. The map is a weighted mean of all of them."),
+        ("(len(masks) * p)", "len(masks) * p",
+            "You multiply by p: what stands below the line needs parentheses."),
+        (" / (len(masks) * p)", "", "Both divisions are missing: by the number of masks and by p."),
+        ("(len(masks) * p)", "scores.sum()",
+            "You divide by the sum of the scores. Divide by the number of masks and by p."),
+        ("* p)", "* masks.mean())",
+            "You measure the open share on the masks. Here p, the share they were drawn with, is asked for."),
+    ),
+)  # fmt: skip
+def rise_map(scores, masks, p):
+    """The mean score of what was seen at each pixel.
+
+    scores: (S,), the probability that each mask left; masks: (S, H, W), 1 where one can see;
+    p: the share of a mask that is open, 0 to 1. Returns (H, W).
+    """
     return (scores[:, None, None] * masks).sum(0) / (len(masks) * p)
 
 
-def _rise_case(name: str, seed: int, p: float) -> Case:
-    return Case(name, (_numbers(seed, 12), _numbers(seed + 1, 12, 6, 5), p))
+def grid_cases(draw: Draw):
+    """Cells of odd size, so that no shift lies half way; a side less than the cells', as pictures have."""
+    for name, less in (("cells that fit evenly", 0), ("cells that do not fit evenly", 2), ("others", 1)):
+        cells, cell = draw.pick(3, 4, 5), draw.pick(5, 7)
+        down = draw.index(cell)
+        right = (down + 1 + draw.index(cell - 1)) % cell
+        grid = draw.masks(cells + 1, cells + 1).to(draw.dtype)
+        yield Case(name, (grid, cell, down, right, cells * cell - less))
 
 
-MEAN_MISTAKES = (
-    Misconception("no_p", lambda s, m, p: rise_map(s, m, p) * p,
-        "Divide by p as well: a pixel is open in that share of the masks only."),
-    Misconception("shut_share", lambda s, m, p: rise_map(s, m, p) * p / (1 - p),
-        "You divide by 1 - p, the share that is shut. Here p is the share that is open."),
-    Misconception("sum", lambda s, m, p: rise_map(s, m, p) * len(m),
-        "Divide by the number of masks: it is a mean."),
-    Misconception("shut", lambda s, m, p: rise_map(s, 1 - m, p),
-        "A score belongs to the pixels that could be seen: weigh with the mask, not with 1 minus the mask."),
-    Misconception("unweighted", lambda s, m, p: m.sum(0) / (len(m) * p),
-        "The scores are not used: each mask counts by the score that it left."),
-    Misconception("by_coverage", lambda s, m, p: (s[:, None, None] * m).sum(0) / m.sum(0),
-        "You divide by what each pixel was shown. That is a good variant; here the "
-        "expected share p is asked for."),
-    Misconception("best_mask", lambda s, m, p: m[s.argmax()],
-        "You keep the best mask alone. The map is a weighted mean of all of them."),
-    Misconception("p_above", lambda s, m, p: rise_map(s, m, p) * p**2,
-        "You multiply by p: what stands below the line needs parentheses."),
-    Misconception("plain_sum", lambda s, m, p: (s[:, None, None] * m).sum(0),
-        "Both divisions are missing: by the number of masks and by p."),
-    Misconception("by_scores", lambda s, m, p: (s[:, None, None] * m).sum(0) / s.sum(),
-        "You divide by the sum of the scores. Divide by the number of masks and by p."),
-    Misconception("drawn_share", lambda s, m, p: rise_map(s, m, p) * p / m.mean(),
-        "You measure the open share on the masks. Here p, the share they were drawn with, is asked for."),
-)  # fmt: skip
-
-RISE = Exercise(
-    id="attribution.rise_map",
-    title="A mean over random masks",
-    points=2,
-    minutes=6,
-    difficulty=1,
-    signature="rise_map(scores, masks, p)",
-    reference=rise_map,
-    public=lambda: [
-        _rise_case("twelve masks, two fifths open", 10, 0.4),
-        _rise_case("masks that are mostly shut", 12, 0.2),
-    ],
-    hidden=lambda seed: [
-        _rise_case("other masks", seed % 10007 + 50, 0.3),
-        _rise_case("more", seed % 9973 + 90, 0.7),
-    ],
-    misconceptions=MEAN_MISTAKES,
-    blocks=("labkit.attribution.rise",),
-)
+CUT = "down : down + side, right : right + side"
 
 
-# ---- RISE: one mask
-
-
-def random_mask(grid: Tensor, cell: int, down: int, right: int, side: int) -> Tensor:
-    return _mask(grid, cell, down, right, side)
-
-
-def _mask(grid, cell, down, right, side, *, mode="bilinear", corners=False, stretch=False, size=None):
-    size = size or (side if stretch else cell * len(grid))
-    options = {} if mode == "nearest" else {"align_corners": corners}
-    large = F.interpolate(grid[None, None], size=(size, size), mode=mode, **options)[0, 0]
-    return large if stretch else large[down : down + side, right : right + side]
-
-
-def _mask_case(name: str, seed: int, cells: int, cell: int, down: int, right: int, less: int = 0) -> Case:
-    """The picture has some pixels less than the cells: only then does side + cell become too small."""
-    grid = (_numbers(seed, cells + 1, cells + 1) < 0.5).double()
-    return Case(name, (grid, cell, down, right, cells * cell - less))
-
-
-MASK = Exercise(
-    id="attribution.random_mask",
-    title="One soft mask",
-    points=3,
-    minutes=10,
-    difficulty=2,
-    signature="random_mask(grid, cell, down, right, side)",
-    reference=random_mask,
-    public=lambda: [
-        _mask_case("four cells of five pixels", 20, 4, 5, 1, 3),
-        _mask_case("cells that do not fit evenly", 21, 3, 4, 3, 0, less=2),
-    ],
-    hidden=lambda seed: [
-        _mask_case("another grid", seed % 10007, 5, 4, 2, 1),
-        _mask_case("larger cells", seed % 9973, 3, 6, 0, 4, less=1),
-    ],
-    misconceptions=(
-        Misconception(
-            "nearest",
-            lambda *args: _mask(*args, mode="nearest"),
-            "Enlarge bilinearly: hard edges would be the first thing the network sees.",
-        ),
-        Misconception(
-            "corners",
-            lambda *args: _mask(*args, corners=True),
-            "Leave align_corners=False, or the cells become larger than asked.",
-        ),
-        Misconception(
-            "stretched",
-            lambda *args: _mask(*args, stretch=True),
+@SHEET.exercise(
+    "attribution.random_mask", "One soft mask", points=3, minutes=10, difficulty=2, cases=grid_cases,
+    mistakes=(
+        ('"bilinear", align_corners=False', '"nearest"',
+            "Enlarge bilinearly: hard edges would be the first thing the network sees."),
+        ("align_corners=False", "align_corners=True",
+            "Leave align_corners=False, or the cells become larger than asked."),
+        ({"(size, size)": "(side, side)", ", " + CUT: ""},
             "You squeeze the grid into the picture. Enlarge each cell to its full size "
-            "first, then cut out a window.",
-        ),
-        Misconception(
-            "size",
-            lambda *args: _mask(*args, size=args[4] + args[1]),
-            "Enlarge to cell * len(grid): where cells do not fit evenly, side + cell squeezes them.",
-        ),
-        Misconception(
-            "no_shift",
-            lambda grid, cell, down, right, side: _mask(grid, cell, 0, 0, side),
-            "The shift is not used: without it the cells lie at the same places in all masks.",
-        ),
-        Misconception(
-            "turned",
-            lambda grid, cell, down, right, side: _mask(grid, cell, right, down, side),
-            "Down belongs to the rows and right to the columns; yours are exchanged.",
-        ),
-        Misconception(
-            "other_way",
-            lambda grid, cell, down, right, side: _mask(grid, cell, cell - down, cell - right, side),
-            "You count the shift from the far end. The window begins at row down and column right.",
-        ),
-        Misconception(
-            "bicubic",
-            lambda *args: _mask(*args, mode="bicubic"),
-            "Bicubic goes below 0 and above 1. Enlarge bilinearly.",
-        ),
-        Misconception(
-            "hard",
-            lambda *args: (_mask(*args) > 0.5).double(),
-            "The soft edges are cut hard again. Leave the values between 0 and 1 as they are.",
-        ),
+            "first, then cut out a window."),
+        ("cell * len(grid)", "side + cell",
+            "Enlarge to cell * len(grid): where cells do not fit evenly, side + cell squeezes them."),
+        (CUT, ":side, :side",
+            "The shift is not used: without it the cells lie at the same places in all masks."),
+        (CUT, "right : right + side, down : down + side",
+            "Down belongs to the rows and right to the columns; yours are exchanged."),
+        (CUT, "cell - down : cell - down + side, cell - right : cell - right + side",
+            "You count the shift from the far end. The window begins at row down and column right."),
+        ('"bilinear"', '"bicubic"', "Bicubic goes below 0 and above 1. Enlarge bilinearly."),
+        ("return large", "return (large > 0.5).to(grid)",
+            "The soft edges are cut hard again. Leave the values between 0 and 1 as they are."),
     ),
-)
+)  # fmt: skip
+def random_mask(grid, cell, down, right, side):
+    """A soft mask: the grid, each cell enlarged to cell x cell pixels, cut out at the shift.
+
+    grid: (s + 1, s + 1), of 0.0 and 1.0; cell: pixels along a cell's side;
+    down, right: the first row and column of the window, from 0; side: its size in pixels.
+    Returns (side, side), of the grid's dtype, 0 to 1.
+    """
+    size = cell * len(grid)
+    large = F.interpolate(grid[None, None], (size, size), mode="bilinear", align_corners=False)
+    return large[0, 0, down : down + side, right : right + side]
 
 
-# ---- the picture that a mask leaves
+def blend_cases(draw: Draw):
+    """As many pictures as channels: only then does a forgotten channel axis go unnoticed."""
+    for name, make in (
+        ("three pictures of three channels", lambda masks: masks),
+        ("the gradient by which masks are learned", to_learn),
+    ):
+        sharp, blurred, masks = draw.pictures(3, 3, 5, 4), draw.pictures(3, 3, 5, 4), draw.pictures(3, 5, 4)
+        yield Case(name, (sharp, make(masks), blurred))
 
 
-def blend(images: Tensor, masks: Tensor, blurred: Tensor) -> Tensor:
+SHARP, BLURRED = "masks[:, None] * images", "(1 - masks[:, None]) * blurred"
+
+
+@SHEET.exercise(
+    "attribution.blend", "What a mask leaves", points=2, minutes=5, difficulty=1, cases=blend_cases,
+    mistakes=(
+        ({SHARP: "(1 - masks[:, None]) * images", BLURRED: "masks[:, None] * blurred"},
+            "The two are exchanged: the mask is 1 where the picture stays."),
+        (" + " + BLURRED, "",
+            "What is hidden turns black here, and black is itself a thing to see. Put the blurred "
+            "picture there."),
+        (BLURRED, "blurred", "The blurred picture is added everywhere; weigh it with 1 - mask."),
+        (f"{SHARP} + {BLURRED}", "torch.where(masks[:, None] > 0.5, images, blurred)",
+            "A hard switch has no slope that a mask could be learned by. Mix the two in proportion."),
+        ({SHARP: "masks * images", BLURRED: "(1 - masks) * blurred"},
+            "One mask belongs to one picture and covers all its channels: give masks a channel axis."),
+        (SHARP, "images", "The picture stands there whole; weigh it with the mask."),
+        (f"images + {BLURRED}", "(images + blurred)",
+            "You weigh both with the mask. The blurred picture is seen where the mask is not: 1 - mask."),
+        ("(1 - masks[:, None])", "1 - masks[:, None]",
+            "Set parentheses around 1 - mask, or the 1 is added to every pixel."),
+        (f"images + {BLURRED}", "(images - blurred)",
+            "You mix only what the picture has beyond the blurred one. Add the blurred one back."),
+        ({"return ": "return (", "* blurred": "* blurred).detach()"}, TO_LEARN),
+    ),
+)  # fmt: skip
+def blend(images, masks, blurred):
+    """The picture where the mask is 1, its blurred copy where it is 0, a mixture between.
+
+    images, blurred: (N, C, H, W); masks: (N, H, W), one for each picture, 0 to 1.
+    Returns (N, C, H, W). The masks are learned by it: gradients must be able to flow.
+    """
     return masks[:, None] * images + (1 - masks[:, None]) * blurred
 
 
-def _per_channel(images, masks, blurred):
-    return masks * images + (1 - masks) * blurred
+def loss_cases(draw: Draw):
+    """Of the mask to be learned a corner is flat, as each mask is when its learning begins."""
+
+    def case(name, beta, make=lambda values: values):
+        score, mask = draw.pictures(), draw.pictures(7, 6)
+        mask[2:5, 1:5] = 0.5
+        weights = draw.number(0.02, 0.09), draw.number(0.2, 0.4)
+        return Case(name, (make(score), make(mask), *weights, beta))
+
+    yield case("beta 3", 3.0)
+    yield case("beta 2.5", 2.5)
+    yield case("the gradients by the score and by the mask", 3.0, to_learn)
 
 
-def _blend_case(name: str, seed: int, make=lambda masks: masks) -> Case:
-    """As many pictures as channels: only then does a forgotten channel axis go unnoticed."""
-    sharp, blurred = _numbers(seed, 3, 3, 5, 4), _numbers(seed + 2, 3, 3, 5, 4)
-    return Case(name, (sharp, make(_numbers(seed + 1, 3, 5, 4)), blurred))
+GONE, ROUGH = "(1 - mask).abs().sum()", "((down**2 + right**2) ** (beta / 2)).sum()"
 
 
-BLEND_MISTAKES = (
-    Misconception("turned", lambda images, masks, blurred: blend(images, 1 - masks, blurred),
-        "The two are exchanged: the mask is 1 where the picture stays."),
-    Misconception("black", lambda images, masks, blurred: masks[:, None] * images,
-        "What is hidden turns black here, and black is itself a thing to see. Put the blurred "
-        "picture there."),
-    Misconception("added", lambda images, masks, blurred: masks[:, None] * images + blurred,
-        "The blurred picture is added everywhere; weigh it with 1 - mask."),
-    Misconception("hard", lambda images, masks, blurred: torch.where(masks[:, None] > 0.5, images, blurred),
-        "A hard switch has no slope that a mask could be learned by. Mix the two in proportion."),
-    Misconception("of_each_picture", _per_channel,
-        "One mask belongs to one picture and covers all its channels: give masks a channel axis."),
-    Misconception("picture_whole", lambda images, masks, blurred: images + (1 - masks[:, None]) * blurred,
-        "The picture stands there whole; weigh it with the mask."),
-    Misconception("both_by_mask", lambda images, masks, blurred: masks[:, None] * (images + blurred),
-        "You weigh both with the mask. The blurred picture is seen where the mask is not: 1 - mask."),
-    Misconception("no_parentheses",
-        lambda images, masks, blurred: masks[:, None] * images + 1 - masks[:, None] * blurred,
-        "Set parentheses around 1 - mask, or the 1 is added to every pixel."),
-    Misconception("from_nothing", lambda images, masks, blurred: masks[:, None] * (images - blurred),
-        "You mix only what the picture has beyond the blurred one. Add the blurred one back."),
-    Misconception("detached", lambda *args: blend(*args).detach(), TO_LEARN),
-)  # fmt: skip
-
-BLEND = Exercise(
-    id="attribution.blend",
-    title="What a mask leaves",
-    points=2,
-    minutes=5,
-    difficulty=1,
-    signature="blend(images, masks, blurred)",
-    reference=blend,
-    public=lambda: [
-        _blend_case("three pictures of three channels", 50),
-        _blend_case("the gradient by which masks are learned", 60, _to_learn),
-    ],
-    hidden=lambda seed: [
-        _blend_case("other pictures", seed % 10007 + 100),
-        _blend_case("more", seed % 9973 + 200),
-    ],
-    misconceptions=BLEND_MISTAKES,
-)
-
-
-# ---- the loss of a learned mask
-
-
-def mask_loss(score: Tensor, mask: Tensor, area: float, smooth: float, beta: float) -> Tensor:
-    return _loss(score, mask, area, smooth, beta)
-
-
-def _sum_of_powers(down: Tensor, right: Tensor, beta: float) -> Tensor:
-    return ((down**2 + right**2) ** (beta / 2)).sum()
-
-
-def _mean_of_powers(down: Tensor, right: Tensor, beta: float) -> Tensor:
-    return _sum_of_powers(down, right, beta) / down.numel()
-
-
-def _steps(mask: Tensor) -> tuple[Tensor, Tensor]:
-    return F.pad(mask[1:] - mask[:-1], (0, 0, 0, 1)), F.pad(mask[:, 1:] - mask[:, :-1], (0, 1))
-
-
-def _loss(
-    score, mask, area, smooth, beta, *,
-    gone=lambda mask: (1 - mask).abs().sum(), steps=_steps, rough=_sum_of_powers, sign=1.0, weigh=True,
-):  # fmt: skip
-    return sign * score + (area if weigh else 1) * gone(mask) + smooth * rough(*steps(mask), beta)
-
-
-def _wrong_loss(**options):
-    return lambda *args: _loss(*args, **options)
-
-
-def _around(mask: Tensor) -> tuple[Tensor, Tensor]:
-    return mask.roll(-1, 0) - mask, mask.roll(-1, 1) - mask
-
-
-def _in_front(mask: Tensor) -> tuple[Tensor, Tensor]:
-    down, right = _steps(mask)
-    return down.roll(1, 0), right.roll(1, 1)
-
-
-def _loss_case(name: str, seed: int, beta: float) -> Case:
-    return Case(name, (_numbers(seed, 1)[0], _numbers(seed + 1, 7, 6), 0.02, 0.3, beta))
-
-
-def _learned_loss_case(name: str, seed: int) -> Case:
-    """The mask is flat in a corner, as each mask is when its learning begins."""
-    score, mask = _numbers(seed, 1)[0], _numbers(seed + 1, 7, 6)
-    mask[2:5, 1:5] = 0.5
-    return Case(name, (_to_learn(score), _to_learn(mask), 0.02, 0.3, 3.0))
-
-
-LOSS_MISTAKES = (
-    Misconception("mean", _wrong_loss(gone=lambda m: (1 - m).mean(), rough=_mean_of_powers),
-        "These are sums over the mask's cells, as in the paper; with means the weights differ."),
-    Misconception("mean_area", _wrong_loss(gone=lambda m: (1 - m).mean()),
-        "The deleted area is a sum over the cells too, not a mean."),
-    Misconception("kept", _wrong_loss(gone=lambda m: m.sum()),
-        "You charge for what is kept. The mask is 1 where the picture stays: deleted is 1 - mask."),
-    Misconception("squared_area", _wrong_loss(gone=lambda m: ((1 - m) ** 2).sum()),
-        "The deleted area is charged by its size, not by its square."),
-    Misconception("sign", _wrong_loss(sign=-1.0),
-        "Deleting is to lower the score: it enters with a plus, for the loss is made small."),
-    Misconception("no_score", _wrong_loss(sign=0.0),
-        "The score that is left is missing: without it the best mask deletes nothing."),
-    Misconception("no_smoothness", _wrong_loss(rough=lambda d, r, b: 0.0),
-        "The smoothness is missing: without it the mask becomes a scatter that fools this network alone."),
-    Misconception("exchanged", lambda score, mask, area, smooth, beta: _loss(score, mask, smooth, area, beta),
-        "The two weights are exchanged: area goes with what is deleted, smooth with the edges."),
-    Misconception("area_unweighted", _wrong_loss(weigh=False), "The weight of the deleted area is missing."),
-    Misconception("no_power", _wrong_loss(rough=lambda d, r, b: (d**2 + r**2).sum()),
-        "The squared steps are raised to beta / 2 before they are added up."),
-    Misconception("not_halved", _wrong_loss(rough=lambda d, r, b: _sum_of_powers(d, r, 2 * b)),
-        "The squares are there already, so the exponent is half of beta."),
-    Misconception("halved_after", _wrong_loss(rough=lambda d, r, b: _sum_of_powers(d, r, 2 * b) / 2),
-        "Set parentheses around beta / 2, or the power is taken first and then halved."),
-    Misconception("power_of_the_sum", _wrong_loss(rough=lambda d, r, b: (d**2 + r**2).sum() ** (b / 2)),
-        "You raise the whole sum. Each cell is raised to beta / 2 first, then all are added up."),
-    Misconception("apart", _wrong_loss(rough=lambda d, r, b: (d.abs() ** b + r.abs() ** b).sum()),
-        "You raise down and right apart. At each cell their squares are added first."),
-    Misconception("manhattan", _wrong_loss(rough=lambda d, r, b: ((d.abs() + r.abs()) ** b).sum()),
-        "Add the squares of the two steps first, then raise the sum to beta / 2."),
-    Misconception("cropped", _wrong_loss(steps=lambda m: tuple(s[:-1, :-1] for s in _steps(m))),
-        "The last row and column are left out. Only one of their two steps is 0."),
-    Misconception("around", _wrong_loss(steps=_around),
-        "Here roll goes round: the last row is compared with the first. The step there is 0."),
-    Misconception("padded_in_front", _wrong_loss(steps=_in_front),
-        "The zeros belong at the end, so that both steps of a cell start from it."),
-    Misconception("root", _wrong_loss(rough=lambda d, r, b: ((d**2 + r**2).sqrt() ** b).sum()),
-        "Where the mask is flat a square root has no gradient (NaN): raise the sum of squares to beta / 2."),
-    Misconception("score_detached", lambda score, *args: _loss(score.detach(), *args),
-        "The score is cut off from the mask. Add it as the tensor that it is, without .item() or float()."),
-    Misconception("detached", lambda *args: _loss(*args).detach(), TO_LEARN),
-)  # fmt: skip
-
-LOSS = Exercise(
-    id="attribution.mask_loss",
-    title="What a good mask costs",
-    points=4,
-    minutes=14,
-    difficulty=2,
-    signature="mask_loss(score, mask, area, smooth, beta)",
-    reference=mask_loss,
-    public=lambda: [
-        _loss_case("beta 3", 30, 3.0),
-        _loss_case("beta 2.5", 33, 2.5),
-        _learned_loss_case("the gradients by the score and by the mask", 36),
-    ],
-    hidden=lambda seed: [
-        _loss_case("another mask", seed % 10007 + 70, 3.0),
-        _loss_case("more", seed % 9973 + 80, 2.5),
-    ],
-    misconceptions=LOSS_MISTAKES,
+@SHEET.exercise(
+    "attribution.mask_loss", "What a good mask costs", points=4, minutes=14, difficulty=2, cases=loss_cases,
     blocks=("labkit.attribution.meaningful_perturbation", "labkit.optimize.total_variation"),
-)
-
-
-# ---- a fixed area
-
-
-def area_loss(mask: Tensor, area: float) -> Tensor:
-    return _area(mask, area)
-
-
-def _area(mask, area, *, ordered=True, descending=False, power=2, total=False, turned=False, whole=round):
-    values = mask.flatten()
-    values = values.sort(descending=descending).values if ordered else values
-    wanted = torch.zeros_like(values)
-    wanted[len(values) - whole(area * len(values)) :] = 1
-    wanted = 1 - wanted if turned else wanted
-    gap = (values - wanted).abs() ** power
-    return gap.sum() if total else gap.mean()
-
-
-def _area_case(name: str, seed: int, area: float, shape=(8, 5), make=lambda mask: mask) -> Case:
-    """Areas times cells that int() or rounding up would get wrong, and none that lies halfway."""
-    return Case(name, (make(_numbers(seed, *shape)), area))
-
-
-AREA_MISTAKES = (
-    Misconception("of_the_mean", lambda mask, area: (mask.mean() - area) ** 2,
-        "A grey mask has the right mean too. Compare the sorted values with zeros and ones."),
-    Misconception("unsorted", lambda *args: _area(*args, ordered=False),
-        "Sort the values first, or you ask for the lower part of the picture."),
-    Misconception("descending", lambda *args: _area(*args, descending=True),
-        "The zeros come first in what you compare with, so sort in rising order."),
-    Misconception("absolute", lambda *args: _area(*args, power=1),
-        "The differences are squared, not taken absolute."),
-    Misconception("sum", lambda *args: _area(*args, total=True),
-        "Take the mean over the pixels, not the sum."),
-    Misconception("turned", lambda *args: _area(*args, turned=True),
-        "The share asked for is that of the ones, not of the zeros."),
-    Misconception("root", lambda *args: _area(*args) ** 0.5, "The length is squared: no root."),
-    Misconception("in_rows", lambda mask, area: _area(mask.sort().values, area, ordered=False),
-        "You sort within each row. Flatten the mask first."),
-    Misconception("ones_only",
-        lambda mask, area: ((1 - mask.flatten().sort().values[-round(area * mask.numel()) :]) ** 2).mean(),
-        "You look at the ones only. The zeros before them are part of the mean."),
-    Misconception("cut_off", lambda *args: _area(*args, whole=int),
-        "You cut off, as int() and // do. The number of ones, area times n, is rounded to the nearest one."),
-    Misconception("rounded_up", lambda *args: _area(*args, whole=ceil),
-        "You round up. The number of ones, area times n, is rounded to the nearest one."),
-    Misconception("each_row", lambda mask, area: torch.stack([_area(row, area) for row in mask]).mean(),
-        "Each row gets its own ones here. Flatten the mask first, then sort all of its values."),
-    Misconception("detached", lambda *args: _area(*args).detach(), TO_LEARN),
-)  # fmt: skip
-
-AREA = Exercise(
-    id="attribution.area_loss",
-    title="An area, and not a weight",
-    points=3,
-    minutes=10,
-    difficulty=2,
-    signature="area_loss(mask, area)",
-    reference=area_loss,
-    public=lambda: [
-        _area_case("29 of 100 cells", 40, 0.29, (10, 10)),
-        _area_case("a third, in whole cells", 41, 0.33),
-        _area_case("the gradient by which the mask is learned", 42, 0.45, make=_to_learn),
-    ],
-    hidden=lambda seed: [
-        _area_case("a tenth", seed % 10007, 0.11, (7, 6)),
-        _area_case("most of it", seed % 9973, 0.57, (10, 10)),
-    ],
-    misconceptions=AREA_MISTAKES,
-    blocks=(
-        "labkit.attribution.extremal_perturbation",
-        "labkit.attribution.extremal_perturbations.area_loss",
+    mistakes=(
+        ({GONE: "(1 - mask).abs().mean()", ROUGH: ROUGH.replace("sum()", "mean()")},
+            "These are sums over the mask's cells, as in the paper; with means the weights differ."),
+        (GONE, "(1 - mask).abs().mean()", "The deleted area is a sum over the cells too, not a mean."),
+        (ROUGH, ROUGH.replace("sum()", "mean()"), "The roughness is a sum over the cells too, not a mean."),
+        (GONE, "mask.sum()",
+            "You charge for what is kept. The mask is 1 where the picture stays: deleted is 1 - mask."),
+        (GONE, "((1 - mask) ** 2).sum()", "The deleted area is charged by its size, not by its square."),
+        ("return score", "return -score",
+            "Deleting is to lower the score: it enters with a plus, for the loss is made small."),
+        ("return score + ", "return ",
+            "The score that is left is missing: without it the best mask deletes nothing."),
+        (" + smooth * rough", "",
+            "The smoothness is missing: without it the mask becomes a scatter that fools this "
+            "network alone."),
+        ({"+ area": "+ smooth", "+ smooth * rough": "+ area * rough"},
+            "The two weights are exchanged: area goes with what is deleted, smooth with the edges."),
+        ("area * ", "", "The weight of the deleted area is missing."),
+        ("smooth * ", "", "The weight of the roughness is missing."),
+        (" ** (beta / 2)", "", "The squared steps are raised to beta / 2 before they are added up."),
+        ("(beta / 2)", "beta", "The squares are there already, so the exponent is half of beta."),
+        ("(beta / 2)", "beta / 2",
+            "Set parentheses around beta / 2, or the power is taken first and then halved."),
+        (ROUGH, "(down**2 + right**2).sum() ** (beta / 2)",
+            "You raise the whole sum. Each cell is raised to beta / 2 first, then all are added up."),
+        (ROUGH, "(down.abs() ** beta + right.abs() ** beta).sum()",
+            "You raise down and right apart. At each cell their squares are added first."),
+        (ROUGH, "((down.abs() + right.abs()) ** beta).sum()",
+            "Add the squares of the two steps first, then raise the sum to beta / 2."),
+        ("(down**2 + right**2)", "(down**2 + right**2)[:-1, :-1]",
+            "The last row and column are left out. Only one of their two steps is 0."),
+        ({"F.pad(mask[1:] - mask[:-1], (0, 0, 0, 1))": "mask.roll(-1, 0) - mask",
+          "F.pad(mask[:, 1:] - mask[:, :-1], (0, 1))": "mask.roll(-1, 1) - mask"},
+            "Here roll goes round: the last row is compared with the first. The step there is 0."),
+        ({"(0, 0, 0, 1)": "(0, 0, 1, 0)", "(0, 1)": "(1, 0)"},
+            "The zeros belong at the end, so that both steps of a cell start from it."),
+        ("(down**2 + right**2) ** (beta / 2)", "(down**2 + right**2).sqrt() ** beta",
+            "Where the mask is flat a square root has no gradient (NaN): raise the sum of "
+            "squares to beta / 2."),
+        ("return score", "return score.detach()",
+            "The score is cut off from the mask. Add it as the tensor that it is, without "
+            ".item() or float()."),
+        ({"return ": "return (", "* rough": "* rough).detach()"}, TO_LEARN),
     ),
-)
+)  # fmt: skip
+def mask_loss(score, mask, area, smooth, beta):
+    """Loss of a deletion mask: the score that it leaves, the prices of its area and its edges.
 
-EXERCISES = (RISE, MASK, BLEND, LOSS, AREA)
+    score: a tensor of one number; mask: (h, w), 0 to 1, 1 where the picture stays;
+    area, smooth: the weights of the two prices; beta: the exponent.
+    Returns a tensor of one number. The mask is learned by it: gradients must be able to flow.
+    """
+    down = F.pad(mask[1:] - mask[:-1], (0, 0, 0, 1))
+    right = F.pad(mask[:, 1:] - mask[:, :-1], (0, 1))
+    rough = ((down**2 + right**2) ** (beta / 2)).sum()
+    return score + area * (1 - mask).abs().sum() + smooth * rough
+
+
+def area_cases(draw: Draw):
+    """Areas times cells that int() or rounding up would get wrong, and none that lies halfway."""
+    yield Case("29 of 100 cells, or as many", (draw.pictures(10, 10), draw.pick(0.29, 0.57, 0.58)))
+    yield Case("a share that is no whole number of cells", (draw.pictures(8, 5), draw.pick(0.33, 0.58, 0.83)))
+    yield Case("an area too small for a single cell", (draw.pictures(7, 6), 0.01))
+    learned = to_learn(draw.pictures(7, 6))
+    yield Case("the gradient by which the mask is learned", (learned, draw.pick(0.11, 0.45, 0.57)))
+
+
+ONES = "len(values) - round(area * len(values)) :"
+
+
+@SHEET.exercise(
+    "attribution.area_loss", "An area, and not a weight", points=3, minutes=10, difficulty=2,
+    cases=area_cases, blocks=(
+        "labkit.attribution.extremal_perturbation", "labkit.attribution.extremal_perturbations.area_loss"),
+    mistakes=(
+        ("((values - wanted) ** 2).mean()", "(mask.mean() - area) ** 2",
+            "A grey mask has the right mean too. Compare the sorted values with zeros and ones."),
+        (".sort().values", "", "Sort the values first, or you ask for the lower part of the picture."),
+        ("sort()", "sort(descending=True)",
+            "The zeros come first in what you compare with, so sort in rising order."),
+        ("((values - wanted) ** 2)", "(values - wanted).abs()",
+            "The differences are squared, not taken absolute."),
+        (".mean()", ".sum()", "Take the mean over the pixels, not the sum."),
+        ("- wanted", "- (1 - wanted)", "The share asked for is that of the ones, not of the zeros."),
+        (".mean()", ".mean().sqrt()", "The length is squared: no root."),
+        ("mask.flatten().sort().values", "mask.sort().values.flatten()",
+            "You sort within each row. Flatten the mask first."),
+        ("(values - wanted)", "(1 - values[-round(area * len(values)) :])",
+            "You look at the ones only. The zeros before them are part of the mean."),
+        ("round", "int",
+            "You cut off, as int() and // do. The number of ones, area times n, is rounded to "
+            "the nearest one."),
+        ("- round(area * len(values))", "+ int(-area * len(values) // 1)",
+            "You round up. The number of ones, area times n, is rounded to the nearest one."),
+        ("len(values) - round", "-round",
+            "Where no cell is to be a one, your slice [-0:] is the whole mask. Count from its front."),
+        ({"mask.flatten().sort()": "mask.sort()",
+          ONES: ":, mask.shape[1] - round(area * mask.shape[1]) :"},
+            "Each row gets its own ones here. Flatten the mask first, then sort all of its values."),
+        (".mean()", ".mean().detach()", TO_LEARN),
+    ),
+)  # fmt: skip
+def area_loss(mask, area):
+    """How far a mask is from zeros and ones with this share of ones.
+
+    mask: (h, w), 0 to 1; area: the share, 0 to 1. The number of ones is rounded, and may be 0.
+    Returns a tensor of one number, 0 for a perfect mask. The mask is learned by it: gradients must
+    be able to flow.
+    """
+    values = mask.flatten().sort().values
+    wanted = torch.zeros_like(values)
+    wanted[len(values) - round(area * len(values)) :] = 1
+    return ((values - wanted) ** 2).mean()

@@ -109,6 +109,22 @@ def test_a_shift_is_undone_exactly_and_only_the_factor_notices():
     torch.testing.assert_close(product_2 - product, slope * shift[:, None, None])
 
 
+@pytest.mark.parametrize(
+    ("name", "own", "hint"),
+    [
+        ("relu_backward", lambda x, g, rule: x * reference("relu_backward")(x, g, rule), "are not right"),
+        ("relu_backward", lambda x, g, rule: g.relu() if rule == "deconvnet" else
+            (g if rule == "gradient" else g.relu()) * x, "You multiply by x itself"),
+        ("compensate", lambda w, b, shift: w.sum((2, 3)) @ shift, "Take that away from the bias"),
+        ("compensate", lambda w, b, shift: -w.sum((2, 3)) @ shift, "The old bias is lost"),
+    ],
+)  # fmt: skip
+def test_what_got_no_hint_gets_one(name, own, hint, capsys):
+    exercise = find(f"attribution.{name}")
+    assert check(exercise.id, own) < exercise.points
+    assert hint in capsys.readouterr().out
+
+
 def relu_by_autograd(x, gradient, rule):
     def passed(above):
         leaf = x.clone().requires_grad_(True)

@@ -95,6 +95,18 @@ def test_a_mask_of_zeros_and_ones_at_the_area_costs_nothing_wherever_it_lies():
     torch.testing.assert_close(loss(other, 0.2), same)
 
 
+def test_a_slice_from_minus_zero_is_seen_and_named(capsys):
+    def loss(mask, area):
+        values = mask.flatten().sort().values
+        wanted = torch.zeros_like(values)
+        wanted[-round(area * len(values)) :] = 1
+        return ((values - wanted) ** 2).mean()
+
+    exercise = find("attribution.area_loss")
+    assert check(exercise.id, loss) < exercise.points
+    assert "your slice [-0:] is the whole mask" in capsys.readouterr().out
+
+
 def other_mask_loss(score, mask, area, smooth, beta):
     total = score + area * (mask.numel() - mask.sum())
     for r in range(mask.shape[0]):

@@ -132,9 +132,57 @@ def other_record(model, layer, images):
         kept["it"] = output.clone()
 
     handle = model.get_submodule(layer).register_forward_hook(hook)
-    model(images)
-    handle.remove()
+    try:
+        model(images)
+    finally:
+        handle.remove()
     return kept["it"].detach()
+
+
+def record_by(find_layer, careful=True):
+    """Recording that finds its layer in another way, or forgets the failing network."""
+
+    def record(model, layer, images):
+        kept, module = [], find_layer(model, layer)
+        handle = module.register_forward_hook(lambda m, i, output: kept.append(output.detach().clone()))
+        try:
+            model(images)
+        except RuntimeError:
+            if careful:
+                handle.remove()
+            raise
+        handle.remove()
+        return kept[0]
+
+    return record
+
+
+@pytest.mark.parametrize("find_layer", [getattr, lambda model, layer: dict(model.named_children())[layer]])
+def test_a_layer_without_its_dotted_name_fails_every_case(find_layer):
+    exercise = find("warm_up.record_activation")
+    assert check(exercise.id, record_by(nn.Module.get_submodule)) == exercise.points
+    assert check(exercise.id, record_by(find_layer)) == 0
+
+
+def test_a_hook_that_stays_when_the_network_fails_costs_a_case(capsys):
+    exercise = find("warm_up.record_activation")
+    assert check(exercise.id, record_by(nn.Module.get_submodule, careful=False)) < exercise.points
+    assert "keep the handle and call handle.remove(), in finally:" in capsys.readouterr().out
+
+
+def test_what_is_asked_detached_must_be(capsys):
+    def record(model, layer, images):
+        kept = []
+        handle = model.get_submodule(layer).register_forward_hook(lambda m, i, out: kept.append(out.clone()))
+        try:
+            model(images)
+        finally:
+            handle.remove()
+        return kept[0]
+
+    exercise = find("warm_up.record_activation")
+    assert check(exercise.id, record) < exercise.points
+    assert "holds the network's whole computation behind it. Detach it." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

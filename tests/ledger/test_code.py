@@ -233,3 +233,18 @@ def test_a_changed_helper_changes_the_hash_and_another_does_not(
     assert path.read_text().count(old) == 1
     path.write_text(path.read_text().replace(old, new))
     assert (code.code_of("labkit/experiments/lab.py::z1", root=lab) != before) == moves
+
+
+def test_a_number_does_not_rest_on_an_exercises_hints_and_cases(tmp_path: Path) -> None:
+    answer = "def step(x):\n    return half(x)\n\n\ndef half(x):\n    return x / 2\n"
+    (tmp_path / "labkit" / "exercises").mkdir(parents=True)
+    path, hashes = tmp_path / "labkit" / "exercises" / "steps.py", []
+    for hint in ("Halve it.", "Divide it by two."):
+        told = (
+            f'CASES = "{hint}"\n\n\n@SHEET.exercise("a.step", cases=CASES, mistakes=("2", "3", "{hint}"))\n'
+        )
+        path.write_text(told + answer)
+        hashes.append(code.code_of("labkit/exercises/steps.py::step", root=tmp_path))
+    assert hashes[0] == hashes[1]
+    path.write_text(told + answer.replace("x / 2", "x / 3"))
+    assert code.code_of("labkit/exercises/steps.py::step", root=tmp_path) != hashes[0]

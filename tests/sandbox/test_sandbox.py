@@ -350,8 +350,36 @@ def test_a_gradient_is_taken_in_the_worker_and_a_lost_one_costs_a_case(run):
     exercise = find("attribution.area_loss")
     assert run("import torch\n" + AREA, exercise)[0].points == exercise.points
     result, _ = run("import torch\n" + AREA.replace(".mean()", ".mean().item()"), exercise)
-    assert [case.verdict.passed for case in result.cases] == [True, True, False, True, True]
+    assert [case.verdict.passed for case in result.cases] == [True, True, True, False] * 3
     assert "return a tensor that knows where it came from" in result.hint
+
+
+RECORD = """
+def record_activation(model, layer, images):
+    kept = []
+    handle = model.get_submodule(layer).register_forward_hook(lambda m, i, out: kept.append(out.clone()))
+    try:
+        model(images)
+    finally:
+        handle.remove()
+    return kept[0].detach()
+"""
+
+
+def test_a_network_that_fails_and_a_result_to_be_detached_are_seen_in_the_worker(run):
+    exercise = find("warm_up.record_activation")
+    assert run("import torch\n" + RECORD, exercise)[0].points == exercise.points
+    for old, new, words in (
+        ("    finally:", "    except ValueError:\n        pass\n    if True:", "in finally:"),
+        (".detach()", "", "its gradient: "),
+        ("model.get_submodule(layer)", "getattr(model, layer)", "features.0"),
+    ):
+        result, _ = run("import torch\n" + RECORD.replace(old, new), exercise)
+        failed = [case for case in result.cases if not case.verdict.passed]
+        assert len(failed) >= 2
+        assert result.points < exercise.points
+        assert any(words in case.verdict.difference for case in failed), words
+    assert result.points == 0
 
 
 def test_strict_refuses_where_there_are_no_walls(monkeypatch):
