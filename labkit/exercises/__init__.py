@@ -1,8 +1,9 @@
 """The exercises, one file a notebook, found by their id.
 
-``labkit/exercises/warm_up.py`` belongs to the notebook ``01_warm_up`` (the name without its number)
-and holds ``SHEET``, a `labkit.calls.form.Sheet` with its exercises in the notebook's order. Importing this package imports none of them: the worker that runs students' code
-builds its networks with ``labkit.calls.recipes`` and must not see the rest.
+``labkit/exercises/warm_up.py`` belongs to the notebook ``01_warm_up`` (the name without its number) and holds
+``SHEET``, a `labkit.calls.form.Sheet` with its exercises in the notebook's order. Importing this package
+imports none of them: the worker that runs students' code builds its networks with ``labkit.calls.recipes``
+and must not see the rest.
 """
 
 from __future__ import annotations
