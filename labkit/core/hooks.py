@@ -1,37 +1,65 @@
-"""Borrow a model and give it back: one lock a model, layers recorded and edited, all undone at the end."""
+"""Borrow a model and give it back: one lock a part, layers recorded and edited, all undone at the end."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.utils.weak import WeakIdKeyDictionary
 
 from labkit.core.checks import nearest
 
 _FLAGS = ("training", "inplace", "_is_full_backward_hook")
 _HOOKS = [name for name in vars(nn.Module()) if "_hooks" in name]
-_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+_TENSORS = ("_parameters", "_buffers")
+_LOCKS: WeakIdKeyDictionary = WeakIdKeyDictionary()  # a layer, parameter or buffer -> (its turn, its lock)
+_TURNS = itertools.count()
 _GUARD = threading.Lock()
 _NO_MODEL = "model must be a torch.nn.Module; got {}. labkit.models.load_model(name) gives one."
 
 
-def lock_of(model: nn.Module) -> threading.RLock:
-    """The one lock of a model: hooks of two threads on one model would mix their activations."""
+def _locks(model: nn.Module) -> list[threading.RLock]:
+    """The locks of a model's parts, oldest first, which is the order to take them in; new parts join it."""
+    parts: list[Any] = []
+    for module in model.modules():
+        parts += [module, *module._parameters.values(), *module._buffers.values()]
+    with _GUARD:
+        found = [(part, _LOCKS.get(part)) for part in parts if part is not None]
+        known = sorted({own for _, own in found if own is not None}, key=lambda own: own[0])
+        known = known or [(next(_TURNS), threading.RLock())]
+        for part, own in found:
+            if own is None:
+                _LOCKS[part] = known[0]
+    return [lock for _, lock in known]
+
+
+@contextmanager
+def lock_of(model: nn.Module) -> Iterator[None]:
+    """Hold a model for a block: hooks of two threads on one network would mix their activations.
+
+    A lock belongs to layers, parameters and buffers, so that models which share some of them (two
+    ``wrap_model`` of one network, two heads on one body) wait for each other.
+    """
     if not isinstance(model, nn.Module):
         raise TypeError(_NO_MODEL.format(type(model).__name__))
-    with _GUARD:
-        return _LOCKS.setdefault(model, threading.RLock())
+    with ExitStack() as held:
+        for lock in _locks(model):
+            held.enter_context(lock)
+        yield
 
 
 def check_model(model: Any) -> nn.Module:
-    """Raise TypeError unless ``model`` is a network, RuntimeError if any part of it is in training mode."""
+    """Raise TypeError unless ``model`` is a network, RuntimeError if any part of it is in training mode,
+    ValueError for batch norm without running statistics and lazy layers that have not run."""
     if not isinstance(model, nn.Module):
         raise TypeError(_NO_MODEL.format(type(model).__name__))
     for name, module in model.named_modules():
@@ -41,25 +69,48 @@ def check_model(model: Any) -> nn.Module:
                 f"model must be in eval mode; it is in training mode{where}, where dropout and batch norm "
                 "change the answer. Call model.eval() first."
             )
+        if isinstance(module, _BatchNorm) and module.running_mean is None and module.running_var is None:
+            raise ValueError(
+                f"model must treat each picture by itself; its part {name!r} ({type(module).__name__}, "
+                "track_running_stats=False) normalizes over the pictures of a batch. Train it with running "
+                "statistics, or use nn.GroupNorm."
+            )
+        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():  # type: ignore[misc]
+            raise ValueError(
+                f"model must have all its weights; its part {name!r} ({type(module).__name__}) has not run "
+                "and would draw them now. Run model(images) once, then load its state_dict."
+            )
     return model
 
 
-def _before(module: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor | None], dict[str, dict[int, Any]]]:
-    """A layer's flags, the tensors its buffers are, and its hooks."""
+def _before(module: nn.Module) -> tuple[dict[str, Any], dict[str, dict[Any, Any]]]:
+    """A layer's flags; its hooks, and the tensors that its parameters and buffers are."""
     own = vars(module)
-    flags = {name: own[name] for name in _FLAGS if name in own}
-    return flags, dict(module._buffers), {name: dict(own[name]) for name in _HOOKS if name in own}
+    entries = {name: dict(getattr(module, name)) for name in _TENSORS}
+    entries |= {name: dict(own[name]) for name in _HOOKS if name in own}
+    return {name: own[name] for name in _FLAGS if name in own}, entries
 
 
-def _give_back(module: nn.Module, flags: dict[str, Any], buffers: dict, hooks: dict) -> None:
+def _give_back(module: nn.Module, flags: dict[str, Any], entries: dict[str, dict[Any, Any]]) -> None:
     for name, value in flags.items():
         object.__setattr__(module, name, value)
-    now = {"_buffers": module._buffers, **{name: vars(module)[name] for name in hooks}}
-    for name, entries in {"_buffers": buffers, **hooks}.items():
-        if [(k, id(v)) for k, v in now[name].items()] != [(k, id(v)) for k, v in entries.items()]:
+    for name, before in entries.items():
+        now = getattr(module, name)
+        if [(k, id(v)) for k, v in now.items()] != [(k, id(v)) for k, v in before.items()]:
             # refilled in place, because handles point to it
-            now[name].clear()
-            now[name].update(entries)
+            now.clear()
+            now.update(before)
+
+
+def _trainable(modules: list[nn.Module]) -> None:
+    """Put a copy in the place of every tensor made in inference mode: autograd would not save it."""
+    for module in modules:
+        owned: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for own in owned:
+            for name, tensor in own.items():
+                if tensor is not None and tensor.is_inference():
+                    copy: Tensor = tensor.detach().clone()
+                    own[name] = nn.Parameter(copy, False) if isinstance(tensor, nn.Parameter) else copy
 
 
 @contextmanager
@@ -70,9 +121,9 @@ def borrow(model: nn.Module, *, frozen: bool = False) -> Iterator[nn.Module]:
     block, in which ``.grad`` starts empty and, where it is ``frozen``, no parameter asks for one. Put back at
     the end: parameters' ``requires_grad`` and ``.grad``, buffers, hooks, the training and in-place flags, and
     the random states of torch, NumPy and Python. The values of parameters are not copied: what changes those
-    works on a copy of the model.
+    works on a copy of the model. Parameters made in inference mode are copied, and never ask for a gradient.
 
-    Raises TypeError for what is no network, RuntimeError for one in training mode.
+    Errors as in ``check_model``.
 
     >>> net = nn.Linear(2, 1).eval()
     >>> with torch.no_grad(), borrow(net):
@@ -83,7 +134,7 @@ def borrow(model: nn.Module, *, frozen: bool = False) -> Iterator[nn.Module]:
     with lock_of(model):
         parameters = [(p, p.requires_grad, p.grad) for p in model.parameters()]
         buffers = [(b, b.detach().clone()) for b in model.buffers()]
-        modules = [(m, _before(m)) for m in model.modules()]
+        modules = [(m, *_before(m)) for m in model.modules()]
         states = torch.get_rng_state(), np.random.get_state(), random.getstate()
         on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         try:
@@ -92,10 +143,11 @@ def borrow(model: nn.Module, *, frozen: bool = False) -> Iterator[nn.Module]:
                 if frozen and needed and not parameter.is_inference():  # which cannot be switched back
                     parameter.requires_grad_(False)
             with torch.inference_mode(False), torch.enable_grad():
+                _trainable([module for module, *_ in modules])
                 yield model
         finally:
-            for module, before in modules:
-                _give_back(module, *before)
+            for before in modules:
+                _give_back(*before)
             for parameter, needed, grad in parameters:
                 if parameter.requires_grad != needed:
                     parameter.requires_grad_(needed)
