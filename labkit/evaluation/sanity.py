@@ -130,7 +130,8 @@ def class_selectivity(
     torch.Size([1])
     """
     check_images(images)
-    return rank_correlation(method(model, images, first), method(model, images, second))
+    one, other = (method(model, own_copy(model, images), target) for target in (first, second))
+    return rank_correlation(one, other)
 
 
 def cascading_randomization(
