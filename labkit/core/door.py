@@ -49,9 +49,15 @@ def sides_of(model: nn.Module, side: int | tuple[int, int] | None) -> tuple[int,
 def own_copy(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
     """A copy of the pictures on the model's device and in its precision; the caller's tensor stays untouched.
 
-    Raises ValueError where the model's normalization has another number of channels.
+    Raises ValueError where the model's normalization has another number of channels, or its weights lie on
+    the meta device.
     """
     weight = weight_of(model, images)
+    if weight.is_meta:
+        raise ValueError(
+            "model must have its weights; they lie on the meta device, which holds no numbers. "
+            "Call model.to_empty(device='cpu') and load its state_dict."
+        )
     for name in ("labkit_mean", "mean"):
         mean = getattr(model, name, None)
         if isinstance(mean, Tensor) and mean.ndim == 4:

@@ -63,7 +63,7 @@ def check_model(model: Any) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise TypeError(_NO_MODEL.format(type(model).__name__))
     for name, module in model.named_modules():
-        if module.training:
+        if getattr(module, "training", False):  # torch.jit.freeze leaves none
             where = f" (its part {name!r} is)" if name else ""
             raise RuntimeError(
                 f"model must be in eval mode; it is in training mode{where}, where dropout and batch norm "

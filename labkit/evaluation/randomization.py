@@ -26,23 +26,37 @@ UNKNOWN_SPREAD = 0.02
 """The standard deviation for a weight whose entries are all alike: the usual one of tokens."""
 
 
+def _check_parameters(model: nn.Module) -> None:
+    """Raise ValueError for a part whose weights are hidden: it would stay trained without a word."""
+    for name, part in model.named_modules():
+        kinds = [] if isinstance(part, torch.jit.ScriptModule) else [p.dtype for p in part.parameters(False)]
+        if isinstance(part, torch.jit.ScriptModule):
+            what = "is scripted or traced"
+        elif type(part).__module__.startswith("torch.ao.nn.") or not all(k.is_floating_point for k in kinds):
+            what = "is quantized"
+        elif part._buffers.get("weight") is not None:  # as torchvision's FrozenBatchNorm2d does
+            what = "holds its weight as a buffer"
+        else:
+            continue
+        raise ValueError(
+            f"model must hold the weights that are to be drawn anew as parameters; its part {name!r} "
+            f"({type(part).__name__}) {what}. Pass the network as it was before."
+        )
+
+
 def weighted_layers(model: nn.Module) -> dict[str, list[str]]:
     """Layer -> the names of its weights, in the order of registration; what a part that is no layer (it holds
     others) has beside these, such as a class token, stands under the weight's own name.
 
-    Raises ValueError for a scripted or traced part, which hides its layers.
+    Raises ValueError for a part that hides its weights: a scripted, traced or quantized one, or one that
+    holds them as buffers.
 
     >>> list(weighted_layers(nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.MultiheadAttention(2, 1))))
     ['0', '2']
     """
+    _check_parameters(model)
     parts = dict(model.named_modules())
     found: dict[str, list[str]] = {}
-    for name, part in parts.items():
-        if isinstance(part, torch.jit.ScriptModule):
-            raise ValueError(
-                "model must not be scripted or traced, which hides the layers that are to be drawn anew; "
-                f"its part {name!r} is. Pass the network that torch.jit was given."
-            )
     for weight, _ in model.named_parameters():
         path = f".{weight}".partition(".parametrizations.")
         layer = path[0][1:] if path[1] else weight.rpartition(".")[0]
@@ -134,10 +148,8 @@ def forgetful(
     layers, told = list(layers), []
     with asked(model, images, frozen=False) as inputs:
         known = weighted_layers(model)
-        with torch.no_grad():
-            model(
-                inputs[:1].clone()
-            )  # no tensor that the model keeps has a graph then, which cannot be copied
+        with torch.no_grad():  # what the model keeps of a pass has no graph then, which cannot be copied
+            model(inputs[:1].clone())
         try:
             twin = copy.deepcopy(model)
         except Exception as error:
@@ -199,7 +211,8 @@ def randomized(
     turn the copy into noise for another reason. The model and the global random state are left as they were.
 
     ``layers``: names as ``execution_order`` gives them. Raises KeyError for an unknown one, ValueError for a
-    model that cannot be copied or is scripted, else as ``labkit.models.borrow``.
+    model that cannot be copied or hides its weights (as buffers, scripted, quantized), else as
+    ``labkit.models.borrow``.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 1, 1)).eval()
     >>> new = randomized(net, ["2"], torch.rand(1, 3, 2, 2))

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
+from torchvision.ops import FrozenBatchNorm2d
 
 from labkit.attribution import saliency
 from labkit.evaluation import cascading_randomization, execution_order, randomized
@@ -240,8 +241,15 @@ def test_what_cannot_be_forgotten_gets_a_sentence() -> None:
     with pytest.warns(FutureWarning, match="trace"):
         traced = torch.jit.trace(net, x)
     for use in (lambda: execution_order(traced, x), lambda: randomized(traced, ["first"], x)):
-        with pytest.raises(ValueError, match="must not be scripted or traced.*given"):
+        with pytest.raises(ValueError, match=r"as parameters; its part '' \(TopLevel.*scripted or traced"):
             use()
+    quantized, frozen = Net().eval(), Net().eval()
+    quantized.head.weight = nn.Parameter(torch.zeros(3, 4, dtype=torch.uint8), requires_grad=False)
+    frozen.second = nn.Sequential(FrozenBatchNorm2d(4)).eval()
+    with pytest.raises(ValueError, match=r"as parameters; its part 'head' \(Linear\) is quantized"):
+        randomized(quantized, ["first"], x)
+    with pytest.raises(ValueError, match="'second.0'.*holds its weight as a buffer.*as it was before"):
+        randomized(frozen, ["first"], x)
     net.writer = (line for line in ())  # as a logger is, which no copy can take along
     with pytest.raises(ValueError, match=r"must be one that copy\.deepcopy copies.*generator"):
         randomized(net, ["first"], x)
