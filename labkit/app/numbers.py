@@ -77,10 +77,10 @@ def scoreboard(
     measured take seconds to minutes each and are kept beside the page as they come (NAME.jsonl), so that a
     run that was stopped goes on; with --stale they take the place of those that ship.
     """
-    from labkit.ledger.rests import checkout
     from labkit.ledger.scoreboard import BUNDLED
     from labkit.ledger.scoreboard import scoreboard as rows_of
     from labkit.ledger.scoreboard_page import scoreboard_html
+    from labkit.ledger.staleness import checkout
 
     page = out.expanduser().absolute()
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def measure_all(
     told. Outside a checkout, and in class and quick mode, numbers are said and not kept.
     """
     from labkit.ledger import claims as ledger
-    from labkit.ledger.rests import checkout
+    from labkit.ledger.staleness import checkout
 
     keeps = mode == "full" and checkout()
     if not ids:

@@ -37,7 +37,7 @@ __all__ = [
 WORDS_HERE = "Your answer here."  # stands where a student is to answer in words
 
 LARGEST = 32 * 1024 * 1024
-MAGIC = re.compile(r"^\s*[%!?]|^\s*[\w.]+\?{1,2}\s*$|^\s*\w+\s*=\s*[%!]")
+TIMED = re.compile(r"get_ipython\(\)\.run_line_magic\('time', (.+)\)\s*$")
 NOT_ENTERED = {"start", "check", "claim"}
 
 
@@ -61,11 +61,8 @@ class Notebook:
 
     def __post_init__(self) -> None:
         for number, source in self.cells:
-            text = "\n".join("" if MAGIC.match(line) else line for line in source.splitlines())
-            if source.lstrip().startswith("%%"):
-                first, _, rest = source.partition("\n")
-                text = "\n" + rest if first.split()[0] in ("%%time", "%%timeit", "%%capture") else ""
             try:
+                text = without_magics(source)
                 tree = ast.parse(text)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 where = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
@@ -132,6 +129,52 @@ class Notebook:
             if isinstance(statement, ast.FunctionDef) and statement.name == name:
                 return normal_form(statement)
         return ""
+
+
+def without_magics(source: str) -> str:
+    """The Python of a cell, on its own lines: what IPython would hand to the shell or to a magic is passed.
+
+    IPython itself says which lines these are: a line that begins with % may go on an expression, and a
+    magic may go on over several lines. The statement that ``%time`` times stays.
+
+    >>> without_magics("!pip install \\\\\\n    torch\\nx = 7")
+    'pass\\n\\nx = 7\\n'
+    """
+    try:
+        ast.parse(source)
+        return source
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        from IPython.core.inputtransformer2 import TransformerManager
+
+    if source.lstrip().startswith("%%"):
+        first, _, rest = source.lstrip().partition("\n")
+        above = "\n" * (source.count("\n") - rest.count("\n"))
+        runs = first.split()[0] in ("%%time", "%%timeit", "%%capture")
+        return above + without_magics(rest) if runs else ""
+    lines, manager = [line + "\n" for line in source.split("\n")], TransformerManager()
+    for _ in range(
+        min(500, 10**6 // len(source))
+    ):  # each round reads the cell again; IPython stops at 500, too
+        before = lines
+        changed, lines = manager.do_one_token_transform(before)
+        at = next((i for i, (old, new) in enumerate(zip(before, lines, strict=False)) if old != new), None)
+        if not changed or at is None:
+            break
+        line, lost = lines[at], len(before) - len(lines)
+        kept = line[: len(line) - len(line.lstrip())] + _timed(line) + "\n"
+        lines = [*lines[:at], kept, *["\n"] * lost, *lines[at + 1 :]]
+    return "".join(lines)
+
+
+def _timed(line: str) -> str:
+    """The statement that a line's ``%time`` times; ``pass`` for every other magic."""
+    found = TIMED.search(line)
+    statement = ast.literal_eval(found[1]) if found else "pass"
+    try:
+        ast.parse(statement)
+    except SyntaxError:
+        return "pass"
+    return str(statement)
 
 
 def normal_form(function: ast.FunctionDef) -> str:

@@ -17,6 +17,8 @@ __all__ = [
     "nearest",
     "check_choice",
     "check_channels",
+    "as_masks",
+    "as_tensor",
     "check_images",
     "check_feature_map",
     "check_finite",
@@ -197,12 +199,52 @@ def check_finite(argument: str, values: torch.Tensor) -> None:
         )
 
 
-def check_maps(maps: torch.Tensor, images: torch.Tensor) -> None:
-    """Raise ValueError unless ``maps`` hold one finite map (H, W) a picture, of its size."""
-    wanted = (images.shape[0], *images.shape[2:])
-    if tuple(maps.shape) != wanted:
-        raise ValueError(f"maps must have one map a picture, shape {wanted}; got {tuple(maps.shape)}.")
-    check_finite("maps", maps)
+def as_tensor(argument: str, values: Any) -> torch.Tensor:
+    """A tensor as it is, a NumPy array or a list of numbers as one: other libraries give arrays.
+
+    >>> as_tensor("maps", [[0.0, 1.0]]).shape
+    torch.Size([1, 2])
+    """
+    import numpy as np
+    import torch
+
+    if isinstance(values, torch.Tensor):
+        return values.detach()
+    found = np.asarray(values)
+    if found.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{argument} must be a tensor or an array of numbers; got {type(values).__name__} "
+            f"of {found.dtype}. Convert it with torch.as_tensor."
+        )
+    return torch.from_numpy(np.ascontiguousarray(found))
+
+
+def as_masks(argument: str, values: Any) -> torch.Tensor:
+    """Masks as booleans: whole numbers count where they are not 0, floats must be 0 or 1.
+
+    Raises ValueError for floats between: where a soft mask ends is the caller's to say.
+
+    >>> as_masks("masks", [[0, 255]])
+    tensor([[False,  True]])
+    """
+    found = as_tensor(argument, values)
+    if found.is_floating_point():
+        strange = (found != 0) & (found != 1)
+        if strange.any():
+            raise ValueError(
+                f"{argument} must hold True and False, or 0 and 1; got {float(found[strange][0]):.3g}. "
+                f"Say where a soft mask ends: {argument} > 0.5."
+            )
+    return found.bool()
+
+
+def check_maps(maps: Any, images: torch.Tensor) -> torch.Tensor:
+    """Return ``maps`` as a tensor; raises ValueError unless it is one finite map (H, W) a picture."""
+    wanted, found = (images.shape[0], *images.shape[2:]), as_tensor("maps", maps)
+    if tuple(found.shape) != wanted:
+        raise ValueError(f"maps must have one map a picture, shape {wanted}; got {tuple(found.shape)}.")
+    check_finite("maps", found)
+    return found
 
 
 def check_class(target: int, n_classes: int, argument: str = "target") -> None:

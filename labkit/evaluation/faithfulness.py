@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.core.checks import check_choice, check_images, check_maps, check_positive
+from labkit.core.checks import as_masks, as_tensor, check_choice, check_images, check_maps, check_positive
 from labkit.core.door import own_copy
 from labkit.core.targets import Score, rewarded, select
 from labkit.models import Target, borrow, scores
@@ -44,7 +44,7 @@ def order_of(maps: Float[Tensor, "N H W"]) -> Tensor:
     >>> order_of(torch.tensor([[[1.0, 3.0], [2.0, 0.0]]])).tolist()
     [[1, 2, 0, 3]]
     """
-    flat = maps.detach().flatten(1)
+    flat = as_tensor("maps", maps).flatten(1)
     lot = torch.randperm(flat.shape[1], generator=torch.Generator().manual_seed(0)).to(flat.device)
     return lot[flat[:, lot].argsort(dim=1, descending=True, stable=True)]
 
@@ -58,7 +58,7 @@ def _curve(
     check_positive("batch_size", batch_size)
     check_choice("reward", reward, ("probability", "logit"))
     n, _, height, width = images.shape
-    check_maps(maps, images)
+    maps = check_maps(maps, images)
     if steps > height * width:
         raise ValueError(f"steps must be at most the {height * width} pixels of a picture; got {steps}.")
     if isinstance(target, Tensor) and target.ndim == 1 and len(target) != n:
@@ -161,6 +161,8 @@ def falsification(
     >>> falsification(maps, parts, torch.tensor([[0.0, 1.0]]), torch.ones(1, 2)).right
     tensor([True])
     """
+    maps, parts = as_tensor("maps", maps), as_masks("parts", parts)
+    without, control = as_tensor("without", without), as_tensor("control", control)
     if parts.ndim != 4 or parts.shape[1] < 2:
         raise ValueError(
             "parts must hold the pixels of at least two things in each picture, shape (N, K, H, W); got "
@@ -179,7 +181,7 @@ def falsification(
     for name, values in (("maps", maps), ("without", without), ("control", control)):
         if not torch.isfinite(values).all():
             raise ValueError(f"{name} must be finite; got NaN or infinity. Look at the model's scores.")
-    positive = maps.detach().clamp(min=0)[:, None]
+    positive = maps.clamp(min=0)[:, None]
     density, drops = (positive * parts).sum((2, 3)) / parts.sum((2, 3)), control - without
     named, decisive = _single_top(density), _single_top(drops)
     return Falsification(named, drops, decisive, (named == decisive) & (named >= 0))

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from labkit.core.checks import check_choice, check_finite
+from labkit.core.checks import as_masks, as_tensor, check_choice, check_finite
 
 __all__ = [
     "Localization",
@@ -26,13 +26,14 @@ __all__ = [
 
 
 def _check(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    maps, masks = as_tensor("maps", maps), as_masks("masks", masks)
     if maps.ndim != 3 or maps.shape != masks.shape:
         raise ValueError(
             f"maps and masks must have the same shape (N, H, W); got {tuple(maps.shape)} and "
             f"{tuple(masks.shape)}."
         )
     check_finite("maps", maps)
-    return maps.detach(), masks.to(maps.device).bool()
+    return maps, masks.to(maps.device)
 
 
 def energy_inside(maps: Float[Tensor, "N H W"], masks: Bool[Tensor, "N H W"]) -> Float[Tensor, " N"]:
@@ -56,7 +57,7 @@ def area_share(masks: Bool[Tensor, "N H W"]) -> Float[Tensor, " N"]:
     >>> area_share(torch.eye(2)[None].bool())
     tensor([0.5000])
     """
-    return masks.float().mean((1, 2))
+    return as_masks("masks", masks).float().mean((1, 2))
 
 
 def peaks(maps: Float[Tensor, "N H W"]) -> Tensor:
@@ -65,6 +66,7 @@ def peaks(maps: Float[Tensor, "N H W"]) -> Tensor:
     >>> peaks(torch.tensor([[[0.0, 0.0], [3.0, 1.0]]]))
     tensor([[1, 0]])
     """
+    maps = as_tensor("maps", maps)
     flat = maps.flatten(1).argmax(1)
     return torch.stack([flat // maps.shape[2], flat % maps.shape[2]], 1)
 
@@ -140,16 +142,17 @@ class Localization(NamedTuple):
 def iou(first: Bool[Tensor, "N H W"], second: Bool[Tensor, "N H W"]) -> Float[Tensor, " N"]:
     """Intersection over union of masks, picture by picture; NaN where both are empty.
 
-    Raises ValueError for shapes that differ. Source: Jaccard 1901.
+    Raises ValueError for shapes that differ and for soft masks. Source: Jaccard 1901.
 
     >>> iou(torch.ones(1, 2, 2).bool(), torch.tensor([[[True, False], [False, False]]]))
     tensor([0.2500])
     """
+    first, second = as_masks("first", first), as_masks("second", second)
     if first.shape != second.shape:
         raise ValueError(
             f"first and second must have the same shape; got {tuple(first.shape)} and {tuple(second.shape)}."
         )
-    a, b = first.bool().flatten(1), second.bool().to(first.device).flatten(1)
+    a, b = first.flatten(1), second.to(first.device).flatten(1)
     return (a & b).sum(1) / (a | b).sum(1).float()
 
 
@@ -159,6 +162,7 @@ def box_iou(first: Tensor, second: Tensor) -> Float[Tensor, " N"]:
     >>> box_iou(torch.tensor([[0, 0, 2, 2]]), torch.tensor([[1, 0, 3, 2]]))
     tensor([0.3333])
     """
+    first, second = as_tensor("first", first), as_tensor("second", second)
     if first.shape != second.shape or first.ndim != 2 or first.shape[1] != 4:
         raise ValueError(
             f"boxes must both have the shape (N, 4); got {tuple(first.shape)} and {tuple(second.shape)}."
@@ -176,6 +180,7 @@ def boxes_of(masks: Bool[Tensor, "N H W"]) -> Int[Tensor, "N 4"]:
     >>> boxes_of(torch.tensor([[[False, False, False], [False, True, True]]])).tolist()
     [[1, 1, 3, 2]]
     """
+    masks = as_masks("masks", masks)
     columns, rows = masks.any(1).int(), masks.any(2).int()
     height, width = masks.shape[1:]
     last = [width - columns.flip(1).argmax(1), height - rows.flip(1).argmax(1)]
@@ -204,6 +209,7 @@ def box_localization(
     from scipy import ndimage
 
     check_choice("of", of, ("maximum", "mean", "energy"))
+    maps, boxes = as_tensor("maps", maps), as_tensor("boxes", boxes)
     if maps.ndim != 3 or boxes.shape != (len(maps), 4):
         raise ValueError(
             f"maps must be (N, H, W) with one box each, (N, 4); got {tuple(maps.shape)} and "
@@ -213,7 +219,7 @@ def box_localization(
     if not 0 < level < (float("inf") if of == "mean" else 1):
         raise ValueError(f"level must lie between 0 and 1 (above 0 for of='mean'); got {level}.")
     found = torch.zeros(len(maps), 4, dtype=torch.long)
-    for number, values in enumerate(maps.detach().cpu().clamp(min=0)):
+    for number, values in enumerate(maps.cpu().clamp(min=0)):
         if values.max() <= values.min():
             continue
         high = values >= _cut(values, level, of)

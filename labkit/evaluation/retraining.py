@@ -41,7 +41,7 @@ def remove(
     check_images(images)
     check_fraction("fraction", fraction)
     n, _, height, width = images.shape
-    check_maps(maps, images)
+    maps = check_maps(maps, images)
     gone = order_of(maps)[:, : round(fraction * height * width)]
     hidden = torch.zeros(n, height * width, dtype=torch.bool, device=images.device)
     hidden.scatter_(1, gone.to(images.device), True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labkit.calls.notebook import LARGEST, Notebook, parse_notebook, plain, read_notebook
+from labkit.calls.notebook import LARGEST, Notebook, parse_notebook, read_notebook
 from labkit.grading.course import Student
+from labkit.grading.roster import owner_of
 
 __all__ = ["Submission", "find_submissions"]
 
@@ -41,26 +41,6 @@ class Submission:
 def _hidden(path: Path, top: Path) -> bool:
     parts = path.relative_to(top).parts
     return any(part.startswith(".") or part in ("__MACOSX", "__pycache__") for part in parts)
-
-
-def _owner(path: Path, roster: Sequence[Student], known: Iterable[str]) -> Student:
-    """Whose a file of a flat download is: by id, e-mail or name in its file name, else what stands first."""
-    stem = path.name.rsplit(".", 1)[0]
-    tokens = [token for token in re.split(r"[_\s\-()]+", stem.lower()) if token]
-    for student in roster:
-        if student.id.lower() in tokens or stem.lower().startswith(student.id.lower() + "_"):
-            return student
-    for student in roster:
-        if student.email and student.email.lower() in stem.lower():
-            return student
-        if plain(student.name) and plain(student.name) in plain(stem):
-            return student
-    for name in sorted(known, key=len, reverse=True):
-        for part in (name, re.sub(r"^\d+_", "", name)):
-            at = stem.lower().find(part.lower())
-            if at > 0 and (rest := stem[:at].strip("_- ")):
-                return Student(rest)
-    return Student(re.split(r"[_\s]", stem)[0] or stem)
 
 
 def _take_file(submission: Submission, path: Path) -> None:
@@ -122,7 +102,7 @@ def find_submissions(folder: str | Path, roster: Sequence[Student], known: Itera
             continue
         if flat and path.suffix in SIDE_FILES:
             continue
-        owner = _owner(path, roster, known) if flat else Student(top[0])
+        owner = owner_of(path.stem if flat else top[0], roster, known, whole=not flat)
         if path.suffix == ".zip":
             parcel = Submission(owner)
             manifest = _take_zip(parcel, path)
@@ -143,5 +123,5 @@ def find_submissions(folder: str | Path, roster: Sequence[Student], known: Itera
         submission.handed_in = max(submission.handed_in or 0.0, path.stat().st_mtime)
     for path in folder.iterdir():
         if path.is_dir() and not _hidden(path, folder):
-            of(Student(path.name))
+            of(owner_of(path.name, roster, known, whole=True))
     return sorted(found.values(), key=lambda submission: submission.student.id)

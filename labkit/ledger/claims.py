@@ -17,7 +17,7 @@ from typing import Any
 
 from labkit.core.files import write_whole
 from labkit.ledger.code import ROOT
-from labkit.ledger.rests import Rests, checkout, moved
+from labkit.ledger.staleness import Rests, checkout, stale_because
 
 __all__ = ["FILE", "Entry", "Number", "enter", "entry_of", "known", "read", "reasons"]
 
@@ -50,7 +50,7 @@ class Number:
 class Entry:
     """What the ledger keeps of a claim.
 
-    ``rests`` is what its numbers rest on (see `labkit.ledger.rests`), None where that was not kept;
+    ``rests`` is what its numbers rest on (see `labkit.ledger.staleness`), None where that was not kept;
     ``versions`` of Python, torch and NumPy are told and make nothing stale; ``earlier`` has the first values
     of numbers that are not measured any more; ``changes`` what was changed between measurements, in words.
     """
@@ -102,9 +102,10 @@ def enter(id: str, entry: Entry, path: Path | None = None, note: str = "") -> En
     before = ledger.get(id)
     firsts: dict[str, float] = dict(before.earlier) if before else {}
     firsts |= {n.what: n.value[0] if n.first is None else n.first for n in (before.numbers if before else ())}
-    numbers = tuple(Number(**{**vars(n), "first": firsts.pop(n.what, n.value[0])}) for n in entry.numbers)
+    numbers = tuple(Number(**{**vars(n), "first": firsts.get(n.what, n.value[0])}) for n in entry.numbers)
+    gone = {what: value for what, value in firsts.items() if what not in {n.what for n in numbers}}
     changes = [*(before.changes if before else ()), *([note] if note else [])]
-    full = Entry(**{**vars(entry), "numbers": numbers, "earlier": firsts, "changes": changes})
+    full = Entry(**{**vars(entry), "numbers": numbers, "earlier": gone, "changes": changes})
     ledger[id] = full
     write_whole(path or FILE, text_of(ledger))
     return full
@@ -136,4 +137,4 @@ def reasons(entry: Entry, root: Path = ROOT) -> list[str] | None:
     """
     if not checkout(root):
         return None
-    return [BEFORE] if entry.rests is None else moved(entry.rests, root)
+    return [BEFORE] if entry.rests is None else stale_because(entry.rests, root)

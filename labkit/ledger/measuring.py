@@ -22,7 +22,7 @@ from labkit.core.statistics import Interval
 from labkit.experiments.bench import Bench, Experiment, Result
 from labkit.ledger.claims import Entry, Number, Triple
 from labkit.ledger.code import ROOT
-from labkit.ledger.rests import resting
+from labkit.ledger.staleness import resting
 from labkit.ledger.tracing import traced
 
 __all__ = ["measure", "place_of_function", "versions"]

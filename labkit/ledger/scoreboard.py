@@ -33,7 +33,6 @@ from labkit.evaluation import (
     random_map,
     share,
 )
-from labkit.ledger.rests import resting
 from labkit.ledger.scoreboard_rows import (
     BUNDLED,
     LOW_IS_GOOD,
@@ -47,6 +46,7 @@ from labkit.ledger.scoreboard_rows import (
     rows_in,
 )
 from labkit.ledger.scoreboard_worlds import ABOUT, World, worlds
+from labkit.ledger.staleness import resting
 from labkit.ledger.tracing import Ran, traced
 from labkit.optimize.images import Fill
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from labkit.core.files import write_whole
 from labkit.core.statistics import Interval
-from labkit.ledger.rests import Rests, checkout, moved
+from labkit.ledger.staleness import Rests, checkout, stale_because
 
 __all__ = [
     "BUNDLED",
@@ -71,7 +71,7 @@ class Row:
 
     ``values`` holds the measures of the world, ``MEASURES[world]``. A method that does not go with the
     network has None for all of them and for ``seconds``, and its own sentence in ``refused``. ``rests`` is
-    what the row rests on (see `labkit.ledger.rests`), ``stale`` why it does not stand any more: told in a
+    what the row rests on (see `labkit.ledger.staleness`), ``stale`` why it does not stand any more: told in a
     checkout, and empty for a row that does, or was measured just now.
     """
 
@@ -123,7 +123,7 @@ def rows_in(kept: Path | None, judged: bool = True) -> list[Row]:
 
 def _reasons(row: Row) -> list[str]:
     """Why a row is stale."""
-    found = ["it was not kept what it rests on"] if row.rests is None else moved(row.rests)
+    found = ["it was not kept what it rests on"] if row.rests is None else stale_because(row.rests)
     if row.options != json.loads(json.dumps(OPTIONS.get(row.method, {}))):
         found.append("it is asked with other options now")
     return found

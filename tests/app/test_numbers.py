@@ -121,7 +121,7 @@ def test_a_valid_claim_is_measured_only_again_and_a_failure_stops_no_other(kept,
 @pytest.mark.parametrize("why", ["class mode", "an installed kit"])
 def test_other_sizes_and_installed_kits_keep_nothing(why: str, kept, measured, monkeypatch) -> None:
     if why == "an installed kit":
-        monkeypatch.setattr("labkit.ledger.rests.checkout", lambda: False)
+        monkeypatch.setattr("labkit.ledger.staleness.checkout", lambda: False)
     more = ["--mode", "class"] if why == "class mode" else ["--again"]
     found = labkit("claims", "Z1", "--measure", *more)
     assert "1 of 1 measured (and not kept)." in found.output

@@ -37,6 +37,12 @@ def book(tmp_path, *cells):
         ("import functools", "@functools.lru_cache\ndef f():\n    return 2"),
         ("try:\n    import nothing_of_the_kind\nexcept ImportError:\n    K = 2", "def f():\n    return K"),
         ("class A:\n    k = 2", "def f():\n    return A.k"),
+        ("%time K = 2", "def f():\n    return K"),
+        ("def f():\n    %time 1\n    if True:\n        !ls\n    return 2",),
+        ("!pip install \\\n    torch\n\ndef f():\n    return 2",),
+        ("def f():\n    return (\n        8\n        % 3\n    )\nlen?",),
+        ("files = !ls\ndef f():\n    return int(\n        3\n        != 2\n    ) + 1",),
+        ("%%time\n%matplotlib inline\ndef f():\n    return (5\n        % 3)",),
         ("x = 1\nx += 1", "def f():\n    return x"),
     ],
 )
@@ -140,3 +146,15 @@ def test_an_argument_does_not_draw_in_the_cell_that_binds_its_name(tmp_path):
     taken = [step.source.strip() for step in book(tmp_path, *cells).slice("f")]
     assert taken[0] == "scale = 2"
     assert len(taken) == 2
+
+
+def test_lines_keep_their_numbers_where_magics_go(tmp_path):
+    found = book(tmp_path, "!pip install \\\n    torch\n%time 1\ndef f():\n    return 1 / 0")
+    with pytest.raises(ZeroDivisionError) as caught:
+        space(found, "f")["f"]()
+    assert caught.tb.tb_next.tb_lineno == 5
+
+
+def test_a_cell_of_nothing_but_magics_is_read_in_time(tmp_path):
+    found = book(tmp_path, "!ls\n" * 20_000, "def f():\n    return 2")
+    assert space(found, "f")["f"]() == 2

@@ -69,7 +69,7 @@ def test_a_share_of_none_or_all_keeps_an_interval(n: int) -> None:
     assert none.high > 0
     assert every.low < 1
     assert none.high == pytest.approx(1 - every.low)
-    assert none.low == 0 and every.high == 1, "an end at 2.8e-17 would be printed"
+    assert (none.low, every.high) == (0, 1), "an end at 2.8e-17 would be printed"
 
 
 def test_an_interval_reads_well() -> None:

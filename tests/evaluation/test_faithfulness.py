@@ -251,3 +251,10 @@ def test_falsification_refuses_with_a_sentence() -> None:
         given[wrong].fill_(float("nan"))
         with pytest.raises(ValueError, match="must be finite; got NaN"):
             falsification(given[0], two, given[1], given[2])
+
+
+def test_curves_take_the_arrays_of_other_libraries() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).eval()
+    images, maps = torch.rand(2, 3, 4, 4), torch.rand(2, 4, 4)
+    given = deletion(net, images, maps.double().numpy(), 0, steps=4)
+    assert torch.equal(given.curve, deletion(net, images, maps, 0, steps=4).curve)

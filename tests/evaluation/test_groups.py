@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
@@ -54,3 +58,20 @@ def test_mistakes_get_a_sentence() -> None:
         bam_contrast(torch.rand(1, 2, 2), torch.rand(1, 2, 2), torch.ones(1, 3, 3).bool())
     with pytest.raises(ValueError, match="some are empty. Leave those out"):
         bam_contrast(torch.rand(1, 2, 2), torch.rand(1, 2, 2), torch.zeros(1, 2, 2).bool())
+
+
+@pytest.mark.parametrize("form", [list, np.array, torch.tensor, lambda v: torch.tensor(v)[:, None]])
+def test_what_is_listed_may_come_as_list_array_tensor_or_column(form: Callable[[list[int]], Any]) -> None:
+    found = accuracy_by_group(form([0, 1, 0, 0]), form([0, 1, 1, 0]), form([5, 5, 7, 7]))
+    assert found.mean.value == 0.75
+    assert (found.worst, found.table[5][0].value, found.table[7][0].value) == (7, 1.0, 0.5)
+    pictures = torch.arange(4.0).view(4, 1, 1, 1) / 4
+    assert {g: float(x) for g, x in average_image(pictures, form([5, 5, 7, 7])).items()} == {
+        5: 0.125,
+        7: 0.625,
+    }
+
+
+def test_scores_in_place_of_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"predictions must be one value a picture; got 4 rows of 3.*argmax"):
+        accuracy_by_group(torch.rand(4, 3), [0, 1, 1, 0], "aabb")

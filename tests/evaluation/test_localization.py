@@ -226,3 +226,25 @@ def test_boxes_refuse_with_a_sentence() -> None:
         box_localization(torch.rand(1, 4, 4), boxes, level=1.0)
     with pytest.raises(ValueError, match="of must be"):
         box_localization(torch.rand(1, 4, 4), boxes, of="median")
+
+
+def test_a_soft_mask_has_no_border_of_its_own() -> None:
+    soft = torch.tensor([[[0.2, 0.9]]])
+    for measure in (lambda: iou(soft, soft > 0.5), lambda: energy_inside(soft, soft), lambda: boxes_of(soft)):
+        with pytest.raises(ValueError, match=r"must hold True and False, or 0 and 1; got 0\.2.*> 0\.5"):
+            measure()
+
+
+def test_masks_of_whole_numbers_count_where_they_are_not_zero() -> None:
+    stored = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+    assert iou(stored, stored.float() / 255).item() == 1
+    assert area_share(stored).item() == 0.5
+
+
+def test_arrays_of_other_libraries_give_what_tensors_give() -> None:
+    maps, masks = torch.rand(2, 4, 4), torch.rand(2, 4, 4) > 0.5
+    assert torch.equal(energy_inside(maps.numpy(), masks.numpy()), energy_inside(maps, masks))
+    assert pointing_game(maps.numpy(), masks.numpy()) == pointing_game(maps, masks)
+    assert torch.equal(peaks(maps.numpy()), peaks(maps))
+    with pytest.raises(TypeError, match="maps must be a tensor or an array of numbers; got list of"):
+        energy_inside([["a"]], masks)

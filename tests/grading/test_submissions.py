@@ -4,6 +4,7 @@ import pytest
 from demo import notebook
 
 from labkit.grading.course import Student
+from labkit.grading.roster import owner_of
 from labkit.grading.submissions import find_submissions
 
 KNOWN = ["01_warm_up", "21_which_pixels_matter"]
@@ -39,3 +40,57 @@ def test_names_in_any_alphabet_own_their_files_and_no_other(tmp_path):
         notebook(tmp_path / f"{file}.ipynb", "a = 1")
     found = find_submissions(tmp_path, roster, KNOWN)
     assert [[name[:3] for name, _ in one.notebooks] for one in found] == [["李雷_"], ["Žiž"], ["Ann"]]
+
+
+ROSTER = [
+    Student("s1", "Li Wei"),
+    Student("s2", "Li Weining"),
+    Student("s3", "Ann Sent", "ann@x.org"),
+    Student("s4", "Jo", "joann@x.org"),
+    Student("01", "Bob"),
+    Student("77", "Lovelace, Ada"),
+    Student("s-8", "Anne-Marie O'Neill"),
+    Student("901", "Cy Berg"),
+]
+
+
+@pytest.mark.parametrize(
+    ("label", "owner"),
+    [
+        ("LiWeining_8_assignsubmission_file_01_warm_up", "s2"),
+        ("Li Wei_8_assignsubmission_file", "s1"),
+        ("joann@x.org_01_warm_up", "s4"),
+        ("ann@x.org_01_warm_up", "s3"),
+        ("Bob_01_warm_up", "01"),
+        ("Cyd_01_warm_up", None),
+        ("Ada Lovelace_123_assignsubmission_file", "77"),
+        ("lovelaceada_123_456_01_warm_up-2", "77"),
+        ("lovelaceada_LATE_123_901_01_warm_up", "77"),
+        ("77_01_warm_up", "77"),
+        ("s-8_01_warm_up (1)", "s-8"),
+        ("Anne-Marie O'Neill_5_x", "s-8"),
+        ("01_warm_up_77", "77"),
+        ("01_warm_up", None),
+        ("Li_01_warm_up", None),
+        ("Liwei_01_warm_up", "s1"),
+    ],
+)
+def test_whole_words_tell_whose_a_label_is(label, owner):
+    found = owner_of(label, ROSTER, KNOWN)
+    assert found.id == owner if owner else found not in ROSTER
+
+
+def test_of_two_students_of_one_name_nobody_is_guessed():
+    twins = [Student("s1", "Li Wei"), Student("s2", "Wei Li")]
+    assert owner_of("liwei_1_01_warm_up", twins, KNOWN).id == "liwei_1_01_warm_up"
+    assert owner_of("s2_liwei_01_warm_up", twins, KNOWN).id not in ("s1",)
+
+
+def test_folders_are_matched_as_files_are(tmp_path):
+    notebook(tmp_path / "Ada Lovelace_123_assignsubmission_file" / "01_warm_up.ipynb", "a = 1")
+    (tmp_path / "Ann Sent_7_assignsubmission_file").mkdir()
+    notebook(tmp_path / "someone else" / "01_warm_up.ipynb", "a = 1")
+    found = {one.student.id: len(one.notebooks) for one in find_submissions(tmp_path, ROSTER, KNOWN)}
+    assert found["77"] == 1
+    assert found["someone else"] == 1
+    assert set(found) == {*(student.id for student in ROSTER), "someone else"}

@@ -16,7 +16,7 @@ import pytest
 
 from labkit import attribution
 from labkit.ledger.claims import known, read, reasons, text_of
-from labkit.ledger.rests import digests, resting
+from labkit.ledger.staleness import digests, resting
 
 ROOT = Path(__file__).resolve().parents[2]
 CAM = Path(inspect.getfile(attribution.cam)).resolve().relative_to(ROOT).as_posix()

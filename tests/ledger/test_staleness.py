@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labkit.ledger.claims import Entry, Number, enter, known, read, reasons
-from labkit.ledger.rests import Rests, checkout, moved, resting
+from labkit.ledger.staleness import Rests, checkout, resting, stale_because
 
 EXPERIMENT = "labkit/experiments/lab.py::z1"
 CHANGED = f"{EXPERIMENT} was changed"
@@ -105,20 +105,20 @@ def test_what_a_number_rests_on(root: Path, rests: Rests) -> None:
     assert set(rests["golden"]) == {"attribution.cam"}  # what has no answer cannot be compared
     assert set(rests["code"]) == {EXPERIMENT}
     assert set(rests["networks"]) == {"net"}
-    assert moved(json.loads(json.dumps(rests)), root) == []
+    assert stale_because(json.loads(json.dumps(rests)), root) == []
 
 
 @pytest.mark.parametrize("what", UNMOVED)
 def test_a_number_stays_valid(what: str, root: Path, rests: Rests) -> None:
     UNMOVED[what](root)
-    assert moved(rests, root) == []
+    assert stale_because(rests, root) == []
 
 
 @pytest.mark.parametrize("what", MOVED)
 def test_a_number_becomes_stale_and_says_why(what: str, root: Path, rests: Rests) -> None:
     change, reason = MOVED[what]
     change(root)
-    assert moved(rests, root) == [reason]
+    assert stale_because(rests, root) == [reason]
 
 
 def entry(value: float = 1.0, rests: Rests | None = None, what: str = "length") -> Entry:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from labkit.ledger.code import ROOT, code_of
 
-__all__ = ["Rests", "checkout", "digests", "moved", "network", "resting"]
+__all__ = ["Rests", "checkout", "digests", "stale_because", "network", "resting"]
 
 Rests = dict[str, dict[str, str]]  # "golden", "code", "networks": name -> digest
 # What all experiments stand on has golden answers, as the library has.
@@ -76,10 +76,10 @@ def resting(
     }
 
 
-def moved(rests: Mapping[str, Mapping[str, str]], root: Path = ROOT) -> list[str]:
+def stale_because(rests: Mapping[str, Mapping[str, str]], root: Path = ROOT) -> list[str]:
     """Why a number that rests on this is stale, a reason a line; empty where it is valid.
 
-    >>> moved({"golden": {"data.no_such": "0"}, "code": {}, "networks": {}})
+    >>> stale_because({"golden": {"data.no_such": "0"}, "code": {}, "networks": {}})
     ['data.no_such has no golden answer any more']
     """
     now, reasons = digests(root), []
