@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.door import asked
-from labkit.core.hooks import record
+from labkit.core.checks import check_images
+from labkit.core.door import own_copy
+from labkit.core.hooks import borrow, record
 from labkit.models.functions import Call, FunctionRules
 from labkit.models.operations import operations
 
@@ -30,8 +31,9 @@ def layer_names(model: nn.Module) -> list[str]:
 
 def layer_shapes(model: nn.Module, images: Float[Tensor, "N C H W"]) -> dict[str, tuple[int, ...]]:
     """Layer name -> shape of its output for these images, in execution order (layers that ran only)."""
-    with asked(model, images) as inputs, torch.no_grad(), record(model, *layer_names(model)) as kept:
-        model(inputs)
+    check_images(images)
+    with borrow(model), torch.no_grad(), record(model, *layer_names(model)) as kept:
+        model(own_copy(model, images))
     return {name: tuple(value.shape) for name, value in kept.items() if isinstance(value, Tensor)}
 
 

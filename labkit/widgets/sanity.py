@@ -124,7 +124,7 @@ class SanityExplorer(PictureExplorer):
         super()._answer(key, stale, report)
 
     def _make(self, key: tuple, stale: Stale, report: Report) -> Answer:
-        from labkit.core.hooks import lock_of
+        from labkit.core.locks import lock_of
 
         kind, picture, target, depth = key
         whole = self._cache.get((*key[:-1], 0)) if depth else None

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.attribution import occlusion, saliency
-from labkit.core import hooks
-from labkit.core.hooks import check_model, lock_of
+from labkit.core import locks
+from labkit.core.locks import check_model, lock_of
 from labkit.models import borrow, edit, record, wrap_model
 
 
@@ -45,7 +45,7 @@ def is_free(net: nn.Module) -> bool:
     free: list[bool] = []
 
     def probe() -> None:
-        for lock in hooks._locks(net):
+        for lock in locks._locks(net):
             free.append(lock.acquire(blocking=False))
             if free[-1]:
                 lock.release()
@@ -281,10 +281,10 @@ def test_two_threads_record_their_own_pictures() -> None:
 def test_a_lock_goes_with_its_model() -> None:
     net = Net()
     with lock_of(net):
-        before = len(hooks._LOCKS)
+        before = len(locks._LOCKS)
     del net
     gc.collect()
-    assert len(hooks._LOCKS) < before
+    assert len(locks._LOCKS) < before
 
 
 class Tied(nn.Module):

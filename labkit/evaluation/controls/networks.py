@@ -8,7 +8,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from labkit.core.door import seeded
-from labkit.core.hooks import check_model
+from labkit.core.locks import check_model
 from labkit.evaluation.randomization import randomized, weighted_layers
 from labkit.models.features import batches
 

@@ -82,7 +82,7 @@ class PictureExplorer(Explorer):
         picture: int = 0,
         **traits: Any,
     ) -> None:
-        from labkit.core.hooks import check_model
+        from labkit.core.locks import check_model
 
         self.model = check_model(model)
         self.images: list[Tensor] = []
@@ -219,7 +219,7 @@ class PictureExplorer(Explorer):
         return image[None].to(weight.device, weight.dtype, copy=True)
 
     def _logits(self, image: Tensor) -> Float[Tensor, " classes"]:
-        from labkit.core.hooks import lock_of
+        from labkit.core.locks import lock_of
 
         with lock_of(self.model), torch.no_grad():
             began = time.perf_counter()
