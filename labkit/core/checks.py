@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "nearest",
     "check_choice",
+    "check_channels",
     "as_masks",
     "as_tensor",
     "check_images",
@@ -163,6 +164,16 @@ def check_images(images: Any, argument: str = "images") -> torch.Tensor:
             "Normalization belongs inside the model (see labkit.models.wrap_model): pass the plain picture."
         )
     return images
+
+
+def check_channels(images: torch.Tensor, channels: int) -> None:
+    """Raise ValueError unless the pictures have the channels that a normalization has: subtracting it would
+    silently turn a grey picture into three equal channels."""
+    if images.shape[1] != channels:
+        raise ValueError(
+            f"images must have {channels} channels for this model; got {tuple(images.shape)}. "
+            f"Repeat a grey picture: images.expand(-1, {channels}, -1, -1)."
+        )
 
 
 def check_feature_map(features: Any, layer: str | None) -> torch.Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_images, check_positive
+from labkit.core.checks import check_channels, check_images, check_positive
 from labkit.core.hooks import borrow
 
 NO_SLOPE = (
@@ -23,8 +24,9 @@ NO_INFLUENCE = (
 
 
 def weight_of(model: nn.Module, otherwise: Tensor) -> Tensor:
-    """A weight that shows the model's device and precision; ``otherwise`` where it has none."""
-    return next((p for p in model.parameters() if p.is_floating_point()), otherwise)
+    """A weight that shows the model's device and precision, or a buffer; ``otherwise`` where it has none."""
+    tensors = chain(model.parameters(), model.buffers())
+    return next((t for t in tensors if t.is_floating_point()), otherwise)
 
 
 def sides_of(model: nn.Module, side: int | tuple[int, int] | None) -> tuple[int, int]:
@@ -47,17 +49,19 @@ def sides_of(model: nn.Module, side: int | tuple[int, int] | None) -> tuple[int,
 def own_copy(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
     """A copy of the pictures on the model's device and in its precision; the caller's tensor stays untouched.
 
-    Raises ValueError where the model's normalization has another number of channels: subtracting it would
-    silently turn a grey picture into three equal channels.
+    Raises ValueError where the model's normalization has another number of channels, or its weights lie on
+    the meta device.
     """
     weight = weight_of(model, images)
+    if weight.is_meta:
+        raise ValueError(
+            "model must have its weights; they lie on the meta device, which holds no numbers. "
+            "Call model.to_empty(device='cpu') and load its state_dict."
+        )
     for name in ("labkit_mean", "mean"):
         mean = getattr(model, name, None)
-        if isinstance(mean, Tensor) and mean.ndim == 4 and mean.shape[1] != images.shape[1]:
-            raise ValueError(
-                f"images must have {mean.shape[1]} channels for this model; got {tuple(images.shape)}. "
-                f"Repeat a grey picture: images.expand(-1, {mean.shape[1]}, -1, -1)."
-            )
+        if isinstance(mean, Tensor) and mean.ndim == 4:
+            check_channels(images, mean.shape[1])
     return images.detach().clone().to(weight.device, weight.dtype)
 
 

@@ -1,10 +1,8 @@
-"""Borrow a model and give it back: one lock a model, layers recorded and edited, all undone at the end."""
+"""Borrow a model and give it back: layers recorded and edited, all undone at the end."""
 
 from __future__ import annotations
 
 import random
-import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,52 +12,41 @@ import torch
 from torch import Tensor, nn
 
 from labkit.core.checks import nearest
+from labkit.core.locks import check_model, lock_of
 
 _FLAGS = ("training", "inplace", "_is_full_backward_hook")
 _HOOKS = [name for name in vars(nn.Module()) if "_hooks" in name]
-_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
-_GUARD = threading.Lock()
-_NO_MODEL = "model must be a torch.nn.Module; got {}. labkit.models.load_model(name) gives one."
+_TENSORS = ("_parameters", "_buffers")
 
 
-def lock_of(model: nn.Module) -> threading.RLock:
-    """The one lock of a model: hooks of two threads on one model would mix their activations."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(_NO_MODEL.format(type(model).__name__))
-    with _GUARD:
-        return _LOCKS.setdefault(model, threading.RLock())
-
-
-def check_model(model: Any) -> nn.Module:
-    """Raise TypeError unless ``model`` is a network, RuntimeError if any part of it is in training mode."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(_NO_MODEL.format(type(model).__name__))
-    for name, module in model.named_modules():
-        if module.training:
-            where = f" (its part {name!r} is)" if name else ""
-            raise RuntimeError(
-                f"model must be in eval mode; it is in training mode{where}, where dropout and batch norm "
-                "change the answer. Call model.eval() first."
-            )
-    return model
-
-
-def _before(module: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor | None], dict[str, dict[int, Any]]]:
-    """A layer's flags, the tensors its buffers are, and its hooks."""
+def _before(module: nn.Module) -> tuple[dict[str, Any], dict[str, dict[Any, Any]]]:
+    """A layer's flags; its hooks, and the tensors that its parameters and buffers are."""
     own = vars(module)
-    flags = {name: own[name] for name in _FLAGS if name in own}
-    return flags, dict(module._buffers), {name: dict(own[name]) for name in _HOOKS if name in own}
+    entries = {name: dict(getattr(module, name)) for name in _TENSORS}
+    entries |= {name: dict(own[name]) for name in _HOOKS if name in own}
+    return {name: own[name] for name in _FLAGS if name in own}, entries
 
 
-def _give_back(module: nn.Module, flags: dict[str, Any], buffers: dict, hooks: dict) -> None:
+def _give_back(module: nn.Module, flags: dict[str, Any], entries: dict[str, dict[Any, Any]]) -> None:
     for name, value in flags.items():
         object.__setattr__(module, name, value)
-    now = {"_buffers": module._buffers, **{name: vars(module)[name] for name in hooks}}
-    for name, entries in {"_buffers": buffers, **hooks}.items():
-        if [(k, id(v)) for k, v in now[name].items()] != [(k, id(v)) for k, v in entries.items()]:
+    for name, before in entries.items():
+        now = getattr(module, name)
+        if [(k, id(v)) for k, v in now.items()] != [(k, id(v)) for k, v in before.items()]:
             # refilled in place, because handles point to it
-            now[name].clear()
-            now[name].update(entries)
+            now.clear()
+            now.update(before)
+
+
+def _trainable(modules: list[nn.Module]) -> None:
+    """Put a copy in the place of every tensor made in inference mode: autograd would not save it."""
+    for module in modules:
+        owned: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for own in owned:
+            for name, tensor in own.items():
+                if tensor is not None and tensor.is_inference():
+                    copy: Tensor = tensor.detach().clone()
+                    own[name] = nn.Parameter(copy, False) if isinstance(tensor, nn.Parameter) else copy
 
 
 @contextmanager
@@ -70,9 +57,9 @@ def borrow(model: nn.Module, *, frozen: bool = False) -> Iterator[nn.Module]:
     block, in which ``.grad`` starts empty and, where it is ``frozen``, no parameter asks for one. Put back at
     the end: parameters' ``requires_grad`` and ``.grad``, buffers, hooks, the training and in-place flags, and
     the random states of torch, NumPy and Python. The values of parameters are not copied: what changes those
-    works on a copy of the model.
+    works on a copy of the model. Parameters made in inference mode are copied, and never ask for a gradient.
 
-    Raises TypeError for what is no network, RuntimeError for one in training mode.
+    Errors as in ``check_model``.
 
     >>> net = nn.Linear(2, 1).eval()
     >>> with torch.no_grad(), borrow(net):
@@ -83,7 +70,7 @@ def borrow(model: nn.Module, *, frozen: bool = False) -> Iterator[nn.Module]:
     with lock_of(model):
         parameters = [(p, p.requires_grad, p.grad) for p in model.parameters()]
         buffers = [(b, b.detach().clone()) for b in model.buffers()]
-        modules = [(m, _before(m)) for m in model.modules()]
+        modules = [(m, *_before(m)) for m in model.modules()]
         states = torch.get_rng_state(), np.random.get_state(), random.getstate()
         on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         try:
@@ -92,10 +79,11 @@ def borrow(model: nn.Module, *, frozen: bool = False) -> Iterator[nn.Module]:
                 if frozen and needed and not parameter.is_inference():  # which cannot be switched back
                     parameter.requires_grad_(False)
             with torch.inference_mode(False), torch.enable_grad():
+                _trainable([module for module, *_ in modules])
                 yield model
         finally:
-            for module, before in modules:
-                _give_back(module, *before)
+            for before in modules:
+                _give_back(*before)
             for parameter, needed, grad in parameters:
                 if parameter.requires_grad != needed:
                     parameter.requires_grad_(needed)

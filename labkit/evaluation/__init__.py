@@ -32,13 +32,12 @@ from labkit.evaluation.localization import (
     pointing_game,
     pointing_hits,
 )
+from labkit.evaluation.randomization import execution_order, randomized
 from labkit.evaluation.retraining import Roar, remove, roar
 from labkit.evaluation.sanity import (
     Cascade,
     cascading_randomization,
     class_selectivity,
-    execution_order,
-    randomized,
     rank_correlation,
     ssim,
     ssim_floor,

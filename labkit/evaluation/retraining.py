@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from labkit.core.checks import check_fraction, check_images, check_maps
+from labkit.core.door import own_copy
 from labkit.evaluation.faithfulness import order_of
 from labkit.models.training import Recipe, fit
 
@@ -80,6 +81,7 @@ def roar(
     torch.Size([1, 1])
     """
     check_images(images)
+    check_images(test_images, "test_images")
     if set(maps) != set(test_maps):
         raise ValueError(
             f"maps and test_maps must hold the same names; got {', '.join(sorted(maps))} and "
@@ -95,10 +97,10 @@ def roar(
             model = make_model()
         pixels = (train * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         fit(model, np.ascontiguousarray(pixels), labels.cpu().numpy(), recipe._replace(seed=seed), bar=False)
-        with torch.inference_mode():
-            said = torch.cat([model(part).argmax(1) for part in test.split(256)])
+        with torch.no_grad():
+            said = torch.cat([model(own_copy(model, part)).argmax(1).cpu() for part in test.split(256)])
         bar.update()
-        return float((said.cpu() == test_labels.cpu()).float().mean())
+        return float((said == test_labels.cpu()).float().mean())
 
     with bar:
         whole = torch.tensor([trained(images, test_images, seed) for seed in seeds])

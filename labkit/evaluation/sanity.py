@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -12,14 +11,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.core.checks import check_choice, check_finite, check_images
+from labkit.core.checks import check_choice, check_finite, check_images, nearest
+from labkit.core.door import own_copy
+from labkit.evaluation.randomization import execution_order, forgetful, tell_drawn
 
 __all__ = [
     "Cascade",
     "cascading_randomization",
     "class_selectivity",
-    "execution_order",
-    "randomized",
     "rank_correlation",
     "ssim",
     "ssim_floor",
@@ -131,69 +130,8 @@ def class_selectivity(
     torch.Size([1])
     """
     check_images(images)
-    return rank_correlation(method(model, images, first), method(model, images, second))
-
-
-def execution_order(model: nn.Module, images: Float[Tensor, "N C H W"]) -> list[str]:
-    """Names of the layers with weights of their own, in the order in which they first run.
-
-    The order of registration, which ``named_modules`` gives, may be another one.
-
-    >>> net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 1, 1))
-    >>> execution_order(net, torch.rand(1, 3, 2, 2))
-    ['0', '2']
-    """
-    seen: list[str] = []
-    handles = []
-    for name, module in model.named_modules():
-        if next(module.parameters(recurse=False), None) is not None and hasattr(module, "reset_parameters"):
-            handles.append(module.register_forward_pre_hook(lambda *_, n=name: seen.append(n)))
-    try:
-        with torch.no_grad():
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return list(dict.fromkeys(seen))
-
-
-def randomized(
-    model: nn.Module, layers: list[str], images: Float[Tensor, "N C H W"], *, seed: int = 0
-) -> nn.Module:
-    """A copy of the model in which ``layers`` hold fresh weights, as they were before any training.
-
-    Batch normalizations among them return to scale 1 and shift 0, and the running statistics of *all* of
-    them are taken anew from ``images``: the old ones belong to activations that no longer exist, and would
-    turn the copy into noise for another reason. The model and the global random state are left as they were.
-    Raises KeyError for an unknown layer.
-
-    >>> net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 1, 1)).eval()
-    >>> new = randomized(net, ["2"], torch.rand(1, 3, 2, 2))
-    >>> torch.equal(new[0].weight, net[0].weight), torch.equal(new[2].weight, net[2].weight)
-    (True, False)
-    """
-    twin = copy.deepcopy(model)
-    known = dict(twin.named_modules())
-    norms = [m for m in known.values() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    with torch.random.fork_rng(devices=[]):
-        for name in layers:
-            if name not in known:
-                raise KeyError(f"layers must be names of the model's layers; got {name!r}.")
-            # a layer's own draw, whichever others are drawn as well
-            torch.manual_seed(seed + sum(ord(c) * (i + 1) for i, c in enumerate(name)))
-            known[name].reset_parameters()  # type: ignore[operator]
-    if norms and layers:
-        kept = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the plain mean over what comes
-            norm.train()
-        with torch.no_grad():
-            twin(images)
-        for norm, momentum in zip(norms, kept, strict=True):
-            norm.momentum = momentum
-            norm.eval()
-    return twin.eval()
+    one, other = (method(model, own_copy(model, images), target) for target in (first, second))
+    return rank_correlation(one, other)
 
 
 def cascading_randomization(
@@ -212,7 +150,8 @@ def cascading_randomization(
     ``mode`` "cascading" randomizes one layer more at each point, "independent" that layer alone. Layers come
     in the order in which they run, from the last one down (``layers`` restricts them). The target stays; the
     untouched network is the measure and no point of the curve. Each ``method(model, images, target)`` returns
-    maps (N, H, W). Raises ValueError for a model without layers to randomize, else as the methods.
+    maps (N, H, W). Raises ValueError for a model without layers to randomize, KeyError for a wrong layer,
+    else as ``randomized``, which also says what is warned of, and the methods.
 
     Source: Adebayo et al. 2018, "Sanity Checks for Saliency Maps", section 3. Re-estimating the statistics of
     batch normalization is our addition.
@@ -227,23 +166,32 @@ def cascading_randomization(
     check_images(images)
     check_choice("mode", mode, ("cascading", "independent"))
     order = execution_order(model, images)[::-1]
+    for name in layers or ():
+        if name not in order:
+            raise KeyError(
+                f"layers must be names of layers with weights that these pictures meet; got {name!r}. "
+                f"The nearest are {', '.join(map(repr, nearest(name, order)))}."
+            )
     wanted = [name for name in order if layers is None or name in layers]
     if not wanted:
-        raise ValueError(
-            "model must have layers with weights that can be drawn anew (reset_parameters); it has none"
-            + ("." if layers is None else f" among {', '.join(layers)}.")
-        )
-    maps = {name: [method(model, images, target).detach().cpu()] for name, method in methods.items()}
+        raise ValueError("model must have layers with weights that can be drawn anew; it has none.")
+
+    def asked_of(network: nn.Module) -> dict[str, Tensor]:
+        # each its own pictures: a method of one's own may write into them
+        return {n: m(network, own_copy(model, images), target).detach().cpu() for n, m in methods.items()}
+
+    steps, told = [asked_of(model)], []
     for depth in tqdm(
         range(len(wanted)), "randomizing", leave=False, delay=1.5, disable=progress is not None
     ):
         forgets = wanted[: depth + 1] if mode == "cascading" else [wanted[depth]]
-        twin = randomized(model, forgets, images, seed=seed)
-        for name, method in methods.items():
-            maps[name].append(method(twin, images, target).detach().cpu())
+        twin, drawn = forgetful(model, forgets, images, seed)
+        told += drawn
+        steps.append(asked_of(twin))
         if progress is not None:
             progress((depth + 1) / len(wanted))
-    found = {name: torch.stack(several) for name, several in maps.items()}
+    tell_drawn(told)
+    found = {name: torch.stack([step[name] for step in steps]) for name in methods}
 
     def likeness(measure: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
         return {n: torch.stack([measure(m[0], later) for later in m[1:]]) for n, m in found.items()}

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from labkit.core.checks import check_images
+from labkit.core.door import own_copy
 from labkit.core.hooks import borrow, record
 from labkit.models.functions import Call, FunctionRules
 from labkit.models.operations import operations
@@ -32,7 +33,7 @@ def layer_shapes(model: nn.Module, images: Float[Tensor, "N C H W"]) -> dict[str
     """Layer name -> shape of its output for these images, in execution order (layers that ran only)."""
     check_images(images)
     with borrow(model), torch.no_grad(), record(model, *layer_names(model)) as kept:
-        model(images)
+        model(own_copy(model, images))
     return {name: tuple(value.shape) for name, value in kept.items() if isinstance(value, Tensor)}
 
 

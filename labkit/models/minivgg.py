@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from labkit.core.checks import check_channels
+
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 WIDTHS = (32, 48, 96, 96, 128, 160)
 
@@ -48,6 +50,7 @@ class MiniVGG(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C"]:
+        check_channels(images, 3)
         x = (images - self.mean) / self.std
         x = self.pool(self.features(x))
         return self.classifier(torch.flatten(x, 1))

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from labkit.core.door import sides_of, weight_of
-from labkit.core.hooks import borrow, check_model, find_layer, record
+from labkit.core.hooks import borrow, find_layer, record
+from labkit.core.locks import check_model
 
 __all__ = ["Tail", "run_from"]
 

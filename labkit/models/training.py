@@ -18,7 +18,10 @@ from tqdm.auto import tqdm
 
 import labkit
 from labkit.core.checks import check_positive
+from labkit.core.door import weight_of
 from labkit.core.files import write_whole
+from labkit.core.hooks import borrow
+from labkit.models.features import batches
 
 
 class Recipe(NamedTuple):
@@ -65,8 +68,9 @@ def fit(
 ) -> list[float]:
     """Train a classifier and leave it in eval mode; returns the mean loss of each epoch.
 
-    AdamW with a one-cycle rate and label smoothing, in bfloat16 autocast. The same recipe, data and
-    number of threads give the same network. The global random state is left as it was.
+    AdamW with a one-cycle rate and label smoothing, in bfloat16 autocast, on the model's device. The same
+    recipe, data and number of threads give the same network, dropout included. The global random state is
+    left as it was.
     Raises ValueError where pictures and labels do not go together.
 
     >>> pictures = np.zeros((8, 16, 16, 3), np.uint8)
@@ -89,17 +93,22 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, max(total, 2), pct_start=0.2)
     criterion = nn.CrossEntropyLoss(label_smoothing=recipe.smoothing)
     model.train().to(memory_format=torch.channels_last)
+    weight = weight_of(model, torch.zeros(()))
     history = []
-    with tqdm(total=total, desc="training", unit="step", disable=not bar) as shown:
+    with (
+        torch.random.fork_rng(devices=[]),
+        tqdm(total=total, desc="training", unit="step", disable=not bar) as shown,
+    ):
+        torch.manual_seed(recipe.seed)
         for epoch in range(recipe.epochs):
             order, losses = torch.randperm(len(images), generator=generator), []
             for step in range(steps):
                 rows = order[step * recipe.batch : (step + 1) * recipe.batch]
                 batch = torch.from_numpy(np.ascontiguousarray(images[np.sort(rows.numpy())]))
-                batch = _augment(batch.permute(0, 3, 1, 2).float() / 255, recipe, generator)
-                with torch.autocast("cpu", torch.bfloat16):
+                batch = _augment(batch.permute(0, 3, 1, 2).float() / 255, recipe, generator).to(weight)
+                with torch.autocast(weight.device.type, torch.bfloat16):
                     logits = model(batch.contiguous(memory_format=torch.channels_last))
-                loss = criterion(logits.float(), targets[rows.sort().values])
+                loss = criterion(logits.float(), targets[rows.sort().values].to(logits.device))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -114,15 +123,15 @@ def fit(
     return history
 
 
-@torch.inference_mode()
 def predict(
     model: nn.Module, images: UInt8[np.ndarray, "N H W 3"], batch: int = 128
 ) -> Int[np.ndarray, " N"]:
-    """The class of each picture, by a model in eval mode."""
-    classes = [
-        model(torch.from_numpy(np.array(images[k : k + batch])).permute(0, 3, 1, 2).float() / 255).argmax(1)
-        for k in range(0, len(images), batch)
-    ]
+    """The class of each picture. Errors as in ``labkit.models.borrow`` and ``labkit.models.features``."""
+    with borrow(model), torch.no_grad():
+        classes = [
+            model(part.to(weight_of(model, part), copy=True)).argmax(1).cpu()
+            for part in batches(images, batch)
+        ]
     return torch.cat(classes).numpy()
 
 

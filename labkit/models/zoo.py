@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from labkit.core.checks import check_positive, nearest
+from labkit.core.checks import check_channels, check_positive, nearest
+from labkit.core.door import weight_of
 from labkit.models.layers import layer_names
 from labkit.models.minivgg import MiniVGG
 
@@ -25,18 +27,20 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 class Normalization(nn.Module):
-    """(images - mean) / std, each per channel, as buffers that move with the network."""
+    """(images - mean) / std, each per channel, in the pictures' precision and on their device."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        for name, value in (("mean", mean), ("std", std)):
-            self.register_buffer(name, torch.tensor(value).view(1, -1, 1, 1), persistent=False)
+        with torch.inference_mode(False):  # what is made in it, autograd cannot keep
+            for name, value in (("mean", mean), ("std", std)):
+                self.register_buffer(name, torch.tensor(value).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-        return (images - self.mean) / self.std
+        check_channels(images, self.mean.shape[1])
+        return (images - self.mean.to(images)) / self.std.to(images)  # the network may move without it
 
 
 class Wrapped(nn.Module):
@@ -52,7 +56,9 @@ class Wrapped(nn.Module):
     def __init__(self, inner: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         object.__setattr__(self, "inner", inner)
-        object.__setattr__(self, "normalization", Normalization(mean, std))
+        normalization = Normalization(mean, std)
+        weight = weight_of(inner, normalization.mean)
+        object.__setattr__(self, "normalization", normalization.to(weight.device, weight.dtype))
         self._modules, self._parameters, self._buffers = inner._modules, inner._parameters, inner._buffers
         self._non_persistent_buffers_set = inner._non_persistent_buffers_set
         self.training = inner.training
@@ -83,19 +89,40 @@ def _dress(
     return model.eval()
 
 
+def _per_channel(argument: str, value: Any) -> list[float]:
+    """The numbers of a sequence, an array or a tensor, one a channel, which must suit pictures in [0, 1]."""
+    try:
+        given = torch.as_tensor(value, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        given = torch.empty(0)
+    numbers = given.flatten().tolist()
+    if given.ndim == 0 or not numbers:
+        raise ValueError(
+            f"{argument} must have one entry a channel, as in {argument}=(0.5, 0.5, 0.5); got {value!r}."
+        )
+    if not all(0 <= n <= 1 for n in numbers) or (argument == "std" and 0 in numbers):
+        low = "above 0" if argument == "std" else "from 0"
+        raise ValueError(
+            f"{argument} must be that of pictures in [0, 1], each entry {low} to 1; got {value!r}. "
+            "Divide what belongs to pictures of 0 to 255 by 255."
+        )
+    return numbers
+
+
 def wrap_model(
     module: nn.Module,
     *,
     classes: Sequence[str],
     input_size: int,
-    mean: Sequence[float] = (0.0, 0.0, 0.0),
-    std: Sequence[float] = (1.0, 1.0, 1.0),
+    mean: Sequence[float] | ndarray | Tensor = (0.0, 0.0, 0.0),
+    std: Sequence[float] | ndarray | Tensor = (1.0, 1.0, 1.0),
 ) -> nn.Module:
     """Anyone's classifier on the kit's contract: pictures in [0, 1] in, normalization inside, eval mode.
 
     ``mean`` and ``std`` are those the network was trained with, per channel, for pictures in [0, 1]; the
-    network itself is shared, not copied, put into eval mode, and keeps its layer names. Raises TypeError for
-    what is no network and ValueError for a standard deviation of 0 or lengths that differ.
+    network itself is shared, not copied, put into eval mode, and keeps its layer names, its precision and its
+    device, also where these change later. Raises TypeError for what is no network, ValueError for numbers
+    that are not those of pictures in [0, 1], a standard deviation of 0, or lengths that differ.
 
     >>> net = wrap_model(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), classes=["a", "b"], input_size=2)
     >>> net.layers, net(torch.zeros(1, 3, 2, 2)).shape
@@ -104,12 +131,10 @@ def wrap_model(
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}.")
     check_positive("input_size", input_size)
-    if len(mean) != len(std) or any(s <= 0 for s in std):
-        raise ValueError(
-            "mean and std must have one entry a channel, std above 0; "
-            f"got mean={tuple(mean)}, std={tuple(std)}."
-        )
-    return _dress(Wrapped(module, mean, std), classes, input_size, None)
+    means, stds = _per_channel("mean", mean), _per_channel("std", std)
+    if len(means) != len(stds):
+        raise ValueError(f"mean and std must have one entry a channel; got {len(means)} and {len(stds)}.")
+    return _dress(Wrapped(module, means, stds), classes, input_size, None)
 
 
 def bundled_models() -> list[str]:

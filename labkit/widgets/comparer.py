@@ -120,7 +120,7 @@ class Comparer(PictureExplorer):
         _, picture, name, target = key
         where = {"picture": picture, "method": name, "target": target}
         try:
-            image = self._placed(self.images[picture]).clone()  # a function may write into it
+            image = self._placed(self.images[picture])
             found, seconds = self._methods.run(name, self.model, image, target, stale, report)
         except Stopped:
             raise

@@ -115,7 +115,7 @@ class MaskExplorer(PictureExplorer):
 
     def _make(self, key: tuple, stale: Stale, report: Report) -> Answer:
         from labkit.attribution import extremal_perturbation_result
-        from labkit.core.hooks import lock_of
+        from labkit.core.locks import lock_of
 
         kind, picture, target, mode = key
         image, truth = self._placed(self.images[picture]), self._mask(picture)

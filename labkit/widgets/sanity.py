@@ -124,7 +124,7 @@ class SanityExplorer(PictureExplorer):
         super()._answer(key, stale, report)
 
     def _make(self, key: tuple, stale: Stale, report: Report) -> Answer:
-        from labkit.core.hooks import lock_of
+        from labkit.core.locks import lock_of
 
         kind, picture, target, depth = key
         whole = self._cache.get((*key[:-1], 0)) if depth else None
@@ -133,7 +133,7 @@ class SanityExplorer(PictureExplorer):
             report(done / len(self._methods.functions))
             before = None if whole is None else whole["maps"][name].get("data")
             maps[name] = self._map(name, twin, picture, target, before, stale)
-        with lock_of(twin), torch.inference_mode():
+        with lock_of(twin), torch.no_grad():
             chances = twin(self._placed(self.images[picture]))[0].float().softmax(0).cpu()
         best = int(chances.argmax())
         chance = {"p": float(chances[target]), "best": best, "best_p": float(chances[best])}
@@ -155,7 +155,7 @@ class SanityExplorer(PictureExplorer):
     ) -> Answer:
         """One map with its scale and its likeness to the trained network's, or the sentence of its error."""
         try:
-            image = self._placed(self.images[picture]).clone()
+            image = self._placed(self.images[picture])
             found, _ = self._methods.run(name, twin, image, target, stale)
         except Stopped:
             raise

@@ -63,6 +63,21 @@ def test_hands_in_a_private_copy_in_the_model_s_precision() -> None:
     assert own_copy(nn.Flatten().eval(), GOOD).dtype == GOOD.dtype
 
 
+def test_a_model_without_numbers_gets_a_sentence_and_a_frozen_script_an_answer() -> None:
+    with pytest.raises(ValueError, match=r"meta device.*to_empty"), asked(net().to("meta"), GOOD):
+        pytest.fail("the method must not run")
+    with pytest.warns(FutureWarning, match="deprecated"):
+        script = torch.jit.freeze(torch.jit.script(net()))
+    with asked(script, GOOD) as inputs:
+        assert torch.allclose(script(inputs), net()(GOOD))
+
+
+def test_the_precision_is_that_of_a_buffer_where_there_are_no_parameters() -> None:
+    model = nn.BatchNorm2d(3, affine=False).double().eval()
+    with asked(model, GOOD) as inputs:
+        assert inputs.dtype == torch.float64
+
+
 def test_no_parameter_asks_for_a_gradient_inside_unless_it_is_wanted() -> None:
     model = net()
     model[0].bias.requires_grad_(False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import random
 import threading
 
@@ -11,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.core.hooks import check_model, lock_of
-from labkit.models import borrow, edit, record
+from labkit.attribution import occlusion, saliency
+from labkit.core import locks
+from labkit.core.locks import check_model, lock_of
+from labkit.models import borrow, edit, record, wrap_model
 
 
 class Net(nn.Module):
@@ -34,6 +38,22 @@ class Net(nn.Module):
 
 def pictures(n: int = 2) -> Tensor:
     return torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def is_free(net: nn.Module) -> bool:
+    """Whether another thread could hold the model now."""
+    free: list[bool] = []
+
+    def probe() -> None:
+        for lock in locks._locks(net):
+            free.append(lock.acquire(blocking=False))
+            if free[-1]:
+                lock.release()
+
+    thread = threading.Thread(target=probe)
+    thread.start()
+    thread.join()
+    return all(free)
 
 
 class Boom(Exception):
@@ -214,8 +234,7 @@ def test_nothing_stays_after_an_exception() -> None:
     with pytest.raises(Boom), record(net, "conv1"), edit(net, {"relu": F.relu}):
         raise Boom
     assert not any(m._forward_hooks for m in net.modules())
-    assert lock_of(net).acquire(blocking=False)
-    lock_of(net).release()
+    assert is_free(net)
 
 
 @pytest.mark.parametrize("use", [borrow, lambda m: record(m, "fc"), lambda m: edit(m, {"fc": F.relu})])
@@ -234,11 +253,7 @@ def test_a_second_thread_waits_for_the_model_but_not_for_another(use) -> None:
     with use(net):
         thread.start()
         assert begun.wait(30)
-        free = []
-        probe = threading.Thread(target=lambda: free.append(lock_of(net).acquire(blocking=False)))
-        probe.start()
-        probe.join()
-        assert free == [False]
+        assert not is_free(net)
         order.append("first")
     thread.join(30)
     assert order == ["other", "first", "second"]
@@ -264,10 +279,119 @@ def test_two_threads_record_their_own_pictures() -> None:
 
 
 def test_a_lock_goes_with_its_model() -> None:
-    from labkit.core import hooks
-
     net = Net()
-    lock_of(net)
-    before = len(hooks._LOCKS)
+    with lock_of(net):
+        before = len(locks._LOCKS)
     del net
-    assert len(hooks._LOCKS) < before
+    gc.collect()
+    assert len(locks._LOCKS) < before
+
+
+class Tied(nn.Module):
+    """Another layer with the weight of ``net.fc``."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.own = nn.Linear(5, 2, bias=False)
+        self.own.weight = net.fc.weight
+        self.eval()
+
+
+def rewrapped(net: nn.Module) -> nn.Module:
+    return wrap_model(net, classes="ab", input_size=8)
+
+
+@pytest.mark.parametrize(
+    "sharing",
+    [rewrapped, nn.Sequential, nn.DataParallel, Tied, copy.copy, lambda net: nn.Sequential(net.conv1).eval()],
+)
+@pytest.mark.parametrize("wrapper_first", [True, False])
+def test_models_that_share_a_part_wait_for_each_other(sharing, wrapper_first: bool) -> None:
+    net = Net()
+    first, second = (sharing(net), net) if wrapper_first else (net, sharing(net))
+    with lock_of(first):
+        assert not is_free(second)
+        assert is_free(Net())
+    assert is_free(second)
+
+
+def test_a_model_made_of_two_holds_both_and_either_keeps_it_waiting() -> None:
+    one, two = Net(), Net()
+    with lock_of(one), lock_of(two):
+        pass
+    both = nn.ModuleList([two, one])
+    with lock_of(both):
+        assert not is_free(one)
+        assert not is_free(two)
+    for part, other in ((one, two), (two, one)):
+        with lock_of(part):
+            assert not is_free(both)
+            assert is_free(other)
+
+
+def test_two_wrappers_of_one_network_in_two_threads_leave_it_as_it_was() -> None:
+    net = Net()
+    begun, said = threading.Event(), []
+
+    def work() -> None:
+        begun.set()
+        with borrow(rewrapped(net), frozen=True), record(rewrapped(net), "conv2"):
+            said.append([p.requires_grad for p in net.parameters()])
+
+    thread = threading.Thread(target=work)
+    with borrow(rewrapped(net), frozen=True):
+        thread.start()
+        assert begun.wait(30)
+        thread.join(0.05)
+        assert not said
+    thread.join(30)
+    assert said == [[False] * 8]
+    assert all(p.requires_grad for p in net.parameters())
+    assert not any(m._forward_hooks for m in net.modules())
+
+
+def batch_statistics() -> nn.Module:
+    net = Net()
+    net.norm = nn.BatchNorm2d(4, track_running_stats=False).eval()
+    return net
+
+
+def without_statistics() -> nn.Module:
+    """As test-time adaptation makes them."""
+    net = Net()
+    net.norm.running_mean = net.norm.running_var = None
+    return net
+
+
+@pytest.mark.parametrize("made", [batch_statistics, without_statistics])
+def test_a_model_that_normalizes_over_its_batch_is_refused_by_all(made) -> None:
+    """Its maps would depend on the other pictures of the batch, by a third in the case that was reported."""
+    net, sentence = made(), r"each picture by itself; its part 'norm' \(BatchNorm2d, track_running_stats"
+    for use in (lambda: saliency(net, pictures(), 0), lambda: occlusion(net, pictures(), 0, window=4)):
+        with pytest.raises(ValueError, match=sentence):
+            use()
+    net.norm.running_mean, net.norm.running_var = torch.zeros(4), torch.ones(4)  # used in eval mode
+    assert torch.allclose(saliency(net, pictures(), 0)[:1], saliency(net, pictures()[:1], 0), atol=1e-6)
+    net.norm = nn.InstanceNorm2d(4).eval()  # each picture by itself
+    assert torch.allclose(saliency(net, pictures(), 0)[:1], saliency(net, pictures()[:1], 0), atol=1e-6)
+
+
+def test_layers_that_have_not_run_yet_are_refused_and_not_drawn() -> None:
+    net = nn.Sequential(nn.LazyConv2d(4, 1), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2)).eval()
+    with pytest.raises(ValueError, match=r"all its weights; its part '0' \(LazyConv2d\) has not run"):
+        saliency(net, pictures(), 0)
+    assert isinstance(net[0].weight, nn.UninitializedParameter)
+    net(pictures())
+    assert saliency(net, pictures(), 0).shape == (2, 8, 8)
+
+
+def test_a_network_made_in_inference_mode_gives_the_map_of_one_made_outside() -> None:
+    with torch.inference_mode():
+        net = Net()
+        wrapped = wrap_model(Net(), classes="ab", input_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
+    own = [id(t) for t in (*net.parameters(), *net.buffers())]
+    assert torch.equal(saliency(net, pictures(), 1), saliency(Net(), pictures(), 1))
+    assert [id(t) for t in (*net.parameters(), *net.buffers())] == own
+    assert all(p.is_inference() and p.requires_grad for p in net.parameters())
+    plain = wrap_model(Net(), classes="ab", input_size=8, mean=(0.5,) * 3, std=(0.2,) * 3)
+    assert torch.equal(saliency(wrapped, pictures(), 1), saliency(plain, pictures(), 1))

@@ -48,6 +48,23 @@ def test_taking_away_the_cause_leaves_chance_and_all_else_leaves_the_task() -> N
     assert done.accuracy["truth"].shape == (2, 2)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_network_that_writes_into_its_input_leaves_the_test_pictures(dtype: torch.dtype) -> None:
+    class Eats(nn.Flatten):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.sub_(0.5))
+
+    images, labels = data(32, 0)
+    test, test_labels = data(32, 1)
+    before = test.clone()
+    maps = {"truth": truth(images)}
+    roar(
+        images, labels, test, test_labels, maps, maps, lambda: nn.Sequential(Eats(), network()).to(dtype),
+        fractions=(0.5,), seeds=(0,), recipe=QUICK._replace(epochs=1),
+    )  # fmt: skip
+    assert torch.equal(test, before)
+
+
 def test_remove_takes_the_highest_share_and_puts_the_colour_there() -> None:
     images = torch.rand(2, 3, 4, 5)
     maps = torch.rand(2, 4, 5)

@@ -68,6 +68,17 @@ def test_names_and_shapes_in_the_order_they_run() -> None:
         layer_shapes(net, torch.rand(3, 64, 64))
 
 
+def test_shapes_of_a_network_that_writes_into_its_input_and_of_a_double_one() -> None:
+    class Eats(Net):
+        def maps(self, x: Tensor) -> Tensor:
+            return super().maps(x.sub_(0.5).mul_(2))
+
+    x, wanted = X.clone(), {"conv1": (2, 4, 8, 8), "conv2": (2, 5, 8, 8), "fc": (2, 3)}
+    assert layer_shapes(Eats(lambda m: m.mean((2, 3))), x) == wanted
+    assert layer_shapes(Eats(lambda m: m.mean((2, 3))).double(), x) == wanted
+    assert torch.equal(x, X)
+
+
 def stack(*layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(*layers)
 

@@ -136,6 +136,39 @@ def test_predictions_do_not_depend_on_the_batch() -> None:
     assert accuracy(net, images, 1 - found) == 0.0
 
 
+def test_the_same_seed_gives_the_same_network_with_dropout_too() -> None:
+    images, labels = bars(32, 0)
+    nets = []
+    for _ in range(2):
+        nets.append(nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(768, 2)))
+        nn.init.zeros_(nets[-1][2].weight)
+        nn.init.zeros_(nets[-1][2].bias)
+        torch.rand(1)
+        chance = torch.get_rng_state()
+        fit(nets[-1], images, labels, TINY._replace(epochs=1))
+        assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.equal(nets[0][2].weight, nets[1][2].weight)
+    assert nets[0][2].weight.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_training_and_prediction_in_the_network_s_own_precision(dtype: torch.dtype) -> None:
+    images, labels = bars(32, 0)
+    net = network().to(dtype)
+    assert np.isfinite(fit(net, images, labels, TINY._replace(epochs=1))).all()
+    assert predict(net, images).shape == (32,)
+    assert net.features[0].weight.dtype == dtype
+
+
+def test_prediction_leaves_the_network_and_refuses_training_mode() -> None:
+    images, _ = bars(8, 0)
+    net = network().train()
+    before = net.features[1].running_mean.clone()
+    with pytest.raises(RuntimeError, match="eval mode"):
+        predict(net, images)
+    assert torch.equal(net.features[1].running_mean, before)
+
+
 def test_a_network_is_saved_with_its_card(tmp_path: Path) -> None:
     net = network().eval()
     path = save_network(net, tmp_path / "weights", "small", {"seed": 3, "accuracy": {"test": 0.5}})

@@ -9,10 +9,12 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from labkit.attribution import saliency
 from labkit.data import CLASSES, GROUNDS, sample_photos
 from labkit.models import borrow, bundled_models, list_models, load_model, record, wrap_model
 from labkit.models.zoo import WEIGHTS, torchvision_weights
@@ -139,14 +141,75 @@ def test_a_wrapped_network_moves_whole_and_can_be_copied() -> None:
     [
         ({"module": torch.relu}, TypeError, "module must be a torch.nn.Module"),
         ({"input_size": 0}, ValueError, "input_size must be"),
-        ({"std": (1.0, 0.0, 1.0)}, ValueError, "std above 0"),
-        ({"mean": (0.5,)}, ValueError, "one entry a channel"),
+        (
+            {"std": (1.0, 0.0, 1.0)},
+            ValueError,
+            r"std must be that of pictures in \[0, 1\], each entry above 0",
+        ),
+        ({"std": (1.0, float("nan"), 1.0)}, ValueError, "each entry above 0 to 1"),
+        ({"mean": (0.5,)}, ValueError, "one entry a channel; got 1 and 3"),
+        ({"mean": 0.5, "std": 0.5}, ValueError, r"as in mean=\(0.5, 0.5, 0.5\); got 0.5"),
+        ({"mean": "imagenet"}, ValueError, "one entry a channel.*'imagenet'"),
+        ({"mean": (123.7, 116.3, 103.5)}, ValueError, r"mean must be that of pictures in \[0, 1\].*by 255"),
+        ({"mean": (-0.5, 0.5, 0.5)}, ValueError, "each entry from 0 to 1"),
+        ({"std": (58.4, 57.1, 57.4)}, ValueError, r"std must be that of pictures in \[0, 1\].*by 255"),
     ],
 )
 def test_wrong_wrappings(options, error, words) -> None:
     given = {"module": flat(), "classes": "ab", "input_size": 2, **options}
     with pytest.raises(error, match=words):
         wrap_model(given.pop("module"), **given)
+
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+
+
+@pytest.mark.parametrize(
+    "kind", [np.array, torch.tensor, lambda v: torch.tensor(v).double().view(1, 3, 1, 1)]
+)
+def test_mean_and_std_come_as_people_have_them(kind) -> None:
+    x = torch.rand(2, 3, 2, 2)
+    model = wrap_model(flat(), classes="ab", input_size=2, mean=kind(MEAN), std=kind(STD))
+    plain = (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    assert torch.equal(model(x), model.inner(plain))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("moved", ["before", "after, by itself", "after, with its wrapper"])
+def test_the_normalization_follows_the_network_s_precision(dtype: torch.dtype, moved: str) -> None:
+    """The slope of a linear network is weight / std, whatever it is asked in."""
+    inner, x = flat(), torch.rand(2, 3, 2, 2)
+    slope = (inner[1].weight[1].detach().view(3, 2, 2) / torch.tensor(STD).view(3, 1, 1)).abs().amax(0)
+    if moved == "before":
+        inner.to(dtype)
+    model = wrap_model(inner, classes="ab", input_size=2, mean=MEAN, std=STD)
+    if moved != "before":
+        (inner if moved == "after, by itself" else model).to(dtype)
+    found = saliency(model, x, 1)
+    assert found.dtype == dtype
+    assert torch.allclose(found.float(), slope.expand(2, -1, -1), rtol=0.02)
+
+
+def test_the_normalization_lies_where_the_network_lies() -> None:
+    model = wrap_model(flat().to("meta"), classes="ab", input_size=2, mean=MEAN, std=STD)
+    assert model.normalization.mean.device.type == "meta"
+    assert model(torch.rand(1, 3, 2, 2, device="meta")).shape == (1, 2)
+    later = wrap_model(flat(), classes="ab", input_size=2, mean=MEAN, std=STD)
+    later.inner.to("meta")
+    assert later(torch.rand(1, 3, 2, 2, device="meta")).shape == (1, 2)
+
+
+@pytest.mark.parametrize("around", [nn.Sequential, nn.DataParallel, lambda m: m])
+@pytest.mark.parametrize("bundled", [True, False])
+def test_a_grey_picture_is_not_made_three_channels_wherever_it_enters(around, bundled: bool) -> None:
+    size = 32 if bundled else 2
+    inner = load_model("minivgg-random") if bundled else wrap_model(flat(), classes="ab", input_size=2)
+    model, grey = around(inner).eval(), torch.full((2, 1, size, size), 0.5)
+    for use in (lambda: model(grey), lambda: saliency(model, grey, 0)):
+        with pytest.raises(ValueError, match=r"images must have 3 channels.*got \(2, 1, .*expand\(-1, 3"):
+            use()
+    coloured = nn.Sequential(nn.Conv2d(1, 3, 1), inner).eval()  # what turns grey into colour may stand before
+    assert saliency(coloured, grey, 0).shape == (2, size, size)
 
 
 @pytest.fixture

@@ -246,6 +246,32 @@ def test_what_is_known_is_not_computed_again(explorer):
     assert explorer.model.calls == calls
 
 
+class Eats(torch.nn.Module):
+    """Normalizes its pictures in place, and keeps what it makes at its first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head, self.scale = torch.nn.Conv2d(3, 4, 5), torch.nn.Linear(4, 4), None
+
+    def forward(self, x):
+        if self.scale is None:
+            self.scale = torch.full((1, 4, 1, 1), 2.0)
+        return self.head((torch.relu(self.conv(x.sub_(0.5))) * self.scale).mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_network_that_writes_into_its_input_leaves_the_pictures(name, pictures):
+    model = Eats().eval()
+    model.classes, model.input_size = list("abcd"), 32
+    widget = MAKERS[name](model, pictures)
+    widget.wait_idle()
+    assert widget.error == ""
+    assert torch.equal(torch.stack(list(widget.images)), pictures)
+    assert not model.scale.is_inference()  # or no gradient could pass by it any more
+    widget.close()
+    widget.wait_idle()
+
+
 def test_a_page_opened_anew_is_sent_every_photo_with_its_mask(explorer):
     photos = []
     explorer.observe(lambda change: photos.append(change["new"]), "photo")

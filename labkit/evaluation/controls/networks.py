@@ -7,9 +7,9 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
 
-from labkit.core.door import seeded, weight_of
-from labkit.core.hooks import check_model
-from labkit.evaluation.sanity import randomized
+from labkit.core.door import seeded
+from labkit.core.locks import check_model
+from labkit.evaluation.randomization import randomized, weighted_layers
 from labkit.models.features import batches
 
 TWIN = 128
@@ -25,8 +25,8 @@ def twin(model: nn.Module, pictures: Tensor | ndarray, *, seed: int = 0) -> nn.M
     ``pictures``: at least 2, of which the first 128 are used; bytes or numbers from 0 to 1, as
     ``labkit.models.features`` takes them.
 
-    Raises ValueError for a model with weights that cannot be drawn anew (they would stay trained),
-    RuntimeError for one in training mode. The model is left as it was. See ``labkit.evaluation.randomized``.
+    Raises RuntimeError for a model in training mode, else as ``labkit.evaluation.randomized``, which also
+    says how weights are drawn. The model is left as it was.
 
     Source: Adebayo et al. 2018, "Sanity Checks for Saliency Maps", section 3 (model parameter randomization);
     the statistics are our addition.
@@ -42,21 +42,7 @@ def twin(model: nn.Module, pictures: Tensor | ndarray, *, seed: int = 0) -> nn.M
         raise ValueError(
             f"pictures must be at least 2, better {TWIN}, for batch statistics; got {len(shown)}."
         )
-    weight = weight_of(model, shown)
-    shown = shown.to(weight.device, weight.dtype)
-    layers, drawn = [], set()
-    for name, module in model.named_modules():
-        own = [f"{name}.{key}" if name else key for key, _ in module.named_parameters(recurse=False)]
-        if own and hasattr(module, "reset_parameters"):
-            layers.append(name)
-            drawn.update(own)
-    stuck = [name for name, _ in model.named_parameters() if name not in drawn]
-    if stuck:
-        raise ValueError(
-            f"model must have only weights that can be drawn anew; {', '.join(map(repr, stuck[:3]))} lie in "
-            "modules without reset_parameters(), and would stay trained. Give those modules one."
-        )
-    return randomized(model, layers, shown, seed=seed)
+    return randomized(model, list(weighted_layers(model)), shown, seed=seed)
 
 
 def phase_shuffled(

@@ -77,7 +77,7 @@ class Methods(NamedTuple):
 
         ``report``: called with the share that is done, by the methods that know it.
         """
-        from labkit.core.hooks import lock_of
+        from labkit.core.locks import lock_of
 
         slow = None if self.own else _with_progress(name)
         with (

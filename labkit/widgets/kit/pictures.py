@@ -82,7 +82,7 @@ class PictureExplorer(Explorer):
         picture: int = 0,
         **traits: Any,
     ) -> None:
-        from labkit.core.hooks import check_model
+        from labkit.core.locks import check_model
 
         self.model = check_model(model)
         self.images: list[Tensor] = []
@@ -212,16 +212,16 @@ class PictureExplorer(Explorer):
         return self._masks[picture]
 
     def _placed(self, image: Tensor) -> Tensor:
-        """A batch of one on the model's device and in its precision."""
+        """A batch of one on the model's device and in its precision; what runs on it may write into it."""
         from labkit.core.door import weight_of
 
         weight = weight_of(self.model, image)
-        return image[None].to(weight.device, weight.dtype)
+        return image[None].to(weight.device, weight.dtype, copy=True)
 
     def _logits(self, image: Tensor) -> Float[Tensor, " classes"]:
-        from labkit.core.hooks import lock_of
+        from labkit.core.locks import lock_of
 
-        with lock_of(self.model), torch.inference_mode():
+        with lock_of(self.model), torch.no_grad():
             began = time.perf_counter()
             logits = self.model(self._placed(image))[0].float().cpu()
             self._pass = min(self._pass, time.perf_counter() - began)
