@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from labkit.attribution.cam import grad_cam
 from labkit.core.door import asked, derivative, finite
-from labkit.core.targets import reads_layers
+from labkit.core.targets import beginnings, reads_layers
 from labkit.models import Target, pick, scores
 from labkit.models.functions import Call, FunctionRules, refusal, steps_between
 from labkit.models.operations import operations
@@ -69,7 +69,7 @@ def relu_rule(guided: bool) -> FunctionRules:
     )
 
 
-def _check_graph(outputs: Any) -> None:
+def _check_graph(outputs: list[Tensor]) -> None:
     """Raise ValueError for steps between picture and outputs that have no rule, also where no Python function
     was called (scripted parts)."""
     bends, products = operations("relu", "bend", "gate"), operations("product")
@@ -89,15 +89,17 @@ def _check_graph(outputs: Any) -> None:
 def _modified(model: nn.Module, images: Tensor, target: Target, guided: bool) -> ModifiedGradient:
     with asked(model, images) as inputs:
         inputs.requires_grad_(True)
-        with relu_rule(guided):
-            if reads_layers(target):
-                outputs = score = scores(model, inputs.clone(), target)
-            else:
-                outputs = model(inputs.clone())
-        _check_graph(outputs)
-        if not reads_layers(target):
-            score = pick(outputs, target)  # a callable's own steps are no part of the network
-        gradient = derivative(score, inputs)
+        rules = relu_rule(guided)
+        with rules:
+            outputs = scores(model, inputs, target) if reads_layers(target) else model(inputs.clone())
+        if reads_layers(target):
+            tops, score = [outputs], outputs
+        else:  # a callable's own steps are no part of the network
+            score = pick(outputs, target)
+            tops = [outputs] if isinstance(outputs, Tensor) else [t for t, _ in beginnings(outputs, target)]
+        _check_graph(tops)
+        with rules:  # what was checkpointed runs again on the way back
+            gradient = derivative(score, inputs)
         return ModifiedGradient(finite(gradient.abs().amax(1)), gradient.detach())
 
 

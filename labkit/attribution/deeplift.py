@@ -15,7 +15,7 @@ from labkit.core.checks import check_choice, check_fraction, check_images, check
 from labkit.core.door import asked, derivative, finite
 from labkit.core.progress import working
 from labkit.core.registry import signature_of
-from labkit.core.targets import Score, select
+from labkit.core.targets import Score, is_class, select
 from labkit.models import Target, scores
 from labkit.optimize.images import FILLS, Fill, filling
 
@@ -89,7 +89,7 @@ def deep_shap_result(
     with asked(model, images) as inputs:
         references = _references(inputs, baselines)
         number, each = len(inputs), len(references)
-        if isinstance(target, Tensor | Score):
+        if is_class(target) or isinstance(target, Score):
             with torch.no_grad():  # a target that does not fit is refused for the whole batch
                 scores(model, inputs.clone(), target)
         values = torch.zeros_like(inputs)
@@ -101,9 +101,9 @@ def deep_shap_result(
                 pictures = inputs[which].requires_grad_(True)
                 others = references[baseline, which]
                 own = select(target, which.repeat(2))
-                with rescale_rule(2 * len(chunk)):
+                with rescale_rule(2 * len(chunk)):  # on the way back, too: what was checkpointed runs again
                     both = scores(model, torch.cat([pictures, others]), own)
-                multiplier = derivative(both[: len(chunk)], pictures)
+                    multiplier = derivative(both[: len(chunk)], pictures)
                 score, start = both.detach().chunk(2)
                 at = which.to(inputs.device)
                 values.index_add_(0, at, multiplier * (pictures.detach() - others) / each)

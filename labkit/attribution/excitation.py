@@ -55,21 +55,17 @@ def _usual(outputs: Tensor, maps: list[Tensor], side: tuple[int, int]) -> Tensor
     return next(f for f in found if f.shape[2:].numel() <= enough)
 
 
-def _prior(outputs: Any, target: Any) -> Tensor:
-    """The probability to start with: of an index all on its class, of a callable what it grows with."""
-    if not isinstance(outputs, Tensor):
-        pick(outputs, target)
-        raise TypeError(f"the model must give a tensor; got {type(outputs).__name__}. Wrap it in a module.")
-    leaf = outputs.detach().requires_grad_(True)
-    refusal = (
-        "target must grow with at least one output of each picture, by steps that can be differentiated, "
-        "for that output is where the probability starts. Pass a class index, or turn the sign round."
-    )
-    weight = derivative(pick(leaf, target), leaf, refusal).clamp(min=0)
-    total = weight.flatten(1).sum(1)
-    if (total == 0).any():
-        raise ValueError(refusal)
-    return weight / total.view(-1, *(1,) * (weight.ndim - 1))
+def _prior(outputs: Any, target: Any) -> list[tuple[Tensor, Tensor]]:
+    """The probability to start with, of each tensor the model gives: of an index all on its class, of a
+    callable what it grows with."""
+    tops = [(t, slope.clamp(min=0)) for t, slope in beginnings(outputs, target)]
+    total = sum(slope.flatten(1).sum(1) for _, slope in tops)
+    if not isinstance(total, Tensor) or (total == 0).any():
+        raise ValueError(
+            "target must grow with at least one output of each picture, by steps that can be differentiated, "
+            "for that output is where the probability starts. Pass a class index, or turn the sign round."
+        )
+    return [(t, slope / total.view(-1, *(1,) * (slope.ndim - 1))) for t, slope in tops]
 
 
 def _check_graph(steps: list[Step]) -> None:

@@ -97,8 +97,16 @@ def derivative(score: Float[Tensor, " N"], by: Tensor, refusal: str = NO_SLOPE) 
     tensor([2., 4.])
     """
     slope = None
-    if score.requires_grad:
-        slope = torch.autograd.grad(score.sum(), by, allow_unused=True)[0]
+    if score.requires_grad and by.requires_grad:
+        try:
+            slope = torch.autograd.grad(score.sum(), by, allow_unused=True)[0]
+        except RuntimeError as error:
+            if "use_reentrant" not in str(error):
+                raise
+            raise ValueError(
+                "the model must not run torch.utils.checkpoint with use_reentrant=True, which knows no "
+                "gradient by a picture or a layer. Pass it use_reentrant=False, or switch it off."
+            ) from None
     if slope is None:
         raise ValueError(refusal)
     return slope

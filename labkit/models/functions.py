@@ -8,7 +8,7 @@ autograd keeps says what ran.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, NoReturn
 
@@ -180,16 +180,17 @@ def _names(own: str) -> tuple[str, str]:
     return canonical(title), title
 
 
-def steps_between(outputs: Any, stop: Tensor | None = None, *, ends: str = "") -> list[Step]:
-    """The steps of autograd's graph from the outputs down, also where no Python function was called.
+def steps_between(outputs: Tensor | Sequence[Tensor], stop: Tensor | None = None, *, ends: str = "") -> list[Step]:
+    """The steps of autograd's graph from the outputs (a tensor or several) down, also where no Python function
+    was called.
 
     ``stop``: a tensor; the step that made it and what is reached through that alone are left out.
     ``ends``: the title of steps that the walk does not pass.
     """
-    start = outputs.grad_fn if isinstance(outputs, Tensor) else None
     seen = {None, *([] if stop is None else [stop.grad_fn])}
-    waiting = [] if start in seen else [start]
-    seen.add(start)
+    starts = {t.grad_fn for t in ([outputs] if isinstance(outputs, Tensor) else outputs)} - seen
+    waiting = list(starts)
+    seen |= starts
     found = []
     while waiting:
         node: Any = waiting.pop()
