@@ -98,8 +98,7 @@ def _modified(model: nn.Module, images: Tensor, target: Target, guided: bool) ->
             score = pick(outputs, target)
             tops = [outputs] if isinstance(outputs, Tensor) else [t for t, _ in beginnings(outputs, target)]
         _check_graph(tops)
-        with rules:  # what was checkpointed runs again on the way back
-            gradient = derivative(score, inputs)
+        gradient = derivative(score, inputs, grad=rules.grad)
         return ModifiedGradient(finite(gradient.abs().amax(1)), gradient.detach())
 
 

@@ -101,9 +101,10 @@ def deep_shap_result(
                 pictures = inputs[which].requires_grad_(True)
                 others = references[baseline, which]
                 own = select(target, which.repeat(2))
-                with rescale_rule(2 * len(chunk)):  # on the way back, too: what was checkpointed runs again
+                rules = rescale_rule(2 * len(chunk))
+                with rules:
                     both = scores(model, torch.cat([pictures, others]), own)
-                    multiplier = derivative(both[: len(chunk)], pictures)
+                multiplier = derivative(both[: len(chunk)], pictures, grad=rules.grad)
                 score, start = both.detach().chunk(2)
                 at = which.to(inputs.device)
                 values.index_add_(0, at, multiplier * (pictures.detach() - others) / each)

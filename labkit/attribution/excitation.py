@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from labkit.attribution.excitation_rules import Averaged, OneToOne, Walk, Weighted, refuse, winner_take_all
 from labkit.core.checks import check_feature_map
-from labkit.core.door import NO_INFLUENCE, NO_SLOPE, asked, derivative, finite
+from labkit.core.door import NO_INFLUENCE, NO_SLOPE, asked, finite
 from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
-from labkit.core.targets import reads_layers
-from labkit.models import Target, pick, record, scores
+from labkit.core.targets import beginnings, reads_layers
+from labkit.models import Target, record, scores
+from labkit.models.dataflow import Flow
 from labkit.models.functions import Step, steps_between
 from labkit.models.operations import operations
 from labkit.optimize.images import enlarge
@@ -33,7 +34,7 @@ class ExcitationBackprop(NamedTuple):
     lost: Float[Tensor, " N"]
 
 
-def _usual(outputs: Tensor, maps: list[Tensor], side: tuple[int, int]) -> Tensor:
+def _usual(outputs: list[Tensor], maps: list[Tensor], side: tuple[int, int]) -> Tensor:
     """The first feature map an eighth of the picture's side or smaller, else the first of the smallest, of
     those that all probability has to pass and that lie below a layer with weights."""
     found = []
@@ -98,41 +99,43 @@ def excitation_backprop_result(
         if layer is not None:
             find_layer(model, layer)
         walk = Walk(inputs)
-        with winner_take_all(walk), record(model, *([] if layer is None else [layer])) as kept:
+        rules, shown, axis = winner_take_all(walk), inputs.clone(), 1
+        with rules, Flow(shown) as flow, record(model, *([] if layer is None else [layer])) as kept:
             within = reads_layers(target)
-            outputs = scores(model, inputs.clone(), target) if within else model(inputs.clone())
-        prior = torch.ones_like(outputs) if within else _prior(outputs, target)
-        if not outputs.requires_grad:
+            outputs = scores(model, shown, target) if within else model(shown)
+        tops = [(outputs, torch.ones_like(outputs))] if within else _prior(outputs, target)
+        ends, prior = [t for t, _ in tops], [slope for _, slope in tops]
+        if not all(end.requires_grad for end in ends):
             raise ValueError(NO_SLOPE)
-        _check_graph(steps_between(outputs))
+        _check_graph(steps_between(ends))
         if layer is None:
-            features = _usual(outputs, walk.maps, (images.shape[2], images.shape[3]))
+            features = _usual(ends, walk.maps, (images.shape[2], images.shape[3]))
         else:
-            features = check_feature_map(kept[layer], layer)
+            features, axis = check_feature_map(kept[layer], layer), flow.axes(kept)[layer]
 
         def passed() -> tuple[Tensor, Tensor]:
             walk.lost.zero_()
             mass = None
             if features.requires_grad:
-                mass = torch.autograd.grad(outputs, features, prior, retain_graph=True, allow_unused=True)[0]
+                mass = rules.grad(ends, features, prior, retain_graph=True, allow_unused=True)[0]
             if mass is None:
                 raise ValueError(NO_INFLUENCE.format(repr(layer)))
-            return mass.abs().sum(1), walk.lost.clone()  # negative is the probability of a dual unit
+            return mass.abs().sum(axis), walk.lost.clone()  # negative is the probability of a dual unit
 
         maps, lost = passed()
         if contrastive:
             top = Weighted.__name__
-            tops = [s.node for s in steps_between(outputs, features, ends=top) if s.title == top]
-            if not tops:
+            nodes = [s.node for s in steps_between(ends, features, ends=top) if s.title == top]
+            if not nodes:
                 raise ValueError(
                     "layer must lie below a layer with weights for contrastive=True, for those are what the "
                     f"dual unit negates; there is none between {layer!r} and the target. Name an earlier one."
                 )
-            for node in tops:
+            for node in nodes:
                 node.dual = True
             against, missed = passed()
             maps, lost = maps - against, lost - missed
-        silence = 0 * outputs.detach().flatten(1).sum(1) if outputs.ndim > 1 else 0 * outputs.detach()
+        silence = 0 * sum(end.detach().reshape(len(end), -1).sum(1) for end in ends)
         maps = finite(maps + silence[:, None, None])  # what is not finite excites nothing, and would hide
         return ExcitationBackprop(enlarge(maps, images.shape[2:]) if upsample else maps, lost)
 

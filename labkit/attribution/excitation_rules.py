@@ -45,13 +45,13 @@ def _of_each(mass: Tensor) -> Tensor:
 def _shared(excite: Callable[[Tensor], Tensor], x: Tensor, mass: Tensor, lost: Tensor) -> Tensor:
     """Each unit's ``mass`` to its inputs ``x`` >= 0 by their parts of ``excite(x)``; ``lost`` counts what
     belongs to units that nothing excites."""
-    with torch.enable_grad():
+    with torch._C.DisableTorchFunction(), torch.enable_grad():  # the rules may hold on the way back, too
         x = x.detach().requires_grad_(True)
         total = excite(x)
-    alive = total.detach() > torch.finfo(x.dtype).tiny
-    lost += _of_each(mass.masked_fill(alive, 0))
-    quotient = mass.masked_fill(~alive, 0) / total.detach().masked_fill(~alive, 1)
-    return x.detach() * torch.autograd.grad(total, x, quotient)[0]
+        alive = total.detach() > torch.finfo(x.dtype).tiny
+        lost += _of_each(mass.masked_fill(alive, 0))
+        quotient = mass.masked_fill(~alive, 0) / total.detach().masked_fill(~alive, 1)
+        return x.detach() * torch.autograd.grad(total, x, quotient)[0]
 
 
 class Weighted(torch.autograd.Function):

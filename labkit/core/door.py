@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -87,8 +88,10 @@ def seeded(generator: torch.Generator | None) -> torch.Generator:
     return torch.Generator().manual_seed(0) if generator is None else generator
 
 
-def derivative(score: Float[Tensor, " N"], by: Tensor, refusal: str = NO_SLOPE) -> Tensor:
-    """The gradient of each picture's score by a tensor of the same batch.
+def derivative(
+    score: Float[Tensor, " N"], by: Tensor, refusal: str = NO_SLOPE, *, grad: Any = torch.autograd.grad
+) -> Tensor:
+    """The gradient of each picture's score by a tensor of the same batch; ``grad`` works it out.
 
     Raises ValueError with ``refusal`` where ``by`` has no influence on the score that can be differentiated.
 
@@ -99,7 +102,7 @@ def derivative(score: Float[Tensor, " N"], by: Tensor, refusal: str = NO_SLOPE) 
     slope = None
     if score.requires_grad and by.requires_grad:
         try:
-            slope = torch.autograd.grad(score.sum(), by, allow_unused=True)[0]
+            slope = grad(score.sum(), by, allow_unused=True)[0]
         except RuntimeError as error:
             if "use_reentrant" not in str(error):
                 raise

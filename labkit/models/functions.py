@@ -153,6 +153,20 @@ class FunctionRules(TorchFunctionMode):
         call = Call(func, args, kwargs, reached)
         return call.give(self.table.get(call.name, self.otherwise)(call, self.state))
 
+    def grad(
+        self, outputs: Any, inputs: Tensor, grad_outputs: Any = None, *, retain_graph: bool = False,
+        allow_unused: bool = False,
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
+        """``torch.autograd.grad`` by one tensor, while the rules hold: what was checkpointed runs again on
+        the way back. (As a function of torch it would itself be handed to the mode, and leave it.)"""
+        outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+        slopes = tuple(map(torch.ones_like, outputs) if grad_outputs is None else grad_outputs)
+        run: Any = torch.autograd.Variable._execution_engine.run_backward
+        with self:
+            return run(
+                outputs, slopes, retain_graph, False, (inputs,), allow_unused, accumulate_grad=False
+            )
+
 
 class Step(NamedTuple):
     """A step of autograd's graph: its node, its canonical name, autograd's own ``title`` for it, and the
@@ -187,7 +201,7 @@ def steps_between(outputs: Tensor | Sequence[Tensor], stop: Tensor | None = None
     ``stop``: a tensor; the step that made it and what is reached through that alone are left out.
     ``ends``: the title of steps that the walk does not pass.
     """
-    seen = {None, *([] if stop is None else [stop.grad_fn])}
+    seen: set[Any] = {None, *([] if stop is None else [stop.grad_fn])}
     starts = {t.grad_fn for t in ([outputs] if isinstance(outputs, Tensor) else outputs)} - seen
     waiting = list(starts)
     seen |= starts

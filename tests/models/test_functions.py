@@ -273,7 +273,7 @@ def test_the_graph_is_walked_under_canonical_names() -> None:
         "exp", "leaky_relu", "mul", "mul", "sum", "sum",
     ]  # fmt: skip
     assert len(steps[0].parents) == 2
-    assert steps_between(x.detach()) == steps_between(None) == []
+    assert steps_between(x.detach()) == steps_between([]) == []
 
 
 def test_the_walk_stops_where_it_is_told() -> None:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.models import gap_head, last_spatial, layer_names, layer_shapes, load_model, receptive_fields
-from labkit.models.layers import trace_head
+from labkit.models.heads import trace_head
 from labkit.models.minivgg import MiniVGG
 
 X = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
