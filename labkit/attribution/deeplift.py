@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from labkit.attribution.deeplift_multipliers import refuse
 from labkit.attribution.deeplift_rules import rescale_rule
 from labkit.core.checks import check_choice, check_fraction, check_images, check_positive
 from labkit.core.door import asked, derivative, finite
@@ -17,9 +18,13 @@ from labkit.core.progress import working
 from labkit.core.registry import signature_of
 from labkit.core.targets import Score, is_class, select
 from labkit.models import Target, scores
+from labkit.models.functions import steps_between
+from labkit.models.operations import operations
 from labkit.optimize.images import FILLS, Fill, filling
 
 BASELINES: tuple[Fill, ...] = ("black", "grey", "blur")
+# what the rules replace: to meet one in the graph means that no Python function was called
+UNSEEN = operations("relu", "bend", "gate", "max_pool", "softmax")
 
 
 class DeepShap(NamedTuple):
@@ -67,6 +72,13 @@ def _references(images: Tensor, baselines: Fill | Sequence[Fill] | None) -> Floa
     return torch.stack(references)
 
 
+def _check_graph(outputs: Tensor) -> None:
+    """Raise ValueError for steps that have a rule where no Python function was called (scripted parts)."""
+    for step in steps_between(outputs):
+        if step.name in UNSEEN or step.hides:
+            refuse(f"{step.title} out of reach in a scripted part")
+
+
 def deep_shap_result(
     model: nn.Module,
     images: Float[Tensor, "N C H W"],
@@ -104,6 +116,7 @@ def deep_shap_result(
                 rules = rescale_rule(2 * len(chunk))
                 with rules:
                     both = scores(model, torch.cat([pictures, others]), own)
+                _check_graph(both)
                 multiplier = derivative(both[: len(chunk)], pictures, grad=rules.grad)
                 score, start = both.detach().chunk(2)
                 at = which.to(inputs.device)

@@ -120,7 +120,7 @@ def _weighted(call: Call, walk: Walk) -> Tensor:
     options = {k: v for k, v in call.options.items() if k not in ("weight", "bias")}
 
     def excite(sign: int, t: Tensor) -> Tensor:
-        return function(t, (sign * weight.detach()).clamp(min=0), *rest, **options)
+        return function(t, (sign * weight.detach()).clamp(min=0).to(t.dtype), *rest, **options)
 
     with torch.no_grad():
         value = call.unary()(x.detach())

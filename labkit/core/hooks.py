@@ -56,6 +56,8 @@ def _give_back(module: nn.Module, flags: dict[str, Any], buffers: dict, hooks: d
         object.__setattr__(module, name, value)
     now = {"_buffers": module._buffers, **{name: vars(module)[name] for name in hooks}}
     for name, entries in {"_buffers": buffers, **hooks}.items():
+        if not entries and not now[name]:
+            continue  # most: a model has hundreds of such
         if [(k, id(v)) for k, v in now[name].items()] != [(k, id(v)) for k, v in entries.items()]:
             # refilled in place, because handles point to it
             now[name].clear()
@@ -148,7 +150,7 @@ def as_written(model: nn.Module) -> Iterator[nn.Module]:
                 own = vars(module)
                 if type(module).__name__ == "OptimizedModule":
                     found.append((own, "forward", own["forward"]))
-                    own["forward"] = module._orig_mod.__call__
+                    own["forward"] = module.get_submodule("_orig_mod").__call__
                 if own.get("_compiled_call_impl") is not None:
                     found.append((own, "_compiled_call_impl", own.pop("_compiled_call_impl")))
             yield model

@@ -102,8 +102,7 @@ class Output(Score):
         """What the function gives; raises ValueError unless that is one score a picture. The outputs may be
         whatever the model gives: a tensor, or a tuple, a dictionary or an object of them."""
         value = self.function(outputs)
-        rows: list[int] = []
-        with_tensors(outputs, lambda t: rows.extend(t.shape[:1]) or t)
+        rows = [len(tensor) for tensor in tensors_of(outputs) if tensor.ndim]
         if not isinstance(value, Tensor) or value.ndim != 1 or (rows and len(value) not in rows):
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f"a callable target must return one score a picture, shape (N,); got {got}.")
@@ -189,6 +188,17 @@ def with_tensors(outputs: Any, change: Callable[[Tensor], Any], depth: int = 3) 
         vars(twin).update({k: with_tensors(v, change, depth - 1) for k, v in vars(outputs).items()})
         return twin
     return outputs
+
+
+def tensors_of(outputs: Any) -> list[Tensor]:
+    """The tensors that a model gives, in order; see ``with_tensors``.
+
+    >>> len(tensors_of((torch.ones(2), {"b": [torch.ones(3)]})))
+    2
+    """
+    found: list[Tensor] = []
+    with_tensors(outputs, found.append)
+    return found
 
 
 def _channels_first(kept: Mapping[str, Any], layer: str) -> Any:

@@ -197,4 +197,3 @@ def rewarded(target: Target, reward: str) -> Target:
         return own - outputs.scatter(1, classes, float("-inf")).amax(1)
 
     return value
-

@@ -1,4 +1,4 @@
-"""How a picture flows through a model: which tensor comes of which, what all of it passes, where channels lie.
+"""How a picture flows through a model: what comes of what, what all of it passes, where channels lie.
 
 Seen on the level of torch's functions, so that modules, ``F.relu``, ``x.mean((2, 3))`` and reused layers are
 all alike. What runs out of sight (a scripted part, the model's own ``autograd.Function``) is taken to come of
@@ -39,9 +39,9 @@ def tensors_among(values: Any) -> Iterator[Tensor]:
 
 
 class Point:
-    """A tensor on the picture's way: the ``call`` that made it (None: out of sight), the points ``before`` it,
-    ``above``, the last one that all of the picture passes on the way here, and ``axis``, that of the channels
-    where it is known."""
+    """A tensor on the picture's way: the ``call`` that made it (None: out of sight), the points ``before``
+    it, ``above``, the last one that all of the picture passes on the way here, and ``axis``, that of the
+    channels where it is known."""
 
     def __init__(self, tensor: Tensor, call: Call | None, before: list[Point], number: int) -> None:
         self.tensor, self.call, self.before, self.number = tensor, call, before, number
@@ -136,10 +136,10 @@ def _watched(call: Call, points: _Points) -> Any:
         if point.axis is None:
             point.axis = _asks(call, point.tensor.ndim)
     out = call.run()
-    if points.cut and before and isinstance(out, Tensor) and out.is_floating_point():
-        if not out.requires_grad and call.into is None:
-            with torch.enable_grad():  # the way back may end here, and begins anew
-                out = out.detach().requires_grad_(True).clone()
+    ended = points.cut and before and isinstance(out, Tensor) and not out.requires_grad
+    if ended and out.is_floating_point() and call.into is None:
+        with torch.enable_grad():  # the way back begins anew
+            out = out.detach().requires_grad_(True).clone()
     made = [call.args[0]] if call.name == "setitem" else [*tensors_among(out), *tensors_among(call.into)]
     for tensor in made:
         if not before:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from labkit.core.hooks import as_written, borrow, record
-from labkit.core.target_algebra import with_tensors
+from labkit.core.target_algebra import tensors_of
 from labkit.core.targets import Target, beginnings
 from labkit.models.dataflow import Flow, Point
 from labkit.models.functions import Call
@@ -30,7 +30,9 @@ class Head(NamedTuple):
     axis: int
 
 
-def _refuse(why: str, cure: str = "Pass layer= with the dotted name of a layer that gives (N, K, h, w).") -> None:
+def _refuse(
+    why: str, cure: str = "Pass layer= with the dotted name of a layer that gives (N, K, h, w)."
+) -> None:
     raise ValueError(f"the model has no spatial feature map before its head: {why}. {cure}")
 
 
@@ -61,12 +63,13 @@ def _one_place(point: Point, pictures: int) -> bool:
     return single and call.name not in _POOLING and bool(before) and min(before) > 1
 
 
-def _last_layer(model: nn.Module, images: Tensor, shape: torch.Size) -> str:
-    """The last layer that gives a tensor of that shape."""
+def _layer_that_gives(model: nn.Module, images: Tensor, features: Tensor) -> str:
+    """The last layer that gives these features, or else some of their shape."""
     names = [name for name, _ in model.named_modules() if name]
     with borrow(model), torch.no_grad(), record(model, *names) as kept:
         model(images.detach().clone())
-    return next((n for n, t in reversed(kept.items()) if getattr(t, "shape", None) == shape), "")
+        alike = [n for n, t in reversed(kept.items()) if getattr(t, "shape", None) == features.shape]
+        return next((n for n in alike if torch.allclose(kept[n], features)), alike[0] if alike else "")
 
 
 def _features(model: nn.Module, images: Tensor, end: Point) -> Point:
@@ -81,14 +84,17 @@ def _features(model: nn.Module, images: Tensor, end: Point) -> Point:
             break
         point = point.above
     if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()) and point.above is None:
-        _refuse("it is out of reach in a part that torch.jit scripted or traced", "Use the model as it was before.")
+        _refuse(
+            "it is out of reach in a part that torch.jit scripted or traced",
+            "Use the model as it was before.",
+        )
     if tokens:
         _refuse("what comes behind the last map works on tokens (a vision transformer has these instead)")
     if point is end:
         _refuse(f"what it gives, {tuple(end.tensor.shape)}, is a map itself")
     steps = _between(point, end)
     if any(_one_place(step, n) for step in steps):
-        name = _last_layer(model, images, point.tensor.shape)
+        name = _layer_that_gives(model, images, point.tensor)
         _refuse(
             f"for pictures of {tuple(images.shape[2:])} pixels the last map has a single place",
             f"Show it larger pictures, or name an earlier layer; the last with more places is {name!r}.",
@@ -99,9 +105,7 @@ def _features(model: nn.Module, images: Tensor, end: Point) -> Point:
     return point
 
 
-def trace_head(
-    model: nn.Module, images: Float[Tensor, "N C H W"], target: Target | None = None
-) -> Head:
+def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"], target: Target | None = None) -> Head:
     """Run the model once and find the last feature map that all of the picture passes, in the graph.
 
     That is the last tensor (N, K, h, w) or (N, h, w, K) of more than one place from which all that the head
@@ -116,11 +120,8 @@ def trace_head(
     shown = images.clone()  # a model may work in place
     with as_written(model), Flow(shown, cut=True) as flow:
         outputs = model(shown)
-    given: list[Tensor] = []
-    if isinstance(outputs, Tensor) or target is None:
-        with_tensors(outputs, given.append)
-        given = given[:1]
-    else:
+    given = tensors_of(outputs)[:1]
+    if not isinstance(outputs, Tensor) and target is not None:
         given = [tensor for tensor, _ in beginnings(outputs, target)]
     ends = [point for point in map(flow.at, given) if point is not None]
     if not ends:
@@ -160,7 +161,8 @@ def _no_cam(reason: str) -> None:
 
 def _after_pooling(steps: list[Call]) -> tuple[list[Call], Call | None]:
     """The steps behind the global average pooling, and the linear layer among them; refuses other heads."""
-    pooled, layer, after = False, None, []
+    pooled, layer = False, None
+    after: list[Call] = []
     for call in steps:
         if call.name in _AVERAGING and layer is None:
             pooled, after = True, []
@@ -221,7 +223,9 @@ def gap_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> GapHead:
         mean, *parts = (t.to(wide) for t in (mean, *parts))
         found = mean if weight is None else torch.nn.functional.linear(mean, *parts)
         size = mean if weight is None else mean.abs() @ parts[0].abs().T
-        close = max(torch.finfo(t.dtype).eps for t in (raw, outputs)) ** 0.5 * (size.max() + outputs.abs().max())
+        close = max(torch.finfo(t.dtype).eps for t in (raw, outputs)) ** 0.5 * (
+            size.max() + outputs.abs().max()
+        )
         if found.shape != outputs.shape or ((found - outputs).abs() > close).any():
             _no_cam("the scores are not weighted means of the last feature map")
     return GapHead(features, weight, outputs)
