@@ -109,7 +109,8 @@ def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"], target: Targe
     """Run the model once and find the last feature map that all of the picture passes, in the graph.
 
     That is the last tensor (N, K, h, w) or (N, h, w, K) of more than one place from which all that the head
-    reads is made, however it is pooled or flattened. ``target``: says which of several outputs is meant.
+    reads is made, however it is pooled or flattened. ``target``: says which of several outputs is meant; by
+    default it is the first of the shape (N, classes).
     Raises ValueError for a model without such a tensor (a vision transformer), for one whose last map has a
     single place for these pictures, and where maps of several sizes meet.
 
@@ -120,7 +121,7 @@ def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"], target: Targe
     shown = images.clone()  # a model may work in place
     with as_written(model), Flow(shown, cut=True) as flow:
         outputs = model(shown)
-    given = tensors_of(outputs)[:1]
+    given = sorted(tensors_of(outputs), key=lambda t: t.ndim != 2)[:1]  # (N, classes), rather than a map
     if not isinstance(outputs, Tensor) and target is not None:
         given = [tensor for tensor, _ in beginnings(outputs, target)]
     ends = [point for point in map(flow.at, given) if point is not None]
