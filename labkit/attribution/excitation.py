@@ -136,7 +136,9 @@ def excitation_backprop_result(
             against, missed = passed()
             maps, lost = maps - against, lost - missed
         silence = torch.stack([0 * end.detach().reshape(len(end), -1).sum(1) for end in ends]).sum(0)
-        maps = finite(maps + silence[:, None, None])  # what is not finite excites nothing, and would hide
+        maps = finite(
+            maps.to(inputs.dtype) + silence[:, None, None].to(inputs.dtype)
+        )  # what is not finite excites nothing, and would hide
         return ExcitationBackprop(enlarge(maps, images.shape[2:]) if upsample else maps, lost)
 
 

@@ -215,7 +215,7 @@ def record(model: nn.Module, *layers: str, cut: bool = False) -> Iterator[Record
 
     def keep(name: str) -> Callable[[Any], Any]:
         def function(out: Any) -> Any:
-            begins = cut and isinstance(out, Tensor) and out.is_floating_point() and not out.requires_grad
+            begins = cut and isinstance(out, Tensor) and out.is_floating_point() and out.grad_fn is None
             with torch.set_grad_enabled(begins or torch.is_grad_enabled()):
                 kept[name] = out.detach().requires_grad_(True) if begins else out
                 return kept[name].clone() if isinstance(out, Tensor) else None

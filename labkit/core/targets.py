@@ -138,7 +138,8 @@ def pick(outputs: Tensor, target: Target) -> Float[Tensor, "N"]:  # noqa: F821
         return target(outputs)
     if callable(target):
         return Output(target).read(outputs, {})
-    return outputs.gather(1, class_indices(outputs, target)[:, None])[:, 0]
+    classes = class_indices(outputs, target)[:, None]
+    return outputs.gather(1, classes)[:, 0]
 
 
 def beginnings(outputs: Any, target: Target) -> list[tuple[Tensor, Tensor]]:

@@ -136,7 +136,7 @@ def _watched(call: Call, points: _Points) -> Any:
         if point.axis is None:
             point.axis = _asks(call, point.tensor.ndim)
     out = call.run()
-    ended = points.cut and before and isinstance(out, Tensor) and not out.requires_grad
+    ended = points.cut and before and isinstance(out, Tensor) and out.grad_fn is None
     if ended and out.is_floating_point() and call.into is None:
         with torch.enable_grad():  # the way back begins anew
             out = out.detach().requires_grad_(True).clone()
