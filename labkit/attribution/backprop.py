@@ -70,8 +70,8 @@ def _by_hand(call: Call, _state: Any) -> Any:
 
 
 def relu_rule(guided: bool) -> FunctionRules:
-    """While the block runs a model, each ReLU is guided backprop's (or else the deconvnet's). ``state`` is the
-    set of the graph's nodes that are such ReLUs."""
+    """While the block runs a model, each ReLU is guided backprop's (or else the deconvnet's). The ``state``
+    is the set of the graph's nodes that are such ReLUs."""
     table = dict.fromkeys(operations("relu"), partial(_at_a_relu, guided=guided))
     return FunctionRules(table | dict.fromkeys(operations("comparison"), _by_hand), state=set())
 

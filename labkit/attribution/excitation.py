@@ -34,26 +34,25 @@ class ExcitationBackprop(NamedTuple):
     lost: Float[Tensor, " N"]
 
 
-def _usual(outputs: list[Tensor], maps: list[Tensor], side: tuple[int, int]) -> Tensor:
+def _usual(
+    outputs: list[Tensor], maps: list[tuple[Tensor, int]], side: tuple[int, int]
+) -> tuple[Tensor, int]:
     """The first feature map an eighth of the picture's side or smaller, else the first of the smallest, of
-    those that all probability has to pass and that lie below a layer with weights."""
+    those that all probability has to pass and that lie below a layer with weights; and its channels' axis."""
     found = []
-    for features in maps:
+    for features, axis in maps:
         names = [step.title for step in steps_between(outputs, features)]
-        if (
-            features.shape[2:].numel() > 1
-            and Weighted.__name__ in names
-            and "AccumulateGrad" not in str(names)
-        ):
-            found.append(features)
+        places = features.movedim(axis, 1).shape[2:].numel()
+        if places > 1 and Weighted.__name__ in names and "AccumulateGrad" not in str(names):
+            found.append((features, axis, places))
     if not found:
         raise ValueError(
             "layer must be named for a model without a feature map, after a ReLU or a pooling and below a "
             "layer with weights, that everything passes. Pass the dotted name of a layer (N, K, h, w)."
         )
     eighth = (-(-side[0] // 8)) * (-(-side[1] // 8))
-    enough = max(eighth, min(f.shape[2:].numel() for f in found))
-    return next(f for f in found if f.shape[2:].numel() <= enough)
+    enough = max(eighth, min(places for *_, places in found))
+    return next((features, axis) for features, axis, places in found if places <= enough)
 
 
 def _prior(outputs: Any, target: Any) -> list[tuple[Tensor, Tensor]]:
@@ -100,7 +99,7 @@ def excitation_backprop_result(
             find_layer(model, layer)
         walk = Walk(inputs)
         rules, shown, axis = winner_take_all(walk), inputs.clone(), 1
-        with rules, Flow(shown) as flow, record(model, *([] if layer is None else [layer])) as kept:
+        with rules, Flow(shown) as flow, record(model, *([] if layer is None else [layer])) as recorded:
             within = reads_layers(target)
             outputs = scores(model, shown, target) if within else model(shown)
         tops = [(outputs, torch.ones_like(outputs))] if within else _prior(outputs, target)
@@ -109,9 +108,11 @@ def excitation_backprop_result(
             raise ValueError(NO_SLOPE)
         _check_graph(steps_between(ends))
         if layer is None:
-            features = _usual(ends, walk.maps, (images.shape[2], images.shape[3]))
+            points = [(kept, flow.at(copy)) for kept, copy in walk.maps]
+            found = [(kept, (point and point.axis) or 1) for kept, point in points]
+            features, axis = _usual(ends, found, (images.shape[2], images.shape[3]))
         else:
-            features, axis = check_feature_map(kept[layer], layer), flow.axes(kept)[layer]
+            features, axis = check_feature_map(recorded[layer], layer), flow.axes(recorded)[layer]
 
         def passed() -> tuple[Tensor, Tensor]:
             walk.lost.zero_()

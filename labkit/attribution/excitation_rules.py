@@ -24,11 +24,11 @@ refuse = refusal(
 
 
 class Walk:
-    """What is kept of a walk: ``maps``, the feature maps after each ReLU and pooling, and ``lost`` (N,), the
-    probability lost on the way back."""
+    """What is kept of a walk: ``maps``, the feature maps after each ReLU and pooling, each with the copy of
+    it that flows on, and ``lost`` (N,), the probability lost on the way back."""
 
     def __init__(self, images: Tensor) -> None:
-        self.maps: list[Tensor] = []
+        self.maps: list[tuple[Tensor, Tensor]] = []
         self.lost = images.new_zeros(len(images))
 
     def step(self, rule: Any, x: Tensor, value: Tensor, *more: Any) -> Tensor:
@@ -191,9 +191,10 @@ def _mapped(rule: Rule) -> Rule:
         out = rule(call, walk)
         first = out[0] if isinstance(out, tuple) else out
         if isinstance(first, Tensor) and first.ndim == 4:
-            walk.maps.append(first)
             # a copy flows on, lest a later step in place changes what is kept
-            out = (first.clone(), *out[1:]) if isinstance(out, tuple) else first.clone()
+            copy = first.clone()
+            walk.maps.append((first, copy))
+            out = (copy, *out[1:]) if isinstance(out, tuple) else copy
         return out
 
     return ruled

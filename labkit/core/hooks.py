@@ -216,9 +216,12 @@ def record(model: nn.Module, *layers: str, cut: bool = False) -> Iterator[Record
     def keep(name: str) -> Callable[[Any], Any]:
         def function(out: Any) -> Any:
             begins = cut and isinstance(out, Tensor) and out.is_floating_point() and out.grad_fn is None
-            with torch.set_grad_enabled(begins or torch.is_grad_enabled()):
-                kept[name] = out.detach().requires_grad_(True) if begins else out
-                return kept[name].clone() if isinstance(out, Tensor) else None
+            kept[name] = out
+            if not begins:
+                return out.clone() if isinstance(out, Tensor) else None
+            with torch.inference_mode(False), torch.enable_grad():
+                kept[name] = out.clone().detach().requires_grad_(True)
+                return kept[name].clone()
 
         return function
 

@@ -159,7 +159,7 @@ def beginnings(outputs: Any, target: Target) -> list[tuple[Tensor, Tensor]]:
         if not tensor.is_floating_point():
             return tensor
         given.append(tensor)
-        leaves.append(tensor.detach().requires_grad_(True))
+        leaves.append(tensor.detach().clone().requires_grad_(True))
         return leaves[-1]
 
     with torch.enable_grad():

@@ -138,8 +138,8 @@ def _watched(call: Call, points: _Points) -> Any:
     out = call.run()
     ended = points.cut and before and isinstance(out, Tensor) and out.grad_fn is None
     if ended and out.is_floating_point() and call.into is None:
-        with torch.enable_grad():  # the way back begins anew
-            out = out.detach().requires_grad_(True).clone()
+        with torch.inference_mode(False), torch.enable_grad():  # the way back begins anew
+            out = out.clone().detach().requires_grad_(True).clone()
     made = [call.args[0]] if call.name == "setitem" else [*tensors_among(out), *tensors_among(call.into)]
     for tensor in made:
         if not before:
