@@ -55,9 +55,10 @@ def _at_a_relu(call: Call, seen: set[Any], *, guided: bool) -> Tensor:
         refuse(f"hardtanh from {low:g} to {high:g}")
     if not guided:
         return _Gate.apply(call.args[0], high)
-    in_place = call.into is not None and not call.into._is_view()
-    # the gradient of a view that is written to goes by its base
-    out = call.run() if call.into is None or in_place else F.hardtanh(call.args[0], 0.0, high)
+    if call.into is None or not call.into._is_view():
+        out = call.run()
+    else:  # the gradient of a view that is written to goes by its base
+        out = F.hardtanh(call.args[0].clone(), 0.0, high)
     out.register_hook(_positive)
     seen.add(out.grad_fn)
     return out
