@@ -11,7 +11,8 @@ from labkit.core.door import NO_INFLUENCE, asked, derivative, finite
 from labkit.core.hooks import find_layer
 from labkit.core.targets import class_indices, is_class, reads_layers
 from labkit.models import Target, gap_head, pick, record, scores
-from labkit.models.layers import trace_head
+from labkit.models.dataflow import Flow
+from labkit.models.heads import trace_head
 from labkit.optimize.images import enlarge
 
 
@@ -36,13 +37,14 @@ def cam(
         raise TypeError(
             "target must be a class index or a tensor of them: only a class has a row of weights."
         )
-    with asked(model, images) as inputs, torch.no_grad():
-        features, weight, outputs = gap_head(model, inputs)
+    with asked(model, images) as inputs:
+        features, weight, outputs = gap_head(model, inputs.requires_grad_(True))
         classes = class_indices(outputs, target)
+        features = features.detach().to(inputs.dtype)
         if weight is None:
             maps = features[torch.arange(len(features)), classes]
         else:
-            maps = torch.einsum("nkhw,nk->nhw", features, weight[classes])
+            maps = torch.einsum("nkhw,nk->nhw", features, weight[classes].detach().to(features))
         maps = finite(maps)
         return enlarge(maps, images.shape[2:]) if upsample else maps
 
@@ -75,18 +77,18 @@ def grad_cam(
         inputs = inputs.requires_grad_(True).clone()
         if layer is not None:
             find_layer(model, layer)
-            with record(model, layer) as kept:
+            with Flow(inputs) as flow, record(model, layer, cut=True) as kept:
                 score = scores(model, inputs, target)
-            features = kept[layer]
+            features, axis = check_feature_map(kept[layer], layer), flow.axes(kept)[layer]
         elif reads_layers(target):
             raise ValueError(
                 "layer must be named where the target is a unit: pass a layer before the unit's own."
             )
         else:
-            head = trace_head(model, inputs)
-            features, score = head.features, pick(head.outputs, target)
-        check_feature_map(features, layer)
+            features, outputs, _, axis = trace_head(model, inputs, target)
+            score = pick(outputs, target)
         gradient = derivative(score, features, NO_INFLUENCE.format(repr(layer or "the last feature map")))
+        gradient, features = (t.movedim(axis, 1).to(inputs.dtype) for t in (gradient, features))
         maps = finite((gradient.mean((2, 3), keepdim=True) * features).sum(1))
         maps = maps.relu() if relu else maps
         return enlarge(maps, images.shape[2:]) if upsample else maps

@@ -10,16 +10,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from labkit.attribution.deeplift_multipliers import refuse
 from labkit.attribution.deeplift_rules import rescale_rule
 from labkit.core.checks import check_choice, check_fraction, check_images, check_positive
 from labkit.core.door import asked, derivative, finite
 from labkit.core.progress import working
 from labkit.core.registry import signature_of
-from labkit.core.targets import Score, select
+from labkit.core.targets import Score, is_class, select
 from labkit.models import Target, scores
+from labkit.models.functions import steps_between
+from labkit.models.operations import operations
 from labkit.optimize.images import FILLS, Fill, filling
 
 BASELINES: tuple[Fill, ...] = ("black", "grey", "blur")
+# what the rules replace: to meet one in the graph means that no Python function was called
+UNSEEN = operations("relu", "bend", "gate", "max_pool", "softmax")
 
 
 class DeepShap(NamedTuple):
@@ -67,6 +72,13 @@ def _references(images: Tensor, baselines: Fill | Sequence[Fill] | None) -> Floa
     return torch.stack(references)
 
 
+def _check_graph(outputs: Tensor) -> None:
+    """Raise ValueError for steps that have a rule where no Python function was called (scripted parts)."""
+    for step in steps_between(outputs):
+        if step.name in UNSEEN or step.hides:
+            refuse(f"{step.title} out of reach in a scripted part")
+
+
 def deep_shap_result(
     model: nn.Module,
     images: Float[Tensor, "N C H W"],
@@ -89,7 +101,7 @@ def deep_shap_result(
     with asked(model, images) as inputs:
         references = _references(inputs, baselines)
         number, each = len(inputs), len(references)
-        if isinstance(target, Tensor | Score):
+        if is_class(target) or isinstance(target, Score):
             with torch.no_grad():  # a target that does not fit is refused for the whole batch
                 scores(model, inputs.clone(), target)
         values = torch.zeros_like(inputs)
@@ -101,9 +113,11 @@ def deep_shap_result(
                 pictures = inputs[which].requires_grad_(True)
                 others = references[baseline, which]
                 own = select(target, which.repeat(2))
-                with rescale_rule(2 * len(chunk)):
+                rules = rescale_rule(2 * len(chunk))
+                with rules:
                     both = scores(model, torch.cat([pictures, others]), own)
-                multiplier = derivative(both[: len(chunk)], pictures)
+                _check_graph(both)
+                multiplier = derivative(both[: len(chunk)], pictures, grad=rules.grad)
                 score, start = both.detach().chunk(2)
                 at = which.to(inputs.device)
                 values.index_add_(0, at, multiplier * (pictures.detach() - others) / each)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from labkit.models.functions import refusal
 
@@ -33,6 +34,10 @@ class _StandIn(torch.autograd.Function):
         return gradient, None
 
 
+def _itself(t: Tensor) -> Tensor:
+    return t
+
+
 def _twice(t: Tensor) -> Tensor:
     return torch.cat([t, t])
 
@@ -50,7 +55,7 @@ def elementwise(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """The rescale rule: difference of the outputs over that of the inputs; the slope midway where the two
     agree but for rounding, because a quotient of two tiny differences is noise."""
     here = x.detach()
-    with torch.enable_grad():
+    with torch.enable_grad(), saved_tensors_hooks(_itself, _itself):  # a checkpoint around would run again
         middle = _mean(here).chunk(2)[0].requires_grad_(True)
         slope = torch.autograd.grad(function(middle).sum(), middle)[0]
     with torch.no_grad():

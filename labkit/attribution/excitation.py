@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from labkit.attribution.excitation_rules import Averaged, OneToOne, Walk, Weighted, refuse, winner_take_all
 from labkit.core.checks import check_feature_map
-from labkit.core.door import NO_INFLUENCE, NO_SLOPE, asked, derivative, finite
+from labkit.core.door import NO_INFLUENCE, NO_SLOPE, asked, finite
 from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
-from labkit.core.targets import reads_layers
-from labkit.models import Target, pick, record, scores
+from labkit.core.targets import beginnings, reads_layers
+from labkit.models import Target, record, scores
+from labkit.models.dataflow import Flow
 from labkit.models.functions import Step, steps_between
 from labkit.models.operations import operations
 from labkit.optimize.images import enlarge
@@ -33,43 +34,38 @@ class ExcitationBackprop(NamedTuple):
     lost: Float[Tensor, " N"]
 
 
-def _usual(outputs: Tensor, maps: list[Tensor], side: tuple[int, int]) -> Tensor:
+def _usual(
+    outputs: list[Tensor], maps: list[tuple[Tensor, int]], side: tuple[int, int]
+) -> tuple[Tensor, int]:
     """The first feature map an eighth of the picture's side or smaller, else the first of the smallest, of
-    those that all probability has to pass and that lie below a layer with weights."""
+    those that all probability has to pass and that lie below a layer with weights; and its channels' axis."""
     found = []
-    for features in maps:
+    for features, axis in maps:
         names = [step.title for step in steps_between(outputs, features)]
-        if (
-            features.shape[2:].numel() > 1
-            and Weighted.__name__ in names
-            and "AccumulateGrad" not in str(names)
-        ):
-            found.append(features)
+        places = features.movedim(axis, 1).shape[2:].numel()
+        if places > 1 and Weighted.__name__ in names and "AccumulateGrad" not in str(names):
+            found.append((features, axis, places))
     if not found:
         raise ValueError(
             "layer must be named for a model without a feature map, after a ReLU or a pooling and below a "
             "layer with weights, that everything passes. Pass the dotted name of a layer (N, K, h, w)."
         )
     eighth = (-(-side[0] // 8)) * (-(-side[1] // 8))
-    enough = max(eighth, min(f.shape[2:].numel() for f in found))
-    return next(f for f in found if f.shape[2:].numel() <= enough)
+    enough = max(eighth, min(places for *_, places in found))
+    return next((features, axis) for features, axis, places in found if places <= enough)
 
 
-def _prior(outputs: Any, target: Any) -> Tensor:
-    """The probability to start with: of an index all on its class, of a callable what it grows with."""
-    if not isinstance(outputs, Tensor):
-        pick(outputs, target)
-        raise TypeError(f"the model must give a tensor; got {type(outputs).__name__}. Wrap it in a module.")
-    leaf = outputs.detach().requires_grad_(True)
-    refusal = (
-        "target must grow with at least one output of each picture, by steps that can be differentiated, "
-        "for that output is where the probability starts. Pass a class index, or turn the sign round."
-    )
-    weight = derivative(pick(leaf, target), leaf, refusal).clamp(min=0)
-    total = weight.flatten(1).sum(1)
-    if (total == 0).any():
-        raise ValueError(refusal)
-    return weight / total.view(-1, *(1,) * (weight.ndim - 1))
+def _prior(outputs: Any, target: Any) -> list[tuple[Tensor, Tensor]]:
+    """The probability to start with, of each tensor the model gives: of an index all on its class, of a
+    callable what it grows with."""
+    tops = [(t, slope.clamp(min=0)) for t, slope in beginnings(outputs, target)]
+    total = sum(slope.flatten(1).sum(1) for _, slope in tops)
+    if not isinstance(total, Tensor) or (total == 0).any():
+        raise ValueError(
+            "target must grow with at least one output of each picture, by steps that can be differentiated, "
+            "for that output is where the probability starts. Pass a class index, or turn the sign round."
+        )
+    return [(t, slope / total.view(-1, *(1,) * (slope.ndim - 1))) for t, slope in tops]
 
 
 def _check_graph(steps: list[Step]) -> None:
@@ -102,42 +98,48 @@ def excitation_backprop_result(
         if layer is not None:
             find_layer(model, layer)
         walk = Walk(inputs)
-        with winner_take_all(walk), record(model, *([] if layer is None else [layer])) as kept:
+        rules, shown, axis = winner_take_all(walk), inputs.clone(), 1
+        with rules, Flow(shown) as flow, record(model, *([] if layer is None else [layer])) as recorded:
             within = reads_layers(target)
-            outputs = scores(model, inputs.clone(), target) if within else model(inputs.clone())
-        prior = torch.ones_like(outputs) if within else _prior(outputs, target)
-        if not outputs.requires_grad:
+            outputs = scores(model, shown, target) if within else model(shown)
+        tops = [(outputs, torch.ones_like(outputs))] if within else _prior(outputs, target)
+        ends, prior = [t for t, _ in tops], [slope for _, slope in tops]
+        if not all(end.requires_grad for end in ends):
             raise ValueError(NO_SLOPE)
-        _check_graph(steps_between(outputs))
+        _check_graph(steps_between(ends))
         if layer is None:
-            features = _usual(outputs, walk.maps, (images.shape[2], images.shape[3]))
+            points = [(kept, flow.at(copy)) for kept, copy in walk.maps]
+            found = [(kept, (point and point.axis) or 1) for kept, point in points]
+            features, axis = _usual(ends, found, (images.shape[2], images.shape[3]))
         else:
-            features = check_feature_map(kept[layer], layer)
+            features, axis = check_feature_map(recorded[layer], layer), flow.axes(recorded)[layer]
 
         def passed() -> tuple[Tensor, Tensor]:
             walk.lost.zero_()
             mass = None
             if features.requires_grad:
-                mass = torch.autograd.grad(outputs, features, prior, retain_graph=True, allow_unused=True)[0]
+                mass = rules.grad(ends, features, prior, retain_graph=True, allow_unused=True)[0]
             if mass is None:
                 raise ValueError(NO_INFLUENCE.format(repr(layer)))
-            return mass.abs().sum(1), walk.lost.clone()  # negative is the probability of a dual unit
+            return mass.abs().sum(axis), walk.lost.clone()  # negative is the probability of a dual unit
 
         maps, lost = passed()
         if contrastive:
             top = Weighted.__name__
-            tops = [s.node for s in steps_between(outputs, features, ends=top) if s.title == top]
-            if not tops:
+            nodes = [s.node for s in steps_between(ends, features, ends=top) if s.title == top]
+            if not nodes:
                 raise ValueError(
                     "layer must lie below a layer with weights for contrastive=True, for those are what the "
                     f"dual unit negates; there is none between {layer!r} and the target. Name an earlier one."
                 )
-            for node in tops:
+            for node in nodes:
                 node.dual = True
             against, missed = passed()
             maps, lost = maps - against, lost - missed
-        silence = 0 * outputs.detach().flatten(1).sum(1) if outputs.ndim > 1 else 0 * outputs.detach()
-        maps = finite(maps + silence[:, None, None])  # what is not finite excites nothing, and would hide
+        silence = torch.stack([0 * end.detach().reshape(len(end), -1).sum(1) for end in ends]).sum(0)
+        maps = finite(
+            maps.to(inputs.dtype) + silence[:, None, None].to(inputs.dtype)
+        )  # what is not finite excites nothing, and would hide
         return ExcitationBackprop(enlarge(maps, images.shape[2:]) if upsample else maps, lost)
 
 

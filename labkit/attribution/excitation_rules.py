@@ -24,11 +24,11 @@ refuse = refusal(
 
 
 class Walk:
-    """What is kept of a walk: ``maps``, the feature maps after each ReLU and pooling, and ``lost`` (N,), the
-    probability lost on the way back."""
+    """What is kept of a walk: ``maps``, the feature maps after each ReLU and pooling, each with the copy of
+    it that flows on, and ``lost`` (N,), the probability lost on the way back."""
 
     def __init__(self, images: Tensor) -> None:
-        self.maps: list[Tensor] = []
+        self.maps: list[tuple[Tensor, Tensor]] = []
         self.lost = images.new_zeros(len(images))
 
     def step(self, rule: Any, x: Tensor, value: Tensor, *more: Any) -> Tensor:
@@ -45,13 +45,13 @@ def _of_each(mass: Tensor) -> Tensor:
 def _shared(excite: Callable[[Tensor], Tensor], x: Tensor, mass: Tensor, lost: Tensor) -> Tensor:
     """Each unit's ``mass`` to its inputs ``x`` >= 0 by their parts of ``excite(x)``; ``lost`` counts what
     belongs to units that nothing excites."""
-    with torch.enable_grad():
+    with torch._C.DisableTorchFunction(), torch.enable_grad():  # the rules may hold on the way back, too
         x = x.detach().requires_grad_(True)
         total = excite(x)
-    alive = total.detach() > torch.finfo(x.dtype).tiny
-    lost += _of_each(mass.masked_fill(alive, 0))
-    quotient = mass.masked_fill(~alive, 0) / total.detach().masked_fill(~alive, 1)
-    return x.detach() * torch.autograd.grad(total, x, quotient)[0]
+        alive = total.detach() > torch.finfo(x.dtype).tiny
+        lost += _of_each(mass.masked_fill(alive, 0))
+        quotient = mass.masked_fill(~alive, 0) / total.detach().masked_fill(~alive, 1)
+        return x.detach() * torch.autograd.grad(total, x, quotient)[0]
 
 
 class Weighted(torch.autograd.Function):
@@ -120,7 +120,7 @@ def _weighted(call: Call, walk: Walk) -> Tensor:
     options = {k: v for k, v in call.options.items() if k not in ("weight", "bias")}
 
     def excite(sign: int, t: Tensor) -> Tensor:
-        return function(t, (sign * weight.detach()).clamp(min=0), *rest, **options)
+        return function(t, (sign * weight.detach()).clamp(min=0).to(t.dtype), *rest, **options)
 
     with torch.no_grad():
         value = call.unary()(x.detach())
@@ -191,9 +191,10 @@ def _mapped(rule: Rule) -> Rule:
         out = rule(call, walk)
         first = out[0] if isinstance(out, tuple) else out
         if isinstance(first, Tensor) and first.ndim == 4:
-            walk.maps.append(first)
             # a copy flows on, lest a later step in place changes what is kept
-            out = (first.clone(), *out[1:]) if isinstance(out, tuple) else first.clone()
+            copy = first.clone()
+            walk.maps.append((first, copy))
+            out = (copy, *out[1:]) if isinstance(out, tuple) else copy
         return out
 
     return ruled

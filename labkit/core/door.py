@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -91,8 +92,10 @@ def seeded(generator: torch.Generator | None) -> torch.Generator:
     return torch.Generator().manual_seed(0) if generator is None else generator
 
 
-def derivative(score: Float[Tensor, " N"], by: Tensor, refusal: str = NO_SLOPE) -> Tensor:
-    """The gradient of each picture's score by a tensor of the same batch.
+def derivative(
+    score: Float[Tensor, " N"], by: Tensor, refusal: str = NO_SLOPE, *, grad: Any = torch.autograd.grad
+) -> Tensor:
+    """The gradient of each picture's score by a tensor of the same batch; ``grad`` works it out.
 
     Raises ValueError with ``refusal`` where ``by`` has no influence on the score that can be differentiated.
 
@@ -101,8 +104,16 @@ def derivative(score: Float[Tensor, " N"], by: Tensor, refusal: str = NO_SLOPE) 
     tensor([2., 4.])
     """
     slope = None
-    if score.requires_grad:
-        slope = torch.autograd.grad(score.sum(), by, allow_unused=True)[0]
+    if score.requires_grad and by.requires_grad:
+        try:
+            slope = grad(score.sum(), by, allow_unused=True)[0]
+        except RuntimeError as error:
+            if "use_reentrant" not in str(error):
+                raise
+            raise ValueError(
+                "the model must not run torch.utils.checkpoint with use_reentrant=True, which knows no "
+                "gradient by a picture or a layer. Pass it use_reentrant=False, or switch it off."
+            ) from None
     if slope is None:
         raise ValueError(refusal)
     return slope

@@ -32,6 +32,8 @@ def _give_back(module: nn.Module, flags: dict[str, Any], entries: dict[str, dict
         object.__setattr__(module, name, value)
     for name, before in entries.items():
         now = getattr(module, name)
+        if not before and not now:
+            continue  # most: a model has hundreds of such
         if [(k, id(v)) for k, v in now.items()] != [(k, id(v)) for k, v in before.items()]:
             # refilled in place, because handles point to it
             now.clear()
@@ -78,7 +80,7 @@ def borrow(model: nn.Module, *, frozen: bool = False) -> Iterator[nn.Module]:
                 parameter.grad = None
                 if frozen and needed and not parameter.is_inference():  # which cannot be switched back
                     parameter.requires_grad_(False)
-            with torch.inference_mode(False), torch.enable_grad():
+            with as_written(model), torch.inference_mode(False), torch.enable_grad():
                 _trainable([module for module, *_ in modules])
                 yield model
         finally:
@@ -102,7 +104,7 @@ def borrow(model: nn.Module, *, frozen: bool = False) -> Iterator[nn.Module]:
 def find_layer(model: nn.Module, name: str) -> tuple[nn.Module, int | None]:
     """The module of a dotted name and the number of the call meant: "relu:0" is the first call of ``relu``.
 
-    Raises KeyError with the nearest right names.
+    Raises KeyError with the nearest right names, ValueError for a layer that runs out of reach.
     """
     path, _, call = str(name).partition(":")
     modules = dict(model.named_modules())
@@ -110,22 +112,61 @@ def find_layer(model: nn.Module, name: str) -> tuple[nn.Module, int | None]:
     if path not in modules or (call and not call.isdigit()):
         close = ", ".join(repr(n) for n in nearest(path, modules))
         raise KeyError(f"layer must be a dotted name of the model; got {name!r}. The nearest are {close}.")
+    parts = path.split(".")
+    around = [model, *(modules[".".join(parts[:depth])] for depth in range(1, len(parts)))]
+    if any(isinstance(module, torch.jit.ScriptModule) for module in around):
+        raise ValueError(
+            f"layer must be in reach of Python; {name!r} lies in a part that torch.jit scripted or traced. "
+            "Use the model as it was before torch.jit."
+        )
     return modules[path], int(call) if call else None
 
 
+@contextmanager
+def as_written(model: nn.Module) -> Iterator[nn.Module]:
+    """While the block runs the model, parts given to ``torch.compile`` run as they were written: what they
+    were compiled to knows nothing of hooks and rules that come later. Holds the model's lock.
+
+    >>> with as_written(nn.Linear(2, 1)) as net:
+    ...     net(torch.zeros(1, 2)).shape
+    torch.Size([1, 1])
+    """
+    with lock_of(model):
+        found: list[tuple[dict[str, Any], str, Any]] = []
+        try:
+            for module in model.modules():
+                own = vars(module)
+                if type(module).__name__ == "OptimizedModule":
+                    found.append((own, "forward", own["forward"]))
+                    own["forward"] = module.get_submodule("_orig_mod").__call__
+                if own.get("_compiled_call_impl") is not None:
+                    found.append((own, "_compiled_call_impl", own.pop("_compiled_call_impl")))
+            yield model
+        finally:
+            for own, name, value in found:
+                own[name] = value
+
+
 class Recorded(dict[str, Tensor]):
-    """What ``record`` kept: layer name -> its output; a layer that has not run says so."""
+    """What ``record`` kept: layer name -> its output; a layer that has not run says so. ``axes``: where the
+    channels lie, for layers of which that is known; else in front."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.axes: dict[str, int] = {}
 
     def __missing__(self, name: str) -> Tensor:
         known = ", ".join(repr(n) for n in self) or "nothing"
         raise KeyError(
-            f"{name!r} was not recorded; recorded: {known}. Name it in record() and run the model."
+            f"{name!r} was not recorded; recorded: {known}. Name it in record() and run the model; a layer "
+            "that is not called (as often), or whose weights another layer reads, gives nothing: "
+            "labkit.models.layer_shapes(model, images) lists those that run."
         )
 
 
 @contextmanager
 def _hooked(model: nn.Module, hooks: Mapping[str, Callable[[Any], Any]]) -> Iterator[None]:
-    with lock_of(model):
+    with as_written(model):
         handles = []
         try:
             for name, function in hooks.items():
@@ -144,12 +185,13 @@ def _hooked(model: nn.Module, hooks: Mapping[str, Callable[[Any], Any]]) -> Iter
 
 
 @contextmanager
-def record(model: nn.Module, *layers: str) -> Iterator[Recorded]:
+def record(model: nn.Module, *layers: str, cut: bool = False) -> Iterator[Recorded]:
     """Keep the outputs of layers while the block runs the model: ``{name: tensor}``, still in the graph.
 
     The tensor is what the layer returned, also if the next layer is an in-place ReLU: what flows on is a
-    copy. A module that runs several times keeps its last call; "relu:0" asks for a given one. Raises
-    KeyError for a wrong name, with the nearest right ones; the hooks are gone afterwards in any case.
+    copy. A module that runs several times keeps its last call; "relu:0" asks for a given one. ``cut``: where
+    no gradient flows (below is a ``no_grad()``), let it begin at the layer. Raises KeyError for a wrong name,
+    with the nearest right ones; the hooks are gone afterwards in any case.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True)).eval()
     >>> with record(net, "0") as kept:
@@ -161,8 +203,13 @@ def record(model: nn.Module, *layers: str) -> Iterator[Recorded]:
 
     def keep(name: str) -> Callable[[Any], Any]:
         def function(out: Any) -> Any:
+            begins = cut and isinstance(out, Tensor) and out.is_floating_point() and out.grad_fn is None
             kept[name] = out
-            return out.clone() if isinstance(out, Tensor) else None
+            if not begins:
+                return out.clone() if isinstance(out, Tensor) else None
+            with torch.inference_mode(False), torch.enable_grad():
+                kept[name] = out.clone().detach().requires_grad_(True)
+                return kept[name].clone()
 
         return function
 

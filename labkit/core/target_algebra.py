@@ -5,6 +5,7 @@ Source of the idea: Olah, Mordvintsev and Schubert 2017, "Feature Visualization"
 
 from __future__ import annotations
 
+import copy
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from labkit.core.checks import check_class
 
@@ -98,12 +99,14 @@ class Output(Score):
     function: Callable[[Any], Tensor]
 
     def read(self, outputs: Any, kept: Mapping[str, Tensor]) -> Float[Tensor, " N"]:
-        """What the function gives; raises ValueError unless that is one score a picture."""
+        """What the function gives; raises ValueError unless that is one score a picture. The outputs may be
+        whatever the model gives: a tensor, or a tuple, a dictionary or an object of them."""
         value = self.function(outputs)
-        if not isinstance(value, Tensor) or value.shape != outputs.shape[:1]:
+        rows = [len(tensor) for tensor in tensors_of(outputs) if tensor.ndim]
+        if not isinstance(value, Tensor) or value.ndim != 1 or (rows and len(value) not in rows):
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f"a callable target must return one score a picture, shape (N,); got {got}.")
-        return value
+        return value if value.is_floating_point() else value.float()
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Unit(Score):
 
     def read(self, outputs: Any, kept: Mapping[str, Tensor]) -> Float[Tensor, " N"]:
         """The channel's activation."""
-        activation = kept[self.layer]
+        activation = _channels_first(kept, self.layer)
         if not isinstance(activation, Tensor) or activation.ndim not in (2, 4):
             raise ValueError(
                 f"layer {self.layer!r} must give (N, C) or (N, C, H, W); got {_said(activation)}."
@@ -151,6 +154,7 @@ class Direction(Score):
         vector = self.vector.to(activation.device, activation.dtype)
         if vector.shape == activation.shape[1:] and self.place is None:
             return (activation * vector).flatten(1).sum(1)
+        activation = _channels_first(kept, self.layer)
         if activation.ndim != 4 or vector.shape != activation.shape[1:2]:
             channels = f"{activation.shape[1]} numbers, one a channel, or " if activation.ndim == 4 else ""
             raise ValueError(
@@ -160,6 +164,47 @@ class Direction(Score):
         # a convolution, for which methods with rules have one
         along = F.conv2d(activation, vector[None, :, None, None])[:, 0]
         return _at(along, self.place, self.layer)
+
+
+def with_tensors(outputs: Any, change: Callable[[Tensor], Any], depth: int = 3) -> Any:
+    """What a model gives, with each tensor in it changed: a tensor, or a tuple, list, dictionary or object of
+    tensors and of such. The outputs themselves stay as they are.
+
+    >>> with_tensors({"logits": torch.ones(2, 3), "name": "a"}, len)
+    {'logits': 2, 'name': 'a'}
+    """
+    if isinstance(outputs, Tensor):
+        return change(outputs)
+    if isinstance(outputs, tuple | list):
+        values = [with_tensors(value, change, depth) for value in outputs]
+        return type(outputs)(*values) if hasattr(outputs, "_fields") else type(outputs)(values)
+    if isinstance(outputs, Mapping):
+        twin: Any = copy.copy(outputs)
+        for key, value in outputs.items():
+            twin[key] = with_tensors(value, change, depth)
+        return twin
+    if depth and hasattr(outputs, "__dict__") and not isinstance(outputs, type | nn.Module):
+        twin = copy.copy(outputs)
+        vars(twin).update({k: with_tensors(v, change, depth - 1) for k, v in vars(outputs).items()})
+        return twin
+    return outputs
+
+
+def tensors_of(outputs: Any) -> list[Tensor]:
+    """The tensors that a model gives, in order; see ``with_tensors``.
+
+    >>> len(tensors_of((torch.ones(2), {"b": [torch.ones(3)]})))
+    2
+    """
+    found: list[Tensor] = []
+    with_tensors(outputs, found.append)
+    return found
+
+
+def _channels_first(kept: Mapping[str, Any], layer: str) -> Any:
+    """What a layer gave, with the channels, where they are known to lie last, in front."""
+    axis = getattr(kept, "axes", {}).get(layer, 1)
+    return kept[layer] if axis == 1 else kept[layer].movedim(axis, 1)
 
 
 def _said(activation: Any) -> object:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from labkit.core.checks import check_choice, check_class
-from labkit.core.hooks import record
-from labkit.core.target_algebra import Direction, Output, Score, Sum, Unit, direction, unit
+from labkit.core.target_algebra import Direction, Output, Score, Sum, Unit, direction, unit, with_tensors
 
 __all__ = [
     "Direction",
@@ -20,6 +20,7 @@ __all__ = [
     "Sum",
     "Target",
     "Unit",
+    "beginnings",
     "class_indices",
     "class_score",
     "direction",
@@ -27,7 +28,6 @@ __all__ = [
     "pick",
     "reads_layers",
     "rewarded",
-    "scores",
     "select",
     "unit",
 ]
@@ -54,9 +54,8 @@ class ClassScore(Score):
 def class_score(target: int | Tensor) -> Score:
     """The target "this class" (an index, or a tensor with one a picture), to be added to and scaled.
 
-    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2)).eval()
-    >>> scores(net, torch.zeros(4, 3, 1, 1), class_score(1) - class_score(0)).shape
-    torch.Size([4])
+    >>> pick(torch.tensor([[1.0, 3.0]]), class_score(1) - class_score(0))
+    tensor([2.])
     """
     return ClassScore(target)
 
@@ -83,9 +82,14 @@ def select(target: Target, rows: int | Int[Tensor, " B"]) -> Target:
     """
     if isinstance(target, Score):
         return target.select(rows)
+    target = _as_tensor(target)
     if not isinstance(target, Tensor) or target.ndim == 0:
         return target
     return target[rows.to(target.device)] if isinstance(rows, Tensor) else int(target[rows])
+
+
+def _as_tensor(target: Any) -> Any:
+    return torch.as_tensor(target) if isinstance(target, np.ndarray) else target
 
 
 def class_indices(outputs: Tensor, target: Target, argument: str = "target") -> Int[Tensor, " N"]:
@@ -98,9 +102,10 @@ def class_indices(outputs: Tensor, target: Target, argument: str = "target") -> 
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(
             f"a class index as {argument} needs outputs of shape (N, classes); the model gives {got}."
-            + " Pass a callable that turns the outputs into one score a picture." * (argument == "target")
+            + " Pass a callable that turns the outputs into one score a picture, such as "
+            "lambda outputs: outputs[0][:, 1]." * (argument == "target")
         )
-    n = len(outputs)
+    n, target = len(outputs), _as_tensor(target)
     if isinstance(target, Tensor):
         whole = not target.is_floating_point() and target.dtype != torch.bool
         if not whole or target.shape not in ((), (n,)):
@@ -133,7 +138,36 @@ def pick(outputs: Tensor, target: Target) -> Float[Tensor, "N"]:  # noqa: F821
         return target(outputs)
     if callable(target):
         return Output(target).read(outputs, {})
-    return outputs.gather(1, class_indices(outputs, target)[:, None])[:, 0]
+    classes = class_indices(outputs, target)[:, None]
+    return outputs.gather(1, classes)[:, 0]
+
+
+def beginnings(outputs: Any, target: Target) -> list[tuple[Tensor, Tensor]]:
+    """Where a target begins: the tensors among the outputs that it depends on, each with its gradient by it.
+
+    The outputs may be a tuple, a dictionary or an object that holds tensors. The target's own steps are no
+    part of the model's graph.
+
+    >>> [(outputs, slope)] = beginnings(torch.ones(2, 3), lambda outputs: outputs[:, 1] ** 2)
+    >>> slope[0].tolist()
+    [0.0, 2.0, 0.0]
+    """
+    given: list[Tensor] = []
+    leaves: list[Tensor] = []
+
+    def leaf(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        given.append(tensor)
+        leaves.append(tensor.detach().clone().requires_grad_(True))
+        return leaves[-1]
+
+    with torch.enable_grad():
+        score = pick(with_tensors(outputs, leaf), target)
+    if not score.requires_grad:
+        return []
+    slopes = torch.autograd.grad(score.sum(), leaves, allow_unused=True)
+    return [(t, slope) for t, slope in zip(given, slopes, strict=True) if slope is not None]
 
 
 def rewarded(target: Target, reward: str) -> Target:
@@ -164,19 +198,3 @@ def rewarded(target: Target, reward: str) -> Target:
         return own - outputs.scatter(1, classes, float("-inf")).amax(1)
 
     return value
-
-
-def scores(model: nn.Module, images: Float[Tensor, "N C H W"], target: Target) -> Float[Tensor, "N"]:  # noqa: F821
-    """Run the model and give the target's score of each picture, in the graph.
-
-    Scores are taken before the softmax. Errors as in ``pick``; a layer, a place or a vector may be wrong too.
-
-    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2)).eval()
-    >>> scores(net, torch.zeros(4, 3, 1, 1), 1).shape
-    torch.Size([4])
-    """
-    if isinstance(target, Score):
-        with record(model, *target.layers) as kept:
-            outputs = model(images)
-        return target.read(outputs, kept)
-    return pick(model(images), target)

@@ -1,9 +1,11 @@
 """Models by name, their layers, and the hooks that borrow them and give them back."""
 
 from labkit.core.hooks import borrow, edit, record
-from labkit.core.targets import Score, Target, Unit, class_score, direction, pick, scores, unit
+from labkit.core.targets import Score, Target, Unit, class_score, direction, pick, unit
+from labkit.models.dataflow import scores
 from labkit.models.features import features
-from labkit.models.layers import gap_head, last_spatial, layer_names, layer_shapes, receptive_fields
+from labkit.models.heads import gap_head, last_spatial
+from labkit.models.layers import layer_names, layer_shapes, receptive_fields
 from labkit.models.tail import Tail, run_from
 from labkit.models.zoo import bundled_models, list_models, load_model, wrap_model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, overload
 
 import numpy as np
@@ -17,6 +17,7 @@ from labkit.core.checks import check_choice, check_images, check_positive
 from labkit.core.door import weight_of
 from labkit.core.hooks import borrow, find_layer
 from labkit.core.progress import working
+from labkit.models.dataflow import Flow
 
 __all__ = ["batches", "features"]
 
@@ -62,7 +63,7 @@ def batches(pictures: Tensor | ndarray, size: int = 64) -> Iterator[Float[Tensor
         yield _as_pictures(pictures[first : first + size])
 
 
-def _pooled(out: Any, pool: Pool, layer: str, count: int) -> Tensor:
+def _pooled(out: Any, pool: Pool, layer: str, count: int, axis: int) -> Tensor:
     if not isinstance(out, Tensor) or out.ndim < 2 or len(out) != count:
         got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(
@@ -75,6 +76,7 @@ def _pooled(out: Any, pool: Pool, layer: str, count: int) -> Tensor:
             f"pool must be None for layer {layer!r}, which gives {tuple(out.shape)} and not (N, C, H, W); "
             f"got {pool!r}."
         )
+    out = out.movedim(axis, 1)
     if isinstance(pool, str):
         return out.mean((2, 3)) if pool == "mean" else out.amax((2, 3))
     return F.adaptive_avg_pool2d(out, pool)
@@ -91,6 +93,7 @@ class _Stream:
         self.first: dict[str, tuple[nn.Module, int, Any]] = {}  # of the first batch: which call, what it gave
         self.last: tuple[nn.Module, int] | None = None
         self.wrote: set[str] = set()
+        self.axes: dict[str, int] = {}  # where the channels lie
 
     @contextmanager
     def on(self, model: nn.Module) -> Iterator[None]:
@@ -124,7 +127,7 @@ class _Stream:
             self.keep(name, out)
 
     def keep(self, name: str, out: Any) -> None:
-        value = _pooled(out, self.pool, name, self.rows.stop - self.rows.start)
+        value = _pooled(out, self.pool, name, self.rows.stop - self.rows.start, self.axes.get(name, 1))
         if name not in self.kept:
             self.kept[name] = torch.empty(self.total, *value.shape[1:], dtype=self.dtype)
         self.kept[name][self.rows] = value.to("cpu", self.dtype)
@@ -133,7 +136,7 @@ class _Stream:
     def run(self, model: nn.Module, part: Tensor, rows: slice) -> None:
         """One batch: the first runs through, so that it is known which call comes last."""
         self.rows, self.calls, self.wrote = rows, {}, set()
-        with suppress(_Enough):
+        with suppress(_Enough), Flow(part) if self.last is None else nullcontext() as flow:
             model(part)
         if self.last is not None:
             if len(self.wrote) == len(self.layers):
@@ -148,6 +151,7 @@ class _Stream:
                 f"{missing[0]!r} did not run for these pictures, or not as often as asked; "
                 "look at labkit.models.layer_shapes(model, pictures)."
             )
+        self.axes = flow.axes({name: out for name, (_, _, out) in self.first.items()}) if flow else {}
         for name, (module, call, out) in self.first.items():
             self.keep(name, out)
             self.first[name], self.last = (module, call, None), (module, call)
@@ -185,8 +189,8 @@ def features(
     ``pictures``: as ``labkit.models.features.batches`` takes them.
     ``layers``: a dotted name or several; "relu:0" asks for one call of a layer that runs several times,
     the plain name for its last.
-    ``pool``: None keeps places; "mean" and "max" over all places give (N, C); a number k the means over a
-    k x k grid, (N, C, k, k). Layers that give (N, C) stay as they are.
+    ``pool``: None keeps places, in the layer's own order; "mean" and "max" over all places give (N, C); a
+    number k the means over a k x k grid, (N, C, k, k). Layers that give (N, C) stay as they are.
     ``dtype``: float32, float16 (half the memory) or float64.
     ``progress``: gets the share done; without it a bar shows if it takes more than a moment.
 

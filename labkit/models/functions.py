@@ -8,7 +8,7 @@ autograd keeps says what ran.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, NoReturn
 
@@ -144,14 +144,34 @@ class FunctionRules(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.table, self.otherwise, self.state, self.every = table, otherwise, state, every
+        self.leaves = otherwise is as_torch  # all but the table's functions alone
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.leaves and "out" not in kwargs and spelling(func).name not in self.table:
+            return func(*args, **kwargs)
         reached = depending((*args, *kwargs.values())) if torch.is_grad_enabled() else []
         if not reached and not self.every:
             return func(*args, **kwargs)
         call = Call(func, args, kwargs, reached)
         return call.give(self.table.get(call.name, self.otherwise)(call, self.state))
+
+    def grad(
+        self, outputs: Any, inputs: Tensor, grad_outputs: Any = None, *, retain_graph: bool = False,
+        allow_unused: bool = False,
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
+        """``torch.autograd.grad`` by one tensor, while the rules hold: what was checkpointed runs again on
+        the way back. (As a function of torch it would itself be handed to the mode, and leave it.)"""
+        outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+        slopes = tuple(map(torch.ones_like, outputs) if grad_outputs is None else grad_outputs)
+        run: Any = torch.autograd.Variable._execution_engine.run_backward
+        with self:
+            return run(outputs, slopes, retain_graph, False, (inputs,), allow_unused, accumulate_grad=False)
+
+
+@lru_cache(maxsize=4096)
+def _hides(title: str) -> bool:
+    return any(part in title for part in HIDING)
 
 
 class Step(NamedTuple):
@@ -166,7 +186,7 @@ class Step(NamedTuple):
     @property
     def hides(self) -> bool:
         """Whether many functions run as one here, out of a mode's sight."""
-        return any(part in self.title for part in HIDING)
+        return _hides(self.title)
 
     @property
     def is_own(self) -> bool:
@@ -180,22 +200,25 @@ def _names(own: str) -> tuple[str, str]:
     return canonical(title), title
 
 
-def steps_between(outputs: Any, stop: Tensor | None = None, *, ends: str = "") -> list[Step]:
+def steps_between(
+    outputs: Tensor | Sequence[Tensor], stop: Tensor | None = None, *, ends: str = ""
+) -> list[Step]:
     """The steps of autograd's graph from the outputs down, also where no Python function was called.
 
     ``stop``: a tensor; the step that made it and what is reached through that alone are left out.
     ``ends``: the title of steps that the walk does not pass.
     """
-    start = outputs.grad_fn if isinstance(outputs, Tensor) else None
-    seen = {None, *([] if stop is None else [stop.grad_fn])}
-    waiting = [] if start in seen else [start]
-    seen.add(start)
+    seen: set[Any] = {None, *([] if stop is None else [stop.grad_fn])}
+    starts = {t.grad_fn for t in ([outputs] if isinstance(outputs, Tensor) else outputs)} - seen
+    waiting = list(starts)
+    seen |= starts
     found = []
     while waiting:
         node: Any = waiting.pop()
-        name, title = _names(node.name())
+        own = node.name()
+        name, title = _names(own)
         # the second step before a copy is what was written; the first, overwritten, counts no longer
-        before = node.next_functions[node.name().endswith("CopyBackwards") :]
+        before = node.next_functions[own.endswith("CopyBackwards") :]
         parents = [parent for parent, _ in before if parent is not None]
         found.append(Step(node, name, title, parents))
         if title != ends:

@@ -1,4 +1,4 @@
-"""What a model is made of: layer names, output shapes, receptive fields, and where space ends."""
+"""What a model is made of: layer names, output shapes and receptive fields."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from labkit.core.checks import check_images
 from labkit.core.door import own_copy
 from labkit.core.hooks import borrow, record
-from labkit.models.functions import Call, FunctionRules
-from labkit.models.operations import operations
 
 
 class ReceptiveField(NamedTuple):
@@ -68,96 +66,3 @@ def receptive_fields(features: nn.Sequential) -> dict[str, ReceptiveField]:
             raise ValueError(f"the receptive field of {type(layer).__name__} (layer {name!r}) is not known.")
         fields[name] = ReceptiveField(size, stride, center)
     return fields
-
-
-class Head(NamedTuple):
-    """The last spatial tensor (N, K, h, w), the outputs it leads to, and the functions called in between."""
-
-    features: Float[Tensor, "N K h w"]
-    outputs: Any
-    steps: list[Call]
-
-
-def _ends_space(call: Call, out: Tensor, batch: int) -> bool:
-    """Whether a function turned a tensor with space into one without."""
-    pooled = out.ndim == 4 and out.shape[2:] == (1, 1)
-    if not (out.ndim == 2 or pooled) or out.shape[0] != batch or not call.args:
-        return False
-    x = call.args[0]
-    if not (isinstance(x, Tensor) and x.ndim == 4 and x.shape[0] == batch and x.shape[2] * x.shape[3] > 1):
-        return False
-    return not pooled or out.numel() < x.numel()
-
-
-def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Head:
-    """Run the model once and find the last spatial tensor before global pooling or flattening, in the graph.
-
-    Works on the level of torch's functions, so that modules, ``F.relu``, ``x.mean((2, 3))`` and reused layers
-    are all seen. Raises ValueError for a model without such a tensor (a vision transformer).
-    """
-    features: list[Tensor] = []
-    steps: list[Call] = []
-
-    def watched(call: Call, _state: Any) -> Any:
-        out = call.run()
-        if isinstance(out, Tensor):
-            if _ends_space(call, out, len(images)):
-                features[:] = [call.args[0]]
-                steps.clear()
-            steps.append(call)
-        return out
-
-    with FunctionRules({}, watched, every=True):
-        outputs = model(images)
-    if not features:
-        raise ValueError(
-            "the model has no spatial feature map before its head (a vision transformer has tokens instead). "
-            "Pass layer= with the dotted name of a layer that gives (N, C, H, W)."
-        )
-    return Head(features[0], outputs, [step for step in steps if step.args])
-
-
-def last_spatial(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
-    """The tensor that enters global pooling or flattening; see ``trace_head``."""
-    return trace_head(model, images).features
-
-
-# what may stand between the pooling and the scores
-_HARMLESS = operations("reshape", "cast", "dropout") | {"get", "getitem"}
-
-
-class GapHead(NamedTuple):
-    """Features entering the global average pooling, one weight row a class (None: each class has its own
-    map already), and the outputs."""
-
-    features: Float[Tensor, "N K h w"]
-    weight: Float[Tensor, "C K"] | None
-    outputs: Float[Tensor, "N C"]
-
-
-def gap_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> GapHead:
-    """The features and class weights of a network that ends in global average pooling and one linear layer.
-
-    Networks that end conv -> ReLU -> pooling (SqueezeNet) have ``weight`` None. Raises ValueError for every
-    other head, for which CAM is not defined, and points to Grad-CAM.
-    """
-    features, outputs, steps = trace_head(model, images)
-    weight, reason = None, None
-    for number, call in enumerate(steps):
-        if number == 0:
-            averaged = call.name in operations("average") - {"sum"}
-            reason = (
-                None
-                if averaged
-                else f"its last feature map goes into {call.name}, not into global average pooling"
-            )
-        elif call.name == "linear" and weight is None:
-            weight = call.get("weight", 1)
-        elif call.name not in _HARMLESS:
-            reason = f"between the pooling and the scores there is {call.name}"
-        if reason:
-            raise ValueError(
-                f"CAM is defined for networks that end in global average pooling and one linear layer; here "
-                f"{reason}. Use labkit.attribution.grad_cam, which needs neither."
-            )
-    return GapHead(features, weight, outputs)

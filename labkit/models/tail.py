@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from labkit.core.door import sides_of, weight_of
 from labkit.core.hooks import borrow, find_layer, record
 from labkit.core.locks import check_model
+from labkit.core.target_algebra import tensors_of
 
 __all__ = ["Tail", "run_from"]
 
@@ -59,10 +60,11 @@ class Tail:
                 )
 
     def _same(self, activation: Tensor, wanted: Any, pictures: int) -> bool:
-        found = self._run(activation, pictures)
-        if not isinstance(found, Tensor) or not isinstance(wanted, Tensor) or found.shape != wanted.shape:
+        found, right = tensors_of(self._run(activation, pictures)), tensors_of(wanted)
+        if not right or [t.shape for t in found] != [t.shape for t in right]:
             return False
-        return torch.allclose(found, wanted, rtol=1e-5, atol=1e-6 * float(wanted.abs().max()))
+        pairs = zip(found, right, strict=True)
+        return all(torch.allclose(f, r, rtol=1e-5, atol=1e-6 * float(r.abs().max())) for f, r in pairs)
 
     def _run(self, activation: Tensor, pictures: int) -> Any:
         module, wanted = find_layer(self.model, self.layer)

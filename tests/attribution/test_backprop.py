@@ -112,6 +112,19 @@ def test_all_ways_to_write_a_relu_are_one(rule: str, way: str) -> None:
     assert (gradient - expected).abs().max() > 0.1 * expected.abs().max()  # and not the plain gradient
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_a_relu_written_into_a_part_is_one_too(rule: str) -> None:
+    def in_parts(x: Tensor) -> Tensor:
+        x = x * 1
+        x[:, :3].relu_()
+        torch.relu_(x[:, 3:])
+        return x
+
+    expected = RULES[rule](network(nn.ReLU(), nn.ReLU()), images(), 1).gradient
+    found = RULES[rule](network(Calls(in_parts), Calls(in_parts)), images(), 1).gradient
+    assert torch.allclose(found, expected, atol=1e-14)
+
+
 @pytest.mark.parametrize("six", [
     (nn.ReLU6(), nn.ReLU6(inplace=True)), (Calls(F.relu6), Calls(lambda x: F.relu6(x, inplace=True))),
     (nn.Hardtanh(0, 6), nn.Hardtanh(0, 6, inplace=True)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -236,3 +238,65 @@ def test_one_pixel_s_class_of_a_trained_segmenter_shows_the_object() -> None:
     maps = grad_cam(net.eval(), x, lambda outputs: outputs[each, 1, middle[:, 0], middle[:, 1]], layer="3")
     gain = (energy_inside(maps, y) / area_share(y)).nan_to_num(0.0)
     assert gain.mean() > 2
+
+
+def by_hand(model: nn.Module, features: Tensor, head: Callable[[Tensor], Tensor], target: int) -> Tensor:
+    features = features.detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(head(features)[:, target].sum(), features)
+    return (slope.mean((2, 3), keepdim=True) * features).sum(1).detach()
+
+
+class Variants(nn.Module):
+    """``body`` with channels last or not, under no_grad or not, and a head that reads them so."""
+
+    def __init__(self, last: bool = False, frozen: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.body, self.fc = nn.Conv2d(3, 6, 3, 2), nn.Identity(), nn.Linear(6, 4)
+        self.last, self.frozen = last, frozen
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.set_grad_enabled(not self.frozen):
+            x = self.conv(x).relu()
+            x = self.body(x.permute(0, 2, 3, 1) if self.last else x)
+        return self.fc(x.mean((1, 2) if self.last else (2, 3)) ** 2)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_of_a_frozen_backbone_and_of_channels_that_lie_last(last: bool, frozen: bool) -> None:
+    model, images = Variants(last, frozen), torch.rand(2, 3, 15, 11)
+    features = model.conv(images).relu()
+    wanted = by_hand(model, features, lambda f: model.fc(f.mean((2, 3)) ** 2), 1)
+    for layer in (None, "body"):
+        found = grad_cam(model, images, 1, layer=layer, relu=False, upsample=False)
+        assert found.shape == (2, 7, 5)
+        assert torch.allclose(found, wanted, atol=1e-7)
+    if frozen:
+        with pytest.raises(ValueError, match="'conv' has none"):
+            grad_cam(model, images, 1, layer="conv")
+
+
+def test_a_last_map_of_one_place_is_refused_and_an_earlier_layer_named() -> None:
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    model, images = resnet18(weights=None, num_classes=3).eval(), torch.rand(1, 3, 32, 32)
+    for method in (cam, grad_cam):
+        with pytest.raises(ValueError, match="the last map has a single place.*the last with more.*'layer3'"):
+            method(model, images, 1)
+    assert grad_cam(model, images, 1, layer="layer3", upsample=False).shape == (1, 2, 2)
+
+
+def test_cam_of_some_classes_is_of_those() -> None:
+    class Some(Variants):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.conv(x).relu().mean((2, 3)))[:, [3, 1]]
+
+    model, images = Some(), torch.rand(2, 3, 15, 11)
+    for place, row in enumerate([3, 1]):
+        means = cam(model, images, place, upsample=False).mean((1, 2)) + model.fc.bias[row].detach()
+        assert torch.allclose(means, model(images)[:, place], atol=1e-6)
+    with pytest.raises(IndexError, match="from 0 to 1; got 3"):
+        cam(model, images, 3)

@@ -383,3 +383,12 @@ def test_the_rules_do_not_change_what_the_network_computes(name: str) -> None:
     with rescale_rule(4):
         ours = model(images + 0)
     assert torch.allclose(ours, model(images + 0), rtol=1e-10, atol=1e-12)
+
+
+def test_what_runs_scripted_is_refused() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scripting is deprecated, and still met
+        scripted = torch.jit.script(nn.ReLU())
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), scripted, nn.Flatten(), nn.Linear(36, 2)).eval()
+    with pytest.raises(ValueError, match="got Relu out of reach in a scripted part.*integrated_gradients"):
+        deep_shap(net, torch.rand(1, 3, 5, 5), 0)

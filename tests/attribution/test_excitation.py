@@ -222,3 +222,34 @@ def test_a_run_is_gone_with_its_map(method: Callable) -> None:
         assert [ref() for ref in seen] == [None] * len(seen) != []
     finally:
         gc.enable()
+
+
+def test_channels_may_lie_last() -> None:
+    class Last(nn.Module):
+        def __init__(self, last: bool) -> None:
+            super().__init__()
+            self.last, self.shown = last, nn.Identity()
+            self.net = small()[:4]
+            self.mix, self.fc = nn.Linear(5, 7).double(), nn.Linear(7, 3).double()
+            with torch.random.fork_rng():
+                torch.manual_seed(3)
+                self.mix.weight.data.normal_()
+                self.fc.weight.data.normal_()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.net(x)
+            if self.last:
+                x = self.shown(self.mix(x.permute(0, 2, 3, 1)).relu())
+                return self.fc(x.mean((1, 2)))
+            x = F.conv2d(x, self.mix.weight[..., None, None], self.mix.bias)
+            return self.fc(self.shown(x.relu()).mean((2, 3)))
+
+    x = torch.rand(2, 3, 8, 6, dtype=torch.float64)
+    first, last = Last(False).eval(), Last(True).eval()
+    last.load_state_dict(first.state_dict())
+    for layer in (None, "shown", "net.1"):
+        for contrastive in (False, True):
+            options = {"layer": layer, "contrastive": contrastive, "upsample": False}
+            wanted, found = (excitation_backprop(net, x, 1, **options) for net in (first, last))
+            assert torch.allclose(found, wanted, atol=1e-12)
+            assert found.any()

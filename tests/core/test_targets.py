@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, namedtuple
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from labkit.core.targets import class_indices, is_class, reads_layers, rewarded, select
+from labkit.core.targets import beginnings, class_indices, is_class, reads_layers, rewarded, select
 from labkit.models import class_score, direction, pick, scores, unit
 
 
@@ -252,3 +254,57 @@ def test_labels_are_named_as_the_caller_named_them() -> None:
         with pytest.raises(error, match="labels") as raised:
             class_indices(outputs, labels, "labels")
         assert "callable" not in str(raised.value)
+
+
+def test_classes_may_be_numpy_arrays(net: nn.Module) -> None:
+    out = net(X)
+    classes = np.array([4, 0, 2])
+    assert torch.equal(pick(out, classes), pick(out, torch.tensor([4, 0, 2])))
+    assert torch.equal(pick(out, np.array(3)), out[:, 3])
+    assert select(classes, 0) == 4
+    assert select(classes, torch.tensor([2, 2, 0])).tolist() == [2, 2, 4]
+    for wrong in (np.array([1.0, 2, 3]), np.array([True, False, True]), np.array([[1], [2], [0]]),
+                  np.array(1.7), np.array([1, 2]), torch.tensor(1.7), torch.eye(5)[:3]):  # fmt: skip
+        with pytest.raises(ValueError, match=r"one class index a picture, int64 \(3,\)"):
+            pick(out, wrong)
+
+
+def test_a_callable_may_count_and_compare(net: nn.Module) -> None:
+    out = net(X)
+    for target in (lambda y: y.argmax(1), lambda y: y[:, 1] > 0):
+        found = pick(out, target)
+        assert found.dtype == torch.float32
+        assert torch.equal(found, target(out).float())
+
+
+Pair = namedtuple("Pair", "logits maps")
+
+
+class Output:
+    def __init__(self, logits: torch.Tensor) -> None:
+        self.loss, self.name, self.logits = torch.tensor(0.0), "output", logits
+
+
+SHAPES = {
+    "tuple": (lambda y: (y, y[:2]), lambda out: out[0]),
+    "named": (lambda y: Pair(y, [y]), lambda out: out.maps[0]),
+    "dictionary": (lambda y: OrderedDict(a=torch.tensor(1.0), b={"c": y}), lambda out: out["b"]["c"]),
+    "object": (Output, lambda out: out.logits),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_callable_takes_whatever_the_model_gives(net: nn.Module, shape: str) -> None:
+    wrap, of = SHAPES[shape]
+    out = net(X)
+    assert torch.equal(pick(wrap(out), lambda o: of(o)[:, 2]), out[:, 2])
+    for wrong in (lambda o: of(o)[:, 2][:1], lambda o: of(o), lambda o: of(o).sum(), lambda o: 1.0):
+        with pytest.raises(ValueError, match="one score a picture"):
+            pick(wrap(out), wrong)
+    with pytest.raises(ValueError, match=r"\(N, classes\); the model gives (tuple|Pair|OrderedDict|Output)"):
+        pick(wrap(out), 2)
+    (top, slope), *others = beginnings(wrap(out), lambda o: of(o)[:, 2] ** 2)
+    assert top is out
+    assert not others
+    assert torch.allclose(slope, 2 * out * torch.eye(5)[2])
+    assert beginnings(wrap(out), lambda o: of(o)[:, 2].detach()) == []

@@ -1,57 +1,14 @@
-"""Layer names and shapes, receptive fields against autograd, and where space ends."""
+"""Layer names and shapes, and receptive fields against autograd."""
 
 from __future__ import annotations
 
-import gc
-import weakref
-from collections.abc import Callable
-
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from awkward import build, pictures
+from torch import nn
 
-from labkit.models import gap_head, last_spatial, layer_names, layer_shapes, load_model, receptive_fields
-from labkit.models.layers import trace_head
+from labkit.models import layer_names, layer_shapes, load_model, receptive_fields
 from labkit.models.minivgg import MiniVGG
-
-X = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-
-
-class Net(nn.Module):
-    """Two convolutions, then whatever ``end`` does with the maps, then a linear layer."""
-
-    def __init__(self, end: Callable[[Tensor], Tensor], width: int = 5) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 5, 3, padding=1)
-        self.fc, self.end = nn.Linear(width, 3), end
-        self.eval()
-
-    def maps(self, x: Tensor) -> Tensor:
-        return F.relu(self.conv2(self.conv1(x).relu()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.end(self.maps(x)))
-
-
-AVERAGES = {
-    "mean": lambda m: m.mean((2, 3)),
-    "mean over [-2, -1]": lambda m: torch.mean(m, dim=[-2, -1]),
-    "adaptive": lambda m: F.adaptive_avg_pool2d(m, 1).flatten(1),
-    "adaptive, squeezed": lambda m: F.adaptive_avg_pool2d(m, (1, 1))[:, :, 0, 0],
-    "window": lambda m: F.avg_pool2d(m, 8).view(len(m), -1),
-    "keepdim": lambda m: torch.flatten(m.mean((2, 3), keepdim=True), 1),
-    "after a single number": lambda m: (m - 0 * m.max()).mean((2, 3)),
-    "dropout": lambda m: F.dropout(F.adaptive_avg_pool2d(m, 1).squeeze(), 0.5, False),
-}
-OTHERS = {
-    "flatten": (lambda m: m.flatten(1), 320),
-    "view": (lambda m: m.view(len(m), -1), 320),
-    "reshape": (lambda m: torch.reshape(m, (len(m), -1)), 320),
-    "amax": (lambda m: m.amax((2, 3)), 5),
-    "max pooling": (lambda m: F.adaptive_max_pool2d(m, 1).flatten(1), 5),
-}
 
 
 def test_names_and_shapes_in_the_order_they_run() -> None:
@@ -68,15 +25,12 @@ def test_names_and_shapes_in_the_order_they_run() -> None:
         layer_shapes(net, torch.rand(3, 64, 64))
 
 
-def test_shapes_of_a_network_that_writes_into_its_input_and_of_a_double_one() -> None:
-    class Eats(Net):
-        def maps(self, x: Tensor) -> Tensor:
-            return super().maps(x.sub_(0.5).mul_(2))
-
-    x, wanted = X.clone(), {"conv1": (2, 4, 8, 8), "conv2": (2, 5, 8, 8), "fc": (2, 3)}
-    assert layer_shapes(Eats(lambda m: m.mean((2, 3))), x) == wanted
-    assert layer_shapes(Eats(lambda m: m.mean((2, 3))).double(), x) == wanted
-    assert torch.equal(x, X)
+def test_shapes_leave_the_pictures_as_they_are() -> None:
+    """Of a model that works in place, and of one in another precision."""
+    for name in ("eats its input", "float64"):
+        images = pictures(name)
+        assert layer_shapes(build(name), images)["fc"] == (2, 5)
+        assert torch.equal(images, pictures(name))
 
 
 def stack(*layers: nn.Module) -> nn.Sequential:
@@ -138,95 +92,3 @@ def test_what_has_no_plain_receptive_field_is_refused() -> None:
         receptive_fields(nn.Sequential(nn.Linear(3, 3)))
     with pytest.raises(ValueError, match=r"equal steps.*\(3, 1\)"):
         receptive_fields(nn.Sequential(nn.Conv2d(3, 3, (3, 1))))
-
-
-@pytest.mark.parametrize("end", [*AVERAGES, *OTHERS])
-def test_the_last_spatial_tensor_is_found_in_the_graph(end: str) -> None:
-    net = Net(AVERAGES[end]) if end in AVERAGES else Net(*OTHERS[end])
-    head = trace_head(net, X)
-    assert torch.equal(head.features, net.maps(X))
-    assert torch.equal(head.outputs, net(X))
-    assert torch.autograd.grad(head.outputs.sum(), head.features)[0].abs().sum() > 0
-    assert torch.equal(last_spatial(net, X), head.features)
-
-
-def test_a_traced_run_is_gone_with_its_head() -> None:
-    """No circle keeps the activations until the next garbage collection."""
-    gc.disable()
-    try:
-        head = trace_head(Net(AVERAGES["mean"]), X)
-        gone = weakref.ref(head.features)
-        del head
-        assert gone() is None
-    finally:
-        gc.enable()
-
-
-def test_a_pooling_within_a_gate_is_not_the_last() -> None:
-    """Squeeze-and-excitation pools on the way; the maps after the gate are meant."""
-    net = Net(lambda m: (m * torch.sigmoid(m.mean((2, 3), keepdim=True))).mean((2, 3)))
-    maps = net.maps(X)
-    gated = maps * torch.sigmoid(maps.mean((2, 3), keepdim=True))
-    assert torch.equal(last_spatial(net, X), gated)
-    assert gap_head(net, X).weight is net.fc.weight
-
-
-@pytest.mark.parametrize("end", AVERAGES)
-def test_gap_heads_give_the_logits_back(end: str) -> None:
-    head = gap_head(Net(AVERAGES[end]), X)
-    assert head.weight is not None
-    logits = head.features.mean((2, 3)) @ head.weight.T + Net(AVERAGES[end]).fc.bias
-    assert torch.allclose(logits, head.outputs, atol=1e-6)
-
-
-@pytest.mark.parametrize("end", OTHERS)
-def test_cam_is_not_defined_for_other_heads(end: str) -> None:
-    with pytest.raises(ValueError, match="global average pooling and one linear layer.*grad_cam"):
-        gap_head(Net(*OTHERS[end]), X)
-
-
-def test_what_lies_between_pooling_and_scores_is_named() -> None:
-    with pytest.raises(ValueError, match="between the pooling and the scores there is relu"):
-        gap_head(Net(lambda m: F.relu(m.mean((2, 3)))), X)
-    deep = nn.Sequential(Net(AVERAGES["mean"]), nn.Linear(3, 3)).eval()
-    with pytest.raises(ValueError, match="between the pooling and the scores there is linear"):
-        gap_head(deep, X)
-
-
-def test_class_maps_have_no_weights_and_average_to_the_logits() -> None:
-    from torchvision.models import squeezenet1_1
-
-    torch.manual_seed(0)
-    net = squeezenet1_1(weights=None, num_classes=6).eval()
-    head = gap_head(net, torch.rand(2, 3, 64, 64))
-    assert head.weight is None
-    assert head.features.shape[1] == 6
-    assert torch.allclose(head.features.mean((2, 3)), head.outputs, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("name", "channels"), [("resnet18", 512), ("densenet121", 1024), ("mobilenet_v2", 1280)]
-)
-def test_torchvision_heads(name: str, channels: int) -> None:
-    from torchvision import models
-
-    torch.manual_seed(0)
-    net = models.get_model(name, weights=None, num_classes=4).eval()
-    with torch.no_grad():
-        head = gap_head(net, torch.rand(1, 3, 64, 64))
-    last = net.fc if name == "resnet18" else net.classifier
-    last = last if isinstance(last, nn.Linear) else last[-1]
-    assert head.features.shape == (1, channels, 2, 2)
-    assert head.features.min() >= 0, "the tensor after the last ReLU, not before it"
-    assert head.weight is last.weight
-    expected = head.features.mean((2, 3)) @ last.weight.T + last.bias
-    assert torch.allclose(expected, head.outputs, atol=1e-5)
-
-
-def test_a_network_without_space_is_refused_with_a_sentence() -> None:
-    from torchvision.models import VisionTransformer
-
-    net = VisionTransformer(16, 8, 1, 2, 16, 32, num_classes=3).eval()
-    for find in (last_spatial, gap_head):
-        with pytest.raises(ValueError, match="no spatial feature map.*vision transformer.*layer="):
-            find(net, X)

@@ -154,3 +154,21 @@ def test_wrong_activations_get_a_sentence() -> None:
         Tail(squeezenet().train(), "2", side=16)
     with pytest.raises(ValueError, match="layer '0' must give one tensor; got tuple"):
         Tail(nn.Sequential(Two(), nn.Identity()).eval(), "0", side=16)
+
+
+def test_outputs_may_be_more_than_a_tensor() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            maps = self.body(x).relu()
+            return {"logits": self.fc(maps.mean((2, 3))), "maps": maps}
+
+    net = Both().eval()
+    with torch.no_grad(), record(net, "body") as kept:
+        wanted = net(X)
+    found = Tail(net, "body", side=16)(kept["body"])
+    assert torch.allclose(found["logits"], wanted["logits"], atol=1e-6)
+    assert torch.equal(found["maps"], wanted["maps"])
