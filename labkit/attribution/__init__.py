@@ -23,7 +23,7 @@ from labkit.attribution.extremal_perturbations import (
     extremal_perturbation,
     extremal_perturbation_result,
 )
-from labkit.attribution.gradient import gradient_x_input, saliency, smooth_grad
+from labkit.attribution.gradient import gradient_x_input, saliency, smooth_grad, smooth_grad_result
 from labkit.attribution.kernelshap import (
     KernelShapValues,
     kernel_shap,
@@ -209,6 +209,7 @@ __all__ = [
     "saliency",
     "shapley_values",
     "smooth_grad",
+    "smooth_grad_result",
     "superpixels",
     "threshold",
 ]

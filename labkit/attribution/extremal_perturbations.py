@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from labkit.core.checks import check_choice, check_feature_map, check_share
-from labkit.core.door import asked, finite, seeded
+from labkit.core.door import NO_INFLUENCE, NO_SLOPE, asked, finite, seeded
 from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
 from labkit.core.targets import rewarded, select
@@ -163,18 +163,16 @@ def extremal_perturbation_result(
             shown = shift(perturbed(levels, masks), jitter, generator)
             return scores(model, shown.contiguous(memory_format=order), many)
 
-        def loss(step: int) -> Tensor:
+        def loss(step: int) -> tuple[Tensor, Tensor]:
             masks = smooth(grids)
-            value = first * (_LAST / first) ** (step / steps) * area_loss(masks.flatten(1), wanted)
-            if mode != "delete":
-                value = value - kept(masks) / scale
-            if mode != "preserve":
-                value = value + kept(1 - masks) / scale
-            return value.sum()
+            price = first * (_LAST / first) ** (step / steps) * area_loss(masks.flatten(1), wanted)
+            shown = -kept(masks) if mode != "delete" else 0
+            hidden = kept(1 - masks) if mode != "preserve" else 0
+            return ((shown + hidden) / scale).sum(), price.sum()
 
         found = minimize(
             [grids], loss, steps=steps, rate=rate, project=lambda _: grids.clamp_(0, 1),
-            describe="extremal perturbation", progress=progress, should_stop=should_stop,
+            refusal=NO_SLOPE, describe="extremal perturbation", progress=progress, should_stop=should_stop,
         )  # fmt: skip
         with torch.no_grad():
             masks = to_area(smooth(grids), wanted)
@@ -246,13 +244,13 @@ def channel_attribution(
         wanted = torch.full(shape[:1], share, dtype=inputs.dtype, device=inputs.device)
         scale = whole.abs().clamp(min=1e-3)
 
-        def loss(step: int) -> Tensor:
+        def loss(step: int) -> tuple[Tensor, Tensor]:
             with edit(model, {layer: lambda out: out * masks[:, :, None, None]}):
                 given = scores(model, inputs.clone(), target)
-            return (1e4 ** (step / steps) * area_loss(masks, wanted) - given / scale).sum()
+            return -(given / scale).sum(), (1e4 ** (step / steps) * area_loss(masks, wanted)).sum()
 
         minimize(
             [masks], loss, steps=steps, rate=rate, project=lambda _: masks.clamp_(0, 1),
-            describe="channel attribution",
+            refusal=NO_INFLUENCE.format(repr(layer)), describe="channel attribution",
         )  # fmt: skip
         return masks.detach()

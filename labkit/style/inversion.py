@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from labkit.core.checks import check_positive, check_weight
-from labkit.core.door import seeded, sides_of, weight_of
+from labkit.core.door import NO_INFLUENCE, seeded, sides_of, weight_of
 from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
 from labkit.models import borrow, record
@@ -82,15 +82,16 @@ def invert_result(
             away = _features(model, images.clone(), layer) - goal
             return (away**2).flatten(1).sum(1) / norm
 
-        def loss(_: int) -> Tensor:
+        def loss(_: int) -> tuple[Tensor, Tensor]:
             # both priors as means over the pixels; 2 (x - .5) runs from -1 to 1
             alpha = ((2 * (images - 0.5)) ** 6).flatten(1).mean(1)
             smooth = total_variation(images) / pixels
-            return (error() + alpha_weight * alpha + 1e2 * tv_weight * smooth).sum()
+            return error().sum(), (alpha_weight * alpha + 1e2 * tv_weight * smooth).sum()
 
         found = minimize(
             [images], loss, steps=steps, rate=rate, project=lambda _: images.clamp_(0, 1),
-            describe="inversion", progress=progress, should_stop=should_stop,
+            refusal=NO_INFLUENCE.format(repr(layer)), describe="inversion", progress=progress,
+            should_stop=should_stop,
         )  # fmt: skip
         with torch.no_grad():
             left = error()
