@@ -64,7 +64,7 @@ METHODS: dict[str, Method] = {
         "Extremal perturbation",
         "Fong, Patrick and Vedaldi 2019",
         {"area": (0.1, 0.3), "steps": 3},
-        dead="any",
+        dead="warns",
         amplifies=True,
     ),
     "meaningful_perturbation": Method(
@@ -72,7 +72,7 @@ METHODS: dict[str, Method] = {
         "Meaningful perturbation",
         "Fong and Vedaldi 2017",
         {"steps": 4, "reward": "logit", "area_weight": 1e-3},
-        dead="any",
+        dead="warns",
         amplifies=True,
     ),
     "occlusion": Method(
@@ -124,7 +124,7 @@ TOOLS: dict[str, Method] = {
         {"steps": 3},
         takes=("model", "pictures", "target", "layer"),
         gives="weights",
-        dead="any",
+        dead="warns",
         amplifies=True,
     ),
     "grabcut": Method(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from labkit.core.checks import check_choice, check_feature_map, check_share
@@ -17,7 +17,7 @@ from labkit.core.registry import signature_of
 from labkit.core.targets import rewarded, select
 from labkit.models import Target, edit, record, scores
 from labkit.models.fast import memory_format
-from labkit.optimize import minimize, shift
+from labkit.optimize import minimize, shift, warn_of_dead
 from labkit.optimize.images import Fill, hiding, perturbed
 
 MODES = ("preserve", "delete", "dual")
@@ -74,7 +74,8 @@ class ExtremalPerturbation(NamedTuple):
     ``map`` (N, H, W): the mean over the areas' masks; ``masks`` (N, A, H, W), 0 to 1; ``areas``: those asked
     for; ``achieved`` (N, A): the masks' mean within the picture; ``shown`` (N, A, C, H, W): the pictures that
     the masks leave, preserved (for "delete" without the masked part); ``rewards`` (N, A): theirs; ``whole``
-    (N,): the untouched picture's; ``losses``: of the search; ``complete``: False if ``should_stop`` ended it.
+    (N,): the untouched picture's; ``losses``: of the search; ``complete``: False if ``should_stop`` ended it;
+    ``alive`` (N,): False where the reward's gradient was exactly zero in every step: the mask says nothing.
     """
 
     map: Float[Tensor, "N H W"]
@@ -86,6 +87,7 @@ class ExtremalPerturbation(NamedTuple):
     whole: Float[Tensor, " N"]
     losses: Float[Tensor, " T"]
     complete: bool
+    alive: Bool[Tensor, " N"]
 
 
 def _check_areas(area: float | Sequence[float]) -> tuple[float, ...]:
@@ -181,7 +183,7 @@ def extremal_perturbation_result(
         masks = masks.view(n, a, height, width)
         return ExtremalPerturbation(
             finite(masks.mean(1)), masks, areas, masks.mean((2, 3)), shown.view(n, a, *inputs.shape[1:]),
-            reached, whole, found.losses, found.complete,
+            reached, whole, found.losses, found.complete, found.alive.view(n, a).any(1),
         )  # fmt: skip
 
 
@@ -194,7 +196,8 @@ def extremal_perturbation(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     ``reward``: the "logit", the "contrastive" logit minus the best other one, or the "probability". Hidden
     places are blurred by a pyramid of blurs (``fill="pyramid"``) or show a fill of ``occlusion``. Every
     picture of a batch meets the same shifts, drawn from ``generator`` (None: seed 0).
-    Unit: mask, 0 to 1. Raises ValueError for an area outside (0, 1) or a bad option, else as ``occlusion``.
+    Unit: mask, 0 to 1. Warns of pictures whose reward has a gradient of exactly zero. Raises ValueError for
+    an area outside (0, 1), a bad option and a target that no gradient reaches, else as ``occlusion``.
 
     Labels: post hoc, specific to differentiable models, local.
     Source: Fong, Patrick and Vedaldi 2019, "Understanding Deep Networks via Extremal Perturbations and Smooth
@@ -206,7 +209,10 @@ def extremal_perturbation(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     >>> extremal_perturbation(net, torch.rand(1, 3, 16, 16), 0, area=0.1, steps=2).shape
     torch.Size([1, 16, 16])
     """
-    return extremal_perturbation_result(*args, **options).map
+    done = extremal_perturbation_result(*args, **options)
+    if done.complete:
+        warn_of_dead(done.alive)
+    return done.map
 
 
 def channel_attribution(
@@ -223,8 +229,9 @@ def channel_attribution(
 
     The layer's channels are multiplied by a mask whose sorted values are pulled towards zeros and ones on
     ``share`` of the channels. Multiply the layer's output by it (``labkit.models.edit``) and invert both
-    (``labkit.style.invert``) to see what was kept. Unit: mask. Raises KeyError for a wrong layer, ValueError
-    for a share outside (0, 1) or a layer that gives no feature map, else as ``saliency``.
+    (``labkit.style.invert``) to see what was kept. Unit: mask. Warns of pictures whose score has a gradient
+    of exactly zero. Raises KeyError for a wrong layer, ValueError for a share outside (0, 1), a layer that
+    gives no feature map and one that the score does not depend on, else as ``saliency``.
 
     Labels: post hoc, specific to convolutional networks, local.
     Source: Fong, Patrick and Vedaldi 2019, "Understanding Deep Networks via Extremal Perturbations and Smooth
@@ -249,8 +256,9 @@ def channel_attribution(
                 given = scores(model, inputs.clone(), target)
             return -(given / scale).sum(), (1e4 ** (step / steps) * area_loss(masks, wanted)).sum()
 
-        minimize(
+        found = minimize(
             [masks], loss, steps=steps, rate=rate, project=lambda _: masks.clamp_(0, 1),
             refusal=NO_INFLUENCE.format(repr(layer)), describe="channel attribution",
         )  # fmt: skip
+        warn_of_dead(found.alive)
         return masks.detach()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from labkit.core.checks import check_positive, check_weight
@@ -13,6 +13,7 @@ from labkit.core.door import asked, derivative, finite, seeded
 from labkit.core.registry import signature_of
 from labkit.core.targets import is_class, pick, select
 from labkit.models import Target, scores
+from labkit.models.fast import memory_format
 
 _NOISE, _HALVINGS = 0.15, 6  # of smooth_grad, where none is given: that of the paper's figures, and what it
 # may come down to, a 400th of the picture's range: half a grey level
@@ -81,14 +82,30 @@ class SmoothGrad(NamedTuple):
     left: Float[Tensor, " N"]
 
 
-def _sure(outputs: Tensor, target: Target) -> Float[Tensor, " N"]:
-    """A class's probability, or its score where it is the only one."""
-    own = pick(outputs, target)
-    return own if outputs.shape[1] == 1 else (own - outputs.logsumexp(1)).exp()
+def confidence(target: Target) -> Target:
+    """How sure the model is of what is asked: a class's probability, or its score where it is the only one;
+    the score of any other target.
+
+    >>> net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> scores(net, torch.zeros(1, 2, 4, 4), confidence(0))
+    tensor([0.5000])
+    """
+    if not is_class(target):
+        return target
+
+    def sure(outputs: Tensor) -> Float[Tensor, " N"]:
+        own = pick(outputs, target)
+        return own if outputs.shape[1] == 1 else (own - outputs.logsumexp(1)).exp()
+
+    return sure
 
 
-def _lost(left: Tensor, whole: Tensor) -> Tensor:
-    """Which pictures' class the noise has taken: less than half is left of it."""
+def lost(left: Float[Tensor, " N"], whole: Float[Tensor, " N"]) -> Bool[Tensor, " N"]:
+    """Which pictures have lost what the model saw in them: less than half of the whole's confidence is left.
+
+    >>> lost(torch.tensor([0.4, 0.6]), torch.tensor([1.0, 1.0]))
+    tensor([ True, False])
+    """
     return torch.where(whole > 0, left < whole / 2, left > whole / 2)
 
 
@@ -100,7 +117,7 @@ def smooth_grad_result(
     samples: int = 32,
     noise: float | None = None,
     generator: torch.Generator | None = None,
-    batch_size: int = 8,
+    batch_size: int = 16,
 ) -> SmoothGrad:
     """``smooth_grad`` with the noise it took and what that left (see ``SmoothGrad``). Errors as there.
 
@@ -118,6 +135,8 @@ def smooth_grad_result(
         extent = inputs.amax((1, 2, 3), keepdim=True) - inputs.amin((1, 2, 3), keepdim=True)
         used = torch.full((n,), _NOISE if noise is None else noise, dtype=inputs.dtype, device=inputs.device)
 
+        order = memory_format(model, inputs[:1])
+
         def copies(rows: Tensor, count: int) -> tuple[Tensor, Target]:
             """So many noisy copies of each of some pictures, one draw for all, and their target."""
             drawn = torch.cat([
@@ -126,19 +145,17 @@ def smooth_grad_result(
             ]).to(inputs.device)  # fmt: skip
             spread = used[rows].view(-1, 1, 1, 1) * extent[rows]
             noisy = inputs[rows] + spread * drawn[:, None]
-            return noisy.flatten(0, 1), select(target, rows.repeat(count))
-
-        def sure(points: Tensor, own: Target) -> Tensor:
-            return scores(model, points, (lambda out: _sure(out, own)) if is_class(own) else own)
+            return noisy.flatten(0, 1).contiguous(memory_format=order), select(target, rows.repeat(count))
 
         rows = torch.arange(n, device=inputs.device)
         with torch.no_grad():
-            whole = finite(sure(inputs.clone(), target))
+            whole = finite(scores(model, inputs.clone(), confidence(target)))
             start, few, worn = generator.get_state(), min(samples, 4), rows
             for _ in range(_HALVINGS if noise is None else 0):
                 generator.set_state(start)
-                left = sure(*copies(worn, few)).view(few, -1).mean(0)
-                worn = worn[_lost(left, whole[worn])]
+                points, own = copies(worn, few)
+                left = scores(model, points, confidence(own)).view(few, -1).mean(0)
+                worn = worn[lost(left, whole[worn])]
                 if not len(worn):
                     break
                 used[worn] /= 2
@@ -150,7 +167,7 @@ def smooth_grad_result(
             seen: list[Tensor] = []
 
             def noted(outputs: Tensor, own: Target = own, seen: list[Tensor] = seen) -> Tensor:
-                seen.append(_sure(outputs.detach(), own))
+                seen.append(pick(outputs.detach(), confidence(own)))
                 return pick(outputs, own)
 
             score, gradient = score_and_gradient(model, points, noted if is_class(own) else own)

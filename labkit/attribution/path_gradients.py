@@ -23,7 +23,7 @@ class IntegratedGradients(NamedTuple):
 
     ``map`` (N, H, W); ``values`` (N, C, H, W) before the sum over channels; ``difference`` (N,): score of the
     picture minus that of the baseline; ``residual`` (N,): what the values' sum misses of it; ``steps`` (N,):
-    intervals used; ``met`` (N,): whether the residual is within the tolerance.
+    intervals used; ``met`` (N,): whether the residual is within the tolerance, and not by chance.
     """
 
     map: Float[Tensor, "N H W"]
@@ -85,8 +85,9 @@ def _along(
         means = totals / sizes.view(-1, 1, 1, 1)
         values = path * means.mean(0)
         residual = difference - values.sum()
-        met = residual.abs() <= tolerance * scale
-        worst = _worst(gains - (path * means).flatten(1).sum(1) / count, parts, steps - sum(parts))
+        missing = gains - (path * means).flatten(1).sum(1) / count
+        met = (residual.abs() <= tolerance * scale) & (missing.abs().sum() <= 10 * tolerance * scale)
+        worst = _worst(missing, parts, steps - sum(parts))
         if met or not worst:
             break
         for stretch in worst:
@@ -140,9 +141,9 @@ def integrated_gradients(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     map sums to the difference of the two scores. ``baseline`` is any fill of ``occlusion``. The way begins as
     8 stretches of one step. A stretch should sum to the difference of the scores at its ends, and those that
     miss most of it get twice their steps, until the whole sum misses the whole difference by at most
-    ``tolerance`` times the larger of that and a tenth of the logits' spread; where ``steps`` is used up
-    before, a RuntimeWarning says by how much. Signed. Unit: score. Errors as in ``saliency`` and
-    ``occlusion``.
+    ``tolerance`` times the larger of that and a tenth of the logits' spread, and the stretches by ten times
+    that together, for a sum may be right by chance; where ``steps`` is used up before, a RuntimeWarning says
+    by how much. Signed. Unit: score. Errors as in ``saliency`` and ``occlusion``.
 
     Labels: post hoc, specific to differentiable models, local.
     Source: Sundararajan, Taly and Yan 2017, "Axiomatic Attribution for Deep Networks", section 3. They take a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from labkit.core.checks import check_choice, check_positive
 from labkit.core.progress import working
 from labkit.optimize.constraint import Band, Hold
 
-__all__ = ["Descent", "minimize"]
+__all__ = ["Descent", "minimize", "warn_of_dead"]
 
 OPTIMIZERS = ("adam", "sgd", "lbfgs")
 SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the steps done -> share of the rate
@@ -28,15 +29,29 @@ NO_WAY = "loss must depend on the variables; no gradient reaches them."
 
 
 class Descent(NamedTuple):
-    """What a search left behind: ``losses``, one a step; ``complete``: False if it was stopped; ``held``
-    (N,): the held score of each picture at the end, None where none was; ``alive`` (N,): whether the loss,
-    without its price, had a slope other than exactly zero in any step, row by row of the variables (one
-    for all where these have no rows in common): where it had none, the price alone made the result."""
+    """What a search left behind: ``losses``, one a step; ``complete``: False if it was stopped; ``alive``
+    (N,): whether the loss without its price had a slope other than exactly zero in any step, row by row of
+    the variables (one for all where these have no rows in common): where it had none, the price alone made
+    the result; ``held`` (N,): the held score of each picture at the end, None where none was."""
 
     losses: Float[Tensor, " T"]
     complete: bool
+    alive: Bool[Tensor, " N"]
     held: Float[Tensor, " N"] | None = None
-    alive: Bool[Tensor, " N"] | None = None
+
+
+def warn_of_dead(alive: Bool[Tensor, " N"]) -> None:
+    """Warn of pictures whose loss had no slope but exactly zero, with their number: for plain forms.
+
+    >>> warn_of_dead(torch.tensor([True, True]))
+    """
+    if dead := int((~alive).sum()):
+        warnings.warn(
+            f"the gradient is exactly zero for {dead} of {len(alive)} pictures in every step: what was found "
+            "says nothing about them. A rounding, a saturated step or a layer that is off hides it; ask for "
+            'the logit (reward="logit"), or use labkit.attribution.occlusion.',
+            stacklevel=3,
+        )
 
 
 class _Slopes:
@@ -192,4 +207,4 @@ def minimize(
         for variable, needed in zip(variables, kept, strict=True):
             variable.grad = None
             variable.requires_grad_(needed)
-    return Descent(torch.tensor(losses), work.complete, held, slopes_of.alive)
+    return Descent(torch.tensor(losses), work.complete, slopes_of.alive, held)
