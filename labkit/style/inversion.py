@@ -10,11 +10,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from labkit.core.checks import check_positive, check_weight
-from labkit.core.door import NO_INFLUENCE, seeded, sides_of, weight_of
+from labkit.core.door import seeded, sides_of, weight_of
 from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
 from labkit.models import borrow, record
 from labkit.optimize import minimize, total_variation
+
+_CUT = (
+    "layer must depend on the picture by steps that can be differentiated; no gradient of {} reaches it. "
+    "Remove the detach() or no_grad() before it, or name an earlier layer."
+)
 
 
 class Inversion(NamedTuple):
@@ -90,7 +95,7 @@ def invert_result(
 
         found = minimize(
             [images], loss, steps=steps, rate=rate, project=lambda _: images.clamp_(0, 1),
-            refusal=NO_INFLUENCE.format(repr(layer)), describe="inversion", progress=progress,
+            refusal=_CUT.format(repr(layer)), describe="inversion", progress=progress,
             should_stop=should_stop,
         )  # fmt: skip
         with torch.no_grad():
@@ -106,8 +111,8 @@ def invert(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     ``alpha_weight`` times the mean sixth power of the value about grey, plus 100 ``tv_weight`` times the mean
     total variation (exponent 2). Adam from the same faint noise (``generator``, None: seed 0), clipped to
     [0, 1]. ``side``: the picture's side or (height, width), by default ``model.input_size``.
-    Raises KeyError for a wrong layer, ValueError for features that do not fit it, RuntimeError for a model in
-    training mode.
+    Raises KeyError for a wrong layer, ValueError for features that do not fit it and for a layer that no
+    gradient leads from to the picture, RuntimeError for a model in training mode.
 
     Unit: picture value. Labels: post hoc, specific to differentiable models, local.
     Source: Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them",
