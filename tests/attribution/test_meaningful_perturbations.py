@@ -156,13 +156,13 @@ class Coarse(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         w = x.shape[3] // 2
         far = x[..., :w].mean((1, 2, 3)) - x[..., w:].mean((1, 2, 3))
-        return torch.stack([100 * far - 40, 0 * far], 1)
+        return torch.stack([100 * far - 60, 0 * far], 1)
 
 
 def test_the_blur_is_doubled_for_the_picture_that_it_does_not_hide() -> None:
     halves = torch.zeros(1, 3, 48, 48)
     halves[..., :24] = 1
-    faint = halves * 0.42
+    faint = halves * 0.63
     done = meaningful_perturbation_result(Coarse().eval(), torch.cat([halves, faint]), 0, steps=2)
     usual = 48 * 10 / 224
     assert done.sigma[1] == pytest.approx(usual)

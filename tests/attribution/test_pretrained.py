@@ -80,12 +80,13 @@ def test_a_batch_equals_its_photographs(name: str, model: nn.Module, photos: Ten
 
 def test_defaults_ask_what_the_network_can_answer(model: nn.Module, photos: Tensor) -> None:
     """Noise that leaves the class, a mask that is not empty, a path whose gap is closed."""
+    parts = photos[:2, :, 48:176, 48:176]
     with torch.no_grad():
-        chance, top = model(photos).softmax(1).max(1)
-    smooth = smooth_grad_result(model, photos, top, samples=4)
+        chance, top = model(parts).softmax(1).max(1)
+    smooth = smooth_grad_result(model, parts, top, samples=4)
     assert (smooth.left >= smooth.whole / 2).all()
     assert torch.allclose(smooth.whole, chance, atol=1e-5)
-    assert integrated_gradients_result(model, photos[:1], top[:1]).met.all()
-    done = meaningful_perturbation_result(model, photos[:1], top[:1], steps=25)
+    assert integrated_gradients_result(model, parts[:1], top[:1]).met.all()
+    done = meaningful_perturbation_result(model, parts[:1], top[:1], steps=25)
     assert done.map.max() > 0.3
     assert done.reward < 0.8 * done.whole
