@@ -17,8 +17,9 @@ from labkit.core.registry import signature_of
 from labkit.core.targets import rewarded, select
 from labkit.models import Target, edit, record, scores
 from labkit.models.fast import memory_format
-from labkit.optimize import minimize, shift, warn_of_dead
+from labkit.optimize import minimize, shift
 from labkit.optimize.images import Fill, hiding, perturbed
+from labkit.optimize.loop import warn_of_dead
 
 MODES = ("preserve", "delete", "dual")
 _TEMPERATURE = 1 / 20

@@ -17,7 +17,8 @@ from labkit.core.registry import signature_of
 from labkit.core.targets import rewarded, select
 from labkit.models import Target, scores
 from labkit.models.fast import memory_format
-from labkit.optimize import gaussian_blur, minimize, shift, total_variation, warn_of_dead
+from labkit.optimize import gaussian_blur, minimize, shift, total_variation
+from labkit.optimize.loop import warn_of_dead
 
 _CELLS = 28  # the paper's mask has 28 x 28 cells on 224 pixels; its weights are sums over them
 

@@ -11,7 +11,7 @@ from labkit.optimize.images import (
     shift,
     total_variation,
 )
-from labkit.optimize.loop import Descent, minimize, warn_of_dead
+from labkit.optimize.loop import Descent, minimize
 
 __all__ = [
     "FILLS",
@@ -25,5 +25,4 @@ __all__ = [
     "minimize",
     "shift",
     "total_variation",
-    "warn_of_dead",
 ]
