@@ -66,6 +66,12 @@ def fgsm_result(
         inputs = begin.clone().requires_grad_(True)
         outputs = model(inputs.clone())
         wanted = class_indices(outputs, labels, "labels")
+        if outputs.shape[1] == 1:
+            raise ValueError(
+                f"an attack needs at least two classes; the model gives {tuple(outputs.shape)}, whose "
+                "cross entropy is always 0. Attack a model that gives both classes' scores, as "
+                "torch.cat([torch.zeros_like(out), out], 1) has them for a sigmoid network."
+            )
         loss = -outputs.log_softmax(1).gather(1, wanted[:, None])[:, 0]
         slope = derivative(loss, inputs, NO_WAY)
         if not torch.isfinite(slope).all():

@@ -23,7 +23,7 @@ from labkit.attribution.extremal_perturbations import (
     extremal_perturbation,
     extremal_perturbation_result,
 )
-from labkit.attribution.gradient import gradient_x_input, saliency, smooth_grad
+from labkit.attribution.gradient import gradient_x_input, saliency, smooth_grad, smooth_grad_result
 from labkit.attribution.kernelshap import (
     KernelShapValues,
     kernel_shap,
@@ -64,7 +64,7 @@ METHODS: dict[str, Method] = {
         "Extremal perturbation",
         "Fong, Patrick and Vedaldi 2019",
         {"area": (0.1, 0.3), "steps": 3},
-        dead="any",
+        dead="warns",
         amplifies=True,
     ),
     "meaningful_perturbation": Method(
@@ -72,7 +72,7 @@ METHODS: dict[str, Method] = {
         "Meaningful perturbation",
         "Fong and Vedaldi 2017",
         {"steps": 4, "reward": "logit", "area_weight": 1e-3},
-        dead="any",
+        dead="warns",
         amplifies=True,
     ),
     "occlusion": Method(
@@ -124,7 +124,7 @@ TOOLS: dict[str, Method] = {
         {"steps": 3},
         takes=("model", "pictures", "target", "layer"),
         gives="weights",
-        dead="any",
+        dead="warns",
         amplifies=True,
     ),
     "grabcut": Method(
@@ -209,6 +209,7 @@ __all__ = [
     "saliency",
     "shapley_values",
     "smooth_grad",
+    "smooth_grad_result",
     "superpixels",
     "threshold",
 ]

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from labkit.core.checks import check_choice, check_feature_map, check_share
-from labkit.core.door import asked, finite, seeded
+from labkit.core.door import NO_INFLUENCE, NO_SLOPE, asked, finite, seeded
 from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
 from labkit.core.targets import rewarded, select
@@ -19,6 +19,7 @@ from labkit.models import Target, edit, record, scores
 from labkit.models.fast import memory_format
 from labkit.optimize import minimize, shift
 from labkit.optimize.images import Fill, hiding, perturbed
+from labkit.optimize.loop import warn_of_dead
 
 MODES = ("preserve", "delete", "dual")
 _TEMPERATURE = 1 / 20
@@ -74,7 +75,8 @@ class ExtremalPerturbation(NamedTuple):
     ``map`` (N, H, W): the mean over the areas' masks; ``masks`` (N, A, H, W), 0 to 1; ``areas``: those asked
     for; ``achieved`` (N, A): the masks' mean within the picture; ``shown`` (N, A, C, H, W): the pictures that
     the masks leave, preserved (for "delete" without the masked part); ``rewards`` (N, A): theirs; ``whole``
-    (N,): the untouched picture's; ``losses``: of the search; ``complete``: False if ``should_stop`` ended it.
+    (N,): the untouched picture's; ``losses``: of the search; ``complete``: False if ``should_stop`` ended it;
+    ``alive`` (N,): False where the reward's gradient was exactly zero in every step: the mask says nothing.
     """
 
     map: Float[Tensor, "N H W"]
@@ -86,6 +88,7 @@ class ExtremalPerturbation(NamedTuple):
     whole: Float[Tensor, " N"]
     losses: Float[Tensor, " T"]
     complete: bool
+    alive: Bool[Tensor, " N"]
 
 
 def _check_areas(area: float | Sequence[float]) -> tuple[float, ...]:
@@ -163,18 +166,16 @@ def extremal_perturbation_result(
             shown = shift(perturbed(levels, masks), jitter, generator)
             return scores(model, shown.contiguous(memory_format=order), many)
 
-        def loss(step: int) -> Tensor:
+        def loss(step: int) -> tuple[Tensor, Tensor]:
             masks = smooth(grids)
-            value = first * (_LAST / first) ** (step / steps) * area_loss(masks.flatten(1), wanted)
-            if mode != "delete":
-                value = value - kept(masks) / scale
-            if mode != "preserve":
-                value = value + kept(1 - masks) / scale
-            return value.sum()
+            price = first * (_LAST / first) ** (step / steps) * area_loss(masks.flatten(1), wanted)
+            shown = -kept(masks) if mode != "delete" else 0
+            hidden = kept(1 - masks) if mode != "preserve" else 0
+            return ((shown + hidden) / scale).sum(), price.sum()
 
         found = minimize(
             [grids], loss, steps=steps, rate=rate, project=lambda _: grids.clamp_(0, 1),
-            describe="extremal perturbation", progress=progress, should_stop=should_stop,
+            refusal=NO_SLOPE, describe="extremal perturbation", progress=progress, should_stop=should_stop,
         )  # fmt: skip
         with torch.no_grad():
             masks = to_area(smooth(grids), wanted)
@@ -183,7 +184,7 @@ def extremal_perturbation_result(
         masks = masks.view(n, a, height, width)
         return ExtremalPerturbation(
             finite(masks.mean(1)), masks, areas, masks.mean((2, 3)), shown.view(n, a, *inputs.shape[1:]),
-            reached, whole, found.losses, found.complete,
+            reached, whole, found.losses, found.complete, found.alive.view(n, a).any(1),
         )  # fmt: skip
 
 
@@ -196,7 +197,8 @@ def extremal_perturbation(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     ``reward``: the "logit", the "contrastive" logit minus the best other one, or the "probability". Hidden
     places are blurred by a pyramid of blurs (``fill="pyramid"``) or show a fill of ``occlusion``. Every
     picture of a batch meets the same shifts, drawn from ``generator`` (None: seed 0).
-    Unit: mask, 0 to 1. Raises ValueError for an area outside (0, 1) or a bad option, else as ``occlusion``.
+    Unit: mask, 0 to 1. Warns of pictures whose reward has a gradient of exactly zero. Raises ValueError for
+    an area outside (0, 1), a bad option and a target that no gradient reaches, else as ``occlusion``.
 
     Labels: post hoc, specific to differentiable models, local.
     Source: Fong, Patrick and Vedaldi 2019, "Understanding Deep Networks via Extremal Perturbations and Smooth
@@ -208,7 +210,10 @@ def extremal_perturbation(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     >>> extremal_perturbation(net, torch.rand(1, 3, 16, 16), 0, area=0.1, steps=2).shape
     torch.Size([1, 16, 16])
     """
-    return extremal_perturbation_result(*args, **options).map
+    done = extremal_perturbation_result(*args, **options)
+    if done.complete:
+        warn_of_dead(done.alive)
+    return done.map
 
 
 def channel_attribution(
@@ -225,14 +230,16 @@ def channel_attribution(
 
     The layer's channels are multiplied by a mask whose sorted values are pulled towards zeros and ones on
     ``share`` of the channels. Multiply the layer's output by it (``labkit.models.edit``) and invert both
-    (``labkit.style.invert``) to see what was kept. Unit: mask. Raises KeyError for a wrong layer, ValueError
-    for a share outside (0, 1) or a layer that gives no feature map, else as ``saliency``.
+    (``labkit.style.invert``) to see what was kept. Unit: mask. Warns of pictures whose score has a gradient
+    of exactly zero. Raises KeyError for a wrong layer, ValueError for a share outside (0, 1), a layer that
+    gives no feature map and one that the score does not depend on, else as ``saliency``.
 
     Labels: post hoc, specific to convolutional networks, local.
     Source: Fong, Patrick and Vedaldi 2019, "Understanding Deep Networks via Extremal Perturbations and Smooth
     Masks", section 4.
 
-    >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> net = net.append(nn.Linear(8, 2)).eval()
     >>> channel_attribution(net, torch.rand(1, 3, 4, 4), 0, layer="1", steps=2).shape
     torch.Size([1, 8])
     """
@@ -246,13 +253,14 @@ def channel_attribution(
         wanted = torch.full(shape[:1], share, dtype=inputs.dtype, device=inputs.device)
         scale = whole.abs().clamp(min=1e-3)
 
-        def loss(step: int) -> Tensor:
+        def loss(step: int) -> tuple[Tensor, Tensor]:
             with edit(model, {layer: lambda out: out * masks[:, :, None, None]}):
                 given = scores(model, inputs.clone(), target)
-            return (1e4 ** (step / steps) * area_loss(masks, wanted) - given / scale).sum()
+            return -(given / scale).sum(), (1e4 ** (step / steps) * area_loss(masks, wanted)).sum()
 
-        minimize(
+        found = minimize(
             [masks], loss, steps=steps, rate=rate, project=lambda _: masks.clamp_(0, 1),
-            describe="channel attribution",
+            refusal=NO_INFLUENCE.format(repr(layer)), describe="channel attribution",
         )  # fmt: skip
+        warn_of_dead(found.alive)
         return masks.detach()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -24,7 +23,7 @@ class IntegratedGradients(NamedTuple):
 
     ``map`` (N, H, W); ``values`` (N, C, H, W) before the sum over channels; ``difference`` (N,): score of the
     picture minus that of the baseline; ``residual`` (N,): what the values' sum misses of it; ``steps`` (N,):
-    intervals used; ``met`` (N,): whether the residual is within the tolerance.
+    intervals used; ``met`` (N,): whether the residual is within the tolerance, and not by chance.
     """
 
     map: Float[Tensor, "N H W"]
@@ -35,18 +34,15 @@ class IntegratedGradients(NamedTuple):
     met: Tensor
 
 
-def _grids(limit: int) -> Iterator[tuple[int, Tensor]]:
-    """Numbers of intervals, doubling up to ``limit``, each with the points on [0, 1] that it adds."""
-    count = min(8, limit)
-    yield count, torch.linspace(0, 1, count + 1, dtype=torch.float64)
-    while 2 * count <= limit:
-        count *= 2
-        yield count, torch.arange(1, count, 2, dtype=torch.float64) / count
-
-
-def _trapezoid(points: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-    """The weight of each point: one within counts whole, each end half."""
-    return torch.where((points == 0) | (points == 1), 0.5, 1.0).to(points)
+def _worst(missing: Float[Tensor, " S"], parts: list[int], left: int) -> list[int]:
+    """The stretches that together miss half of what is missing, as far as their doubling fits ``left``."""
+    lack, chosen, got = missing.abs().tolist(), [], 0.0
+    for stretch in sorted(range(len(lack)), key=lambda k: -lack[k]):
+        if parts[stretch] <= left and got < sum(lack) / 2:
+            chosen.append(stretch)
+            left -= parts[stretch]
+            got += lack[stretch]
+    return chosen
 
 
 def _spread(model: nn.Module, ends: Tensor, target: Target) -> tuple[Tensor, Tensor]:
@@ -73,17 +69,32 @@ def _along(
     """One picture's values, the scores' difference, the residual, the steps and whether they sufficed."""
     path = image - baseline
     difference, scale = _spread(model, torch.stack([baseline, image]), target)
-    total = torch.zeros_like(image)
-    for count, points in _grids(steps):
-        for chunk in points.to(image).split(batch):
-            _, gradient = score_and_gradient(model, baseline + chunk.view(-1, 1, 1, 1) * path, target)
-            total += torch.einsum("b,bchw->chw", _trapezoid(chunk), gradient)
-        values = path * total / count
+    count = min(8, steps)
+
+    def asked_at(points: Tensor) -> tuple[Tensor, Tensor]:
+        places = (baseline + chunk.view(-1, 1, 1, 1) * path for chunk in points.to(image).split(batch))
+        found = [score_and_gradient(model, place, target) for place in places]
+        score, gradient = (torch.cat(column) for column in zip(*found, strict=True))
+        return score, gradient
+
+    # the way in stretches: what each should sum to is known from the scores at its ends
+    score, gradient = asked_at(torch.linspace(0, 1, count + 1, dtype=torch.float64))
+    gains, totals, parts = score.diff(), (gradient[1:] + gradient[:-1]) / 2, [1] * count
+    while True:
+        sizes = torch.tensor(parts).to(image)
+        means = totals / sizes.view(-1, 1, 1, 1)
+        values = path * means.mean(0)
         residual = difference - values.sum()
-        met = residual.abs() <= tolerance * scale
-        if met:
+        missing = gains - (path * means).flatten(1).sum(1) / count
+        met = (residual.abs() <= tolerance * scale) & (missing.abs().sum() <= 10 * tolerance * scale)
+        worst = _worst(missing, parts, steps - sum(parts))
+        if met or not worst:
             break
-    return values, difference, residual, torch.tensor(count), met
+        for stretch in worst:
+            halves = torch.arange(1, 2 * parts[stretch], 2, dtype=torch.float64) / (2 * parts[stretch])
+            totals[stretch] += asked_at((stretch + halves) / count)[1].sum(0)
+            parts[stretch] *= 2
+    return values, difference, residual, torch.tensor(sum(parts)), met
 
 
 def integrated_gradients_result(
@@ -92,7 +103,7 @@ def integrated_gradients_result(
     target: Target,
     *,
     baseline: Fill = "black",
-    steps: int = 256,
+    steps: int = 512,
     tolerance: float = 1e-3,
     batch_size: int = 32,
 ) -> IntegratedGradients:
@@ -111,7 +122,9 @@ def integrated_gradients_result(
     with asked(model, images) as inputs:
         baselines = filling(inputs, baseline)
         with torch.no_grad():
-            scores(model, inputs.clone(), target)  # a target that does not fit is refused for the whole batch
+            finite(
+                scores(model, inputs.clone(), target)
+            )  # a target that does not fit is refused for the whole batch
         found = [
             _along(model, image, start, select(target, number), steps, tolerance, batch_size)
             for number, (image, start) in enumerate(zip(inputs, baselines, strict=True))
@@ -125,15 +138,17 @@ def integrated_gradients(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
     """What each pixel adds to the score on the straight way from a baseline to the picture.
 
     The gradient is averaged along the way, multiplied by (picture - baseline) and summed over RGB, so that a
-    map sums to the difference of the two scores. ``baseline`` is any fill of ``occlusion``. The number of
-    steps starts at 8 and doubles until the sum misses the difference by at most ``tolerance`` times the
-    larger of the difference and a tenth of the logits' spread; where ``steps`` is used up before that, a
-    RuntimeWarning says by how much. Signed. Unit: score. Errors as in ``saliency`` and ``occlusion``.
+    map sums to the difference of the two scores. ``baseline`` is any fill of ``occlusion``. The way begins as
+    8 stretches of one step. A stretch should sum to the difference of the scores at its ends, and those that
+    miss most of it get twice their steps, until the whole sum misses the whole difference by at most
+    ``tolerance`` times the larger of that and a tenth of the logits' spread, and the stretches by ten times
+    that together, for a sum may be right by chance; where ``steps`` is used up before, a RuntimeWarning says
+    by how much. Signed. Unit: score. Errors as in ``saliency`` and ``occlusion``.
 
     Labels: post hoc, specific to differentiable models, local.
     Source: Sundararajan, Taly and Yan 2017, "Axiomatic Attribution for Deep Networks", section 3. They take a
-    fixed number of steps and the left ends of the intervals; the trapezoid rule here keeps every point when
-    the steps double.
+    fixed number of equal steps and the left ends of the intervals; the trapezoid rule here keeps every point
+    when steps double, and puts most where the score bends most, often close to the baseline.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
     >>> integrated_gradients(net, torch.rand(1, 3, 2, 2), 0).shape

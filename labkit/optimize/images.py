@@ -147,7 +147,7 @@ def filling(images: Float[Tensor, "N C H W"], fill: Fill) -> Float[Tensor, "N C 
         if fill == "mean":
             return images.mean((2, 3), keepdim=True).expand_as(images)
         if fill == "blur":
-            return gaussian_blur(images, max(1.0, images.shape[-1] / 22)).clamp(0, 1)
+            return gaussian_blur(images, max(1.0, min(images.shape[2:]) / 22)).clamp(0, 1)
         fill = {"grey": 0.5, "black": 0.0, "white": 1.0}[fill]
     check_fraction("fill", fill)
     return torch.full_like(images, float(fill))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from labkit.core.checks import check_choice, check_positive
 from labkit.core.progress import working
 from labkit.optimize.constraint import Band, Hold
 
-__all__ = ["Descent", "minimize"]
+__all__ = ["Descent", "minimize", "warn_of_dead"]
 
 OPTIMIZERS = ("adam", "sgd", "lbfgs")
 SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the steps done -> share of the rate
@@ -24,13 +25,63 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the steps done ->
 }
 
 
+NO_WAY = "loss must depend on the variables; no gradient reaches them."
+
+
 class Descent(NamedTuple):
-    """What a search left behind: ``losses``, one a step; ``complete``: False if it was stopped; ``held``
-    (N,): the held score of each picture at the end, None where none was."""
+    """What a search left behind: ``losses``, one a step; ``complete``: False if it was stopped; ``alive``
+    (N,): whether the loss without its price had a slope other than exactly zero in any step, row by row of
+    the variables (one for all where these have no rows in common): where it had none, the price alone made
+    the result; ``held`` (N,): the held score of each picture at the end, None where none was."""
 
     losses: Float[Tensor, " T"]
     complete: bool
+    alive: Bool[Tensor, " N"]
     held: Float[Tensor, " N"] | None = None
+
+
+def warn_of_dead(alive: Bool[Tensor, " N"]) -> None:
+    """Warn of pictures whose loss had no slope but exactly zero, with their number: for plain forms.
+
+    >>> warn_of_dead(torch.tensor([True, True]))
+    """
+    if dead := int((~alive).sum()):
+        warnings.warn(
+            f"the gradient is exactly zero for {dead} of {len(alive)} pictures in every step: what was found "
+            "says nothing about them. A rounding, a saturated step or a layer that is off hides it; ask for "
+            'the logit (reward="logit"), or use labkit.attribution.occlusion.',
+            stacklevel=3,
+        )
+
+
+class _Slopes:
+    """The gradients of a loss and its price by the variables, and whether the loss has any of its own."""
+
+    def __init__(self, variables: Sequence[Tensor], refusal: str, keep: bool) -> None:
+        self.variables, self.refusal, self.keep = variables, refusal, keep
+        rows = {len(v) if v.ndim else 0 for v in variables}
+        self.rows = rows.pop() if len(rows) == 1 else 0
+        self.alive = torch.zeros(self.rows or 1, dtype=torch.bool)
+
+    def _of(self, value: Tensor, keep: bool) -> Sequence[Tensor | None]:
+        if not value.requires_grad:
+            return [None] * len(self.variables)
+        return torch.autograd.grad(value, self.variables, retain_graph=keep, allow_unused=True)
+
+    def __call__(self, value: Tensor, price: Tensor | None) -> Sequence[Tensor | None]:
+        if price is not None and self.alive.all():  # one pass is enough
+            return self._of(value + price, self.keep)
+        slopes = self._of(value, self.keep or price is not None)
+        if all(slope is None for slope in slopes):
+            raise ValueError(self.refusal)
+        for slope in slopes:
+            if slope is not None and not self.alive.all():
+                self.alive |= (slope != 0).reshape(self.rows or 1, -1).any(1).cpu()
+        if price is None:
+            return slopes
+        dues = self._of(price, self.keep)
+        both = zip(slopes, dues, strict=True)
+        return [b if a is None else a if b is None else a + b for a, b in both]
 
 
 def _rates(rate: float | Callable[[int], float], schedule: str | None, steps: int) -> Callable[[int], float]:
@@ -51,7 +102,7 @@ def _rates(rate: float | Callable[[int], float], schedule: str | None, steps: in
 
 def minimize(
     variables: Sequence[Tensor],
-    loss: Callable[[int], Tensor],
+    loss: Callable[[int], Tensor | tuple[Tensor, Tensor]],
     *,
     steps: int,
     rate: float | Callable[[int], float],
@@ -61,12 +112,15 @@ def minimize(
     project: Callable[[int], object] | None = None,
     on_frame: Callable[[int, float], object] | None = None,
     every: int = 10,
+    refusal: str = NO_WAY,
     describe: str = "optimizing",
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Descent:
-    """Change ``variables`` in place so that ``loss(step)``, one number, falls.
+    """Change ``variables`` in place so that ``loss(step)`` falls: one number, or a loss and its price.
 
+    A price, such as that of a mask's area, has a slope of its own and would end in a finished-looking result
+    where none comes from the loss: given apart, both are added, and the loss must still reach the variables.
     ``rate``: the learning rate, or a function of the step that gives it.
     ``optimizer``: "adam", "sgd" (momentum .9, with the same dampening) or "lbfgs" (each step up to 20
     evaluations).
@@ -75,6 +129,7 @@ def minimize(
     ``project``: called with each step after it, without gradients, to clamp or to blur.
     ``on_frame``: called without gradients with the step and its loss after the first step, after ``every``
     steps more and after the last: for pictures of the search, which the variables hold then.
+    ``refusal``: what is said where no gradient of the loss reaches the variables.
     ``describe``, ``progress``: the bar's title; gets the share done in place of a bar, which shows if it
     takes more than a moment.
     ``should_stop``: asked before every step.
@@ -109,6 +164,7 @@ def minimize(
     else:
         search = torch.optim.LBFGS(variables, first, max_iter=20, line_search_fn="strong_wolfe")
     losses: list[float] = []
+    slopes_of = _Slopes(variables, refusal, band is not None)
     for variable in variables:
         variable.requires_grad_(True)
     try:
@@ -121,19 +177,18 @@ def minimize(
                         group["lr"] = rates(step)
 
                 def evaluate(step: int = step) -> float:
-                    value = loss(step)
+                    given = loss(step)
+                    own, price = given if isinstance(given, tuple) else (given, None)
+                    value = own if price is None else own + price
                     if not torch.isfinite(value):
                         raise ValueError(
                             f"loss must be finite; it is {float(value.detach())} at step {step}. "
                             "Lower the rate, or look at the model's scores for this picture."
                         )
-                    slopes: Sequence[Tensor | None]
-                    slopes = torch.autograd.grad(value, variables, None, band is not None, allow_unused=True)
-                    if all(slope is None for slope in slopes):
-                        raise ValueError("loss must depend on the variables; no gradient reaches them.")
+                    found = slopes_of(own, price)
                     if band is not None:
-                        slopes = band.tangent(step, slopes)
-                    for variable, slope in zip(variables, slopes, strict=True):
+                        found = band.tangent(step, found)
+                    for variable, slope in zip(variables, found, strict=True):
                         variable.grad = slope
                     return float(value.detach())
 
@@ -152,4 +207,4 @@ def minimize(
         for variable, needed in zip(variables, kept, strict=True):
             variable.grad = None
             variable.requires_grad_(needed)
-    return Descent(torch.tensor(losses), work.complete, held)
+    return Descent(torch.tensor(losses), work.complete, slopes_of.alive, held)

@@ -16,6 +16,11 @@ from labkit.core.registry import signature_of
 from labkit.models import borrow, record
 from labkit.optimize import minimize, total_variation
 
+_CUT = (
+    "layer must depend on the picture by steps that can be differentiated; no gradient of {} reaches it. "
+    "Remove the detach() or no_grad() before it, or name an earlier layer."
+)
+
 
 class Inversion(NamedTuple):
     """``images`` (N, C, H, W), 0 to 1; ``error`` (N,): squared distance of the features over the squared norm
@@ -82,15 +87,16 @@ def invert_result(
             away = _features(model, images.clone(), layer) - goal
             return (away**2).flatten(1).sum(1) / norm
 
-        def loss(_: int) -> Tensor:
+        def loss(_: int) -> tuple[Tensor, Tensor]:
             # both priors as means over the pixels; 2 (x - .5) runs from -1 to 1
             alpha = ((2 * (images - 0.5)) ** 6).flatten(1).mean(1)
             smooth = total_variation(images) / pixels
-            return (error() + alpha_weight * alpha + 1e2 * tv_weight * smooth).sum()
+            return error().sum(), (alpha_weight * alpha + 1e2 * tv_weight * smooth).sum()
 
         found = minimize(
             [images], loss, steps=steps, rate=rate, project=lambda _: images.clamp_(0, 1),
-            describe="inversion", progress=progress, should_stop=should_stop,
+            refusal=_CUT.format(repr(layer)), describe="inversion", progress=progress,
+            should_stop=should_stop,
         )  # fmt: skip
         with torch.no_grad():
             left = error()
@@ -105,8 +111,8 @@ def invert(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     ``alpha_weight`` times the mean sixth power of the value about grey, plus 100 ``tv_weight`` times the mean
     total variation (exponent 2). Adam from the same faint noise (``generator``, None: seed 0), clipped to
     [0, 1]. ``side``: the picture's side or (height, width), by default ``model.input_size``.
-    Raises KeyError for a wrong layer, ValueError for features that do not fit it, RuntimeError for a model in
-    training mode.
+    Raises KeyError for a wrong layer, ValueError for features that do not fit it and for a layer that no
+    gradient leads from to the picture, RuntimeError for a model in training mode.
 
     Unit: picture value. Labels: post hoc, specific to differentiable models, local.
     Source: Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them",

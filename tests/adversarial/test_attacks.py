@@ -169,3 +169,17 @@ def test_the_model_is_borrowed_and_training_mode_refused() -> None:
     assert net[1].weight.grad.eq(1).all()
     with pytest.raises(RuntimeError, match="eval mode"):
         fgsm(net.train(), grey(), 0)
+
+
+def test_one_output_has_no_cross_entropy_and_the_cure_attacks_its_sigmoid() -> None:
+    single = nn.Sequential(nn.Flatten(), nn.Linear(12, 1)).double().eval()
+    with pytest.raises(ValueError, match=r"at least two classes; the model gives \(2, 1\)"):
+        fgsm(single, grey(), 0)
+
+    class Both(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            out = single(x)
+            return torch.cat([torch.zeros_like(out), out], 1)
+
+    moved = fgsm(Both().eval(), grey(), 1, epsilon=0.1) - grey()
+    assert torch.allclose(moved, -0.1 * single[1].weight[0].sign().view(3, 2, 2).expand(2, -1, -1, -1))

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
 from awkward import build, pictures
 from torch import Tensor, nn
 
-from labkit.attribution import extremal_perturbation, extremal_perturbation_result
+from labkit.attribution import (
+    channel_attribution,
+    extremal_perturbation,
+    extremal_perturbation_result,
+    meaningful_perturbation,
+)
 from labkit.attribution.extremal_perturbations import SmoothMask
 from labkit.core.targets import rewarded
 from labkit.data import MiniBroden
@@ -160,3 +166,52 @@ def test_a_small_mark_that_decides_alone_is_found(mode: str, tagged: tuple[Tenso
         assert (done.rewards[:, 0] < 0).all()
     else:
         assert (done.rewards[:, 0] > 0.8 * done.whole).all()
+
+
+class Cut(nn.Module):
+    """Channel means through a part that lets no gradient through, one way or another."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.stem, self.fc, self.how = nn.Conv2d(3, 4, 1), nn.Linear(4, 2), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how == "no_grad":
+            with torch.no_grad():
+                return self.fc(self.stem(x).mean((2, 3)))
+        means = self.stem(x).mean((2, 3))
+        if self.how == "detach":
+            return self.fc(means.detach())
+        if self.how == "argmax":
+            return nn.functional.one_hot(means.argmax(1), 2 * 2)[:, :2].float()
+        return self.fc(means.round())  # "round": a gradient that is exactly zero
+
+
+@pytest.mark.parametrize("how", ["no_grad", "detach", "argmax"])
+@pytest.mark.parametrize("method", [extremal_perturbation, meaningful_perturbation])
+def test_no_mask_comes_out_where_no_gradient_reaches_the_picture(method: Callable, how: str) -> None:
+    model = Cut(how).eval()
+    with pytest.raises(ValueError, match="no gradient reaches the picture. Remove detach"):
+        method(model, torch.rand(2, 3, 12, 12), 1, steps=3)
+    if how != "argmax":
+        assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("how", ["no_grad", "detach", "argmax"])
+def test_no_channels_come_out_where_none_reaches_the_layer(how: str) -> None:
+    with pytest.raises(ValueError, match="layer must have an influence on the target; 'stem' has none"):
+        channel_attribution(Cut(how).eval(), torch.rand(2, 3, 12, 12), 1, layer="stem", steps=3)
+
+
+def test_a_gradient_of_exactly_zero_is_told() -> None:
+    model, images = Cut("round").eval(), torch.rand(2, 3, 12, 12)
+    found = extremal_perturbation_result(model, images, 1, area=[0.1, 0.2], steps=3)
+    assert found.alive.tolist() == [False, False]
+    said = "exactly zero for 2 of 2 pictures in every step"
+    for search in (
+        lambda: extremal_perturbation(model, images, 1, steps=3),
+        lambda: channel_attribution(model, images, 1, layer="stem", steps=3),
+        lambda: meaningful_perturbation(model, images, 1, steps=3),
+    ):
+        with pytest.warns(UserWarning, match=said):
+            search()

@@ -7,7 +7,7 @@ import torch
 from awkward import build, pictures
 from torch import Tensor, nn
 
-from labkit.attribution import saliency
+from labkit.attribution import saliency, smooth_grad_result
 
 
 def linear(classes: int = 3, side: int = 4) -> nn.Sequential:
@@ -83,3 +83,50 @@ def without_gradient(out: Tensor) -> Tensor:
 def test_refuses_a_score_that_no_gradient_reaches(target) -> None:
     with pytest.raises(ValueError, match=r"differentiated.*occlusion"):
         saliency(build("functional"), torch.rand(2, 3, 32, 32), target)
+
+
+class Brittle(nn.Module):
+    """Class 0 as long as neighbouring pixels are alike: noise of .03 leaves it, noise of .15 does not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rough = (x[..., 1:] - x[..., :-1]).abs().mean((1, 2, 3))
+        return torch.stack([12 - 150 * rough, 0 * rough], 1)
+
+
+def slope() -> Tensor:
+    return torch.linspace(0, 1, 32).expand(1, 3, 32, 32)
+
+
+def test_noise_is_halved_until_the_model_knows_the_picture_again() -> None:
+    model = Brittle().eval()
+    # |difference| of two noisy neighbours: 1.13 sigma; 12 - 150 * 1.13 * sigma > 0 below .07
+    found = smooth_grad_result(model, slope(), 0)
+    assert found.noise.tolist() == pytest.approx([0.0375])
+    assert found.whole > 0.99
+    assert found.whole / 2 < found.left < found.whole
+    given = smooth_grad_result(model, slope(), 0, noise=0.15)
+    assert given.noise.tolist() == pytest.approx([0.15])
+    assert given.left < 0.01
+    same = smooth_grad_result(model, slope(), 0, noise=0.0375)
+    assert torch.allclose(found.map, same.map)
+    assert torch.allclose(found.left, same.left)
+
+
+def test_each_picture_gets_its_own_noise_and_other_targets_keep_half_their_score() -> None:
+    model, flat = Brittle().eval(), 0.2 + 0.1 * slope()  # a tenth of the range: a tenth of the noise
+    both = smooth_grad_result(model, torch.cat([slope(), flat]), 0)
+    assert both.noise.tolist() == pytest.approx([0.0375, 0.15])
+    alone = smooth_grad_result(model, flat, torch.tensor([0]))
+    assert torch.allclose(alone.map, both.map[1:], atol=1e-5)
+    logit = smooth_grad_result(model, slope(), lambda out: out[:, 0])
+    assert logit.whole > 7
+    assert logit.left >= logit.whole / 2
+    assert logit.noise < 0.15
+
+
+def test_copies_in_batches_are_the_copies_one_by_one() -> None:
+    model, images = build("inplace"), pictures("inplace", 3)
+    one = smooth_grad_result(model, images, torch.tensor([0, 4, 2]), samples=7, batch_size=1)
+    many = smooth_grad_result(model, images, torch.tensor([0, 4, 2]), samples=7, batch_size=10)
+    assert torch.allclose(one.map, many.map, rtol=1e-4, atol=1e-7)
+    assert torch.equal(one.noise, many.noise)

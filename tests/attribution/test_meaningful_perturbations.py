@@ -125,3 +125,61 @@ def test_a_tenth_of_the_channels_keeps_more_than_another_tenth() -> None:
 def test_channel_attribution_refuses(options: dict, error: type, sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         channel_attribution(TwoChannels().eval(), torch.rand(1, 3, 6, 6), 0, **{"layer": "stem"} | options)
+
+
+class Sure(nn.Module):
+    """Two classes whose margin falls in a straight line with the contrast of the top left quarter."""
+
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[2] // 2, x.shape[3] // 2
+        own = 2 * (x[:, :, :h, :w] - 0.5).abs().mean((1, 2, 3))
+        return torch.stack([self.margin * (own - 0.2), 0 * own], 1)
+
+
+@pytest.mark.parametrize(("margin", "start"), [(6.0, 0.5), (40.0, 0.75), (2000.0, 0.9)])
+def test_the_search_begins_where_the_softmax_is_alive(margin: float, start: float) -> None:
+    done = meaningful_perturbation_result(Sure(margin).eval(), checkered(64), 0)
+    assert done.start.tolist() == pytest.approx([start])
+    assert done.reward < 0.5 * done.whole
+    assert done.map[0, :28, :28].mean() > 0.5
+    assert done.map[0, 48:].mean() < 0.2
+    assert done.alive.all()
+
+
+class Coarse(nn.Module):
+    """Class 0 while the left half is lighter than the right one: only a wide blur takes it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = x.shape[3] // 2
+        far = x[..., :w].mean((1, 2, 3)) - x[..., w:].mean((1, 2, 3))
+        return torch.stack([100 * far - 60, 0 * far], 1)
+
+
+def test_the_blur_is_doubled_for_the_picture_that_it_does_not_hide() -> None:
+    halves = torch.zeros(1, 3, 48, 48)
+    halves[..., :24] = 1
+    faint = halves * 0.63
+    done = meaningful_perturbation_result(Coarse().eval(), torch.cat([halves, faint]), 0, steps=2)
+    usual = 48 * 10 / 224
+    assert done.sigma[1] == pytest.approx(usual)
+    assert done.sigma[0] / usual in (2, 4, 8)
+    assert (done.blurred < done.whole / 2).all()
+    alone = meaningful_perturbation_result(Coarse().eval(), faint, 0, steps=2)
+    assert torch.allclose(alone.map, done.map[1:], atol=1e-6)
+
+
+def test_a_class_that_no_blur_takes_is_told_and_an_empty_mask_is_said() -> None:
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            own = x.mean((1, 2, 3))
+            return torch.stack([4 * own, -4 * own], 1)
+
+    found = meaningful_perturbation_result(Mean().eval(), torch.rand(1, 3, 32, 32), 0, steps=40)
+    assert found.blurred == pytest.approx(float(found.whole), rel=0.02)
+    assert found.sigma == pytest.approx(32 * 10 / 224)
+    with pytest.warns(RuntimeWarning, match="the mask is empty for 1 of 1 pictures"):
+        meaningful_perturbation(Mean().eval(), torch.rand(1, 3, 32, 32), 0, steps=40)

@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from labkit.attribution import METHODS, cam, grad_cam, occlusion_result, saliency
+from labkit.attribution import (
+    METHODS,
+    cam,
+    grad_cam,
+    integrated_gradients_result,
+    meaningful_perturbation_result,
+    occlusion_result,
+    saliency,
+    smooth_grad_result,
+)
 from labkit.data import sample_photos
 from labkit.models import load_model
 
@@ -67,3 +76,17 @@ def test_a_batch_equals_its_photographs(name: str, model: nn.Module, photos: Ten
     together = function(exact, pictures, 1, **options)
     alone = torch.cat([function(exact, picture[None], 1, **options) for picture in pictures])
     assert torch.allclose(together, alone, rtol=1e-3, atol=1e-5 * float(alone.abs().max()))
+
+
+def test_defaults_ask_what_the_network_can_answer(model: nn.Module, photos: Tensor) -> None:
+    """Noise that leaves the class, a mask that is not empty, a path whose gap is closed."""
+    parts = photos[:2, :, 48:176, 48:176]
+    with torch.no_grad():
+        chance, top = model(parts).softmax(1).max(1)
+    smooth = smooth_grad_result(model, parts, top, samples=4)
+    assert (smooth.left >= smooth.whole / 2).all()
+    assert torch.allclose(smooth.whole, chance, atol=1e-5)
+    assert integrated_gradients_result(model, parts[:1], top[:1]).met.all()
+    done = meaningful_perturbation_result(model, parts[:1], top[:1], steps=25)
+    assert done.map.max() > 0.3
+    assert done.reward < 0.8 * done.whole

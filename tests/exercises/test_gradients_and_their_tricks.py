@@ -88,7 +88,7 @@ def test_the_parts_add_up_and_are_the_librarys():
     with torch.no_grad():
         way = (net(x) - net(start))[:, 1]
     torch.testing.assert_close(parts.sum((1, 2, 3)), way, rtol=0, atol=2e-3)  # a kink costs 1 / steps
-    own = integrated_gradients_result(net, x, 1, baseline="black", steps=2048).values
+    own = integrated_gradients_result(net, x, 1, baseline="black", steps=2048, tolerance=1e-9).values
     torch.testing.assert_close(parts, own, rtol=0, atol=2e-3)
 
 

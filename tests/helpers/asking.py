@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,10 @@ from labkit.models import borrow, record
 
 ROWS = {name: row for name, row in rows(packages()).items() if "model" in row.takes}
 OF_PICTURES = [name for name, row in ROWS.items() if "pictures" in row.takes]
+
+
+# Their classes end in a ReLU, so that an untrained one may give a class no slope at all, which is said.
+RECTIFIED = ("class maps", "squeezenet")
 
 
 def applies(name: str, model: str) -> bool:
@@ -42,7 +47,10 @@ def ask(name: str, model: Any, images: Any, target: Any = 1, of: str = "", **opt
     if "features" in row.takes:
         values["features"] = _features(of or "functional", images)
     given = {TAKES[kind]: values[kind] for kind in row.takes}
-    return row.function(**given, **{**row.options, **options})
+    with warnings.catch_warnings():
+        if of in RECTIFIED:
+            warnings.filterwarnings("ignore", "the gradient is exactly zero")
+        return row.function(**given, **{**row.options, **options})
 
 
 def precise(row: Method, model: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor]:

@@ -60,3 +60,10 @@ def test_fills(images: torch.Tensor) -> None:
     assert torch.allclose(blurred.mean(), images.mean(), atol=0.01)
     for tiny in (1, 2, 3):
         assert filling(images[:, :, :tiny, :tiny], "blur").shape == (2, 3, tiny, tiny)
+
+
+def test_a_blur_to_hide_with_does_not_depend_on_how_a_picture_is_turned() -> None:
+    wide = torch.rand(1, 3, 44, 110, dtype=torch.float64)
+    assert torch.allclose(filling(wide, "blur"), gaussian_blur(wide, 2.0))  # the shorter side over 22
+    assert torch.allclose(filling(wide.mT, "blur").mT, filling(wide, "blur"))
+    assert torch.allclose(blur_pyramid(wide.mT).mT, blur_pyramid(wide))

@@ -253,3 +253,33 @@ def test_a_blur_lets_every_slope_through_and_keeps_pictures_apart() -> None:
     images = torch.rand(2, 3, 16, 16)
     images[1] *= 0.1
     assert torch.allclose(gaussian_blur(images, 2.0)[1:], gaussian_blur(images[1:], 2.0))
+
+
+def test_a_price_is_added_and_does_not_hide_a_loss_that_reaches_nothing() -> None:
+    def run(loss) -> torch.Tensor:
+        x = torch.tensor([[3.0, -1.0], [0.5, 2.0]])
+        minimize([x], loss(x), steps=20, rate=0.1)
+        return x
+
+    apart = run(lambda x: lambda _: ((x**4).sum(), (0.3 * x**2).sum()))
+    assert torch.allclose(apart, run(lambda x: lambda _: (x**4).sum() + (0.3 * x**2).sum()))
+    for cut in (lambda x: x.detach(), lambda x: x.argmax(1).float(), lambda x: torch.ones(2)):
+        with pytest.raises(ValueError, match="no gradient reaches them"):
+            run(lambda x, cut=cut: lambda _: (cut(x).sum(), (x**2).sum()))
+    x = torch.zeros(2)
+    with pytest.raises(ValueError, match="say it so"):
+        minimize([x], lambda _: (torch.ones(()), x.sum()), steps=1, rate=0.1, refusal="say it so")
+    assert not x.requires_grad
+
+
+def test_rows_whose_loss_never_had_a_slope_are_told_and_those_that_wake_up_are_not() -> None:
+    x = torch.tensor([[1.0], [1.0], [-0.15]])
+    weights = torch.tensor([[1.0], [0.0], [1.0]])
+
+    def loss(_: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return (weights * x.relu()).sum(), -x.sum()  # the price lifts the third row above 0
+
+    assert minimize([x], loss, steps=5, rate=0.1).alive.tolist() == [True, False, True]
+    assert minimize([x], lambda _: (0 * x).sum(), steps=1, rate=0.1).alive.tolist() == [False] * 3
+    both = [torch.ones(2), torch.ones(())]
+    assert minimize(both, lambda _: both[1] * 2, steps=1, rate=0.1).alive.tolist() == [True]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from labkit.data import MiniBroden
 from labkit.models import load_model, record
@@ -61,3 +61,13 @@ def test_bad_arguments_are_refused(options: dict, error: type, sentence: str) ->
     given = {"layer": "1", "features": torch.rand(1, 4, 8, 8), "side": 8} | options
     with pytest.raises(error, match=sentence):
         invert(net, given.pop("layer"), given.pop("features"), steps=1, **given)
+
+
+def test_features_that_no_gradient_of_the_picture_reaches_are_refused() -> None:
+    class Cut(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).detach()
+
+    net = nn.Sequential(Cut(3, 4, 1), nn.ReLU()).eval()
+    with pytest.raises(ValueError, match="no gradient of '1' reaches it"):
+        invert(net, "1", torch.rand(1, 4, 8, 8), side=8, steps=2)
