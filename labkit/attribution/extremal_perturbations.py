@@ -16,6 +16,7 @@ from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
 from labkit.core.targets import rewarded, select
 from labkit.models import Target, edit, record, scores
+from labkit.models.dataflow import Flow
 from labkit.models.fast import memory_format
 from labkit.optimize import minimize, shift
 from labkit.optimize.images import Fill, hiding, perturbed
@@ -246,21 +247,22 @@ def channel_attribution(
     check_share("share", share, "A tenth is share=0.1.")
     with asked(model, images) as inputs:
         find_layer(model, layer)
-        with torch.no_grad(), record(model, layer) as kept:
+        with torch.no_grad(), Flow(inputs) as flow, record(model, layer) as kept:
             whole = finite(scores(model, inputs.clone(), target))
-        shape = check_feature_map(kept[layer], layer).shape
-        masks = torch.full(shape[:2], 0.5, dtype=inputs.dtype, device=inputs.device)
+        shape, axis = check_feature_map(kept[layer], layer).shape, flow.axes(kept)[layer]
+        masks = torch.full((shape[0], shape[axis]), 0.5, dtype=inputs.dtype, device=inputs.device)
+        places = [slice(None) if a in (0, axis) else None for a in range(4)]
         wanted = torch.full(shape[:1], share, dtype=inputs.dtype, device=inputs.device)
         scale = whole.abs().clamp(min=1e-3)
 
         def loss(step: int) -> tuple[Tensor, Tensor]:
-            with edit(model, {layer: lambda out: out * masks[:, :, None, None]}):
-                given = scores(model, inputs.clone(), target)
+            given = scores(model, inputs.clone(), target)
             return -(given / scale).sum(), (1e4 ** (step / steps) * area_loss(masks, wanted)).sum()
 
-        found = minimize(
-            [masks], loss, steps=steps, rate=rate, project=lambda _: masks.clamp_(0, 1),
-            refusal=NO_INFLUENCE.format(repr(layer)), describe="channel attribution",
-        )  # fmt: skip
+        with edit(model, {layer: lambda out: out * masks[tuple(places)]}):
+            found = minimize(
+                [masks], loss, steps=steps, rate=rate, project=lambda _: masks.clamp_(0, 1),
+                refusal=NO_INFLUENCE.format(repr(layer)), describe="channel attribution",
+            )  # fmt: skip
         warn_of_dead(found.alive)
         return masks.detach()

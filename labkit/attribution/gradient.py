@@ -179,7 +179,7 @@ def smooth_grad_result(
 
 @signature_of(smooth_grad_result)
 def smooth_grad(*args: Any, **options: Any) -> Float[Tensor, "N H W"]:
-    """Saliency of the average: the mean gradient over noisy copies, then the largest |.| over the channels.
+    """The mean gradient over noisy copies of the picture, then the largest |.| over the channels.
 
     ``noise`` is the standard deviation of the Gaussian noise as a share of the picture's range (its largest
     minus its smallest value); 0 gives ``saliency``. None: 0.15, halved for a picture until four noisy copies

@@ -19,8 +19,8 @@ NO_SLOPE = (
     "the picture. Remove detach() or no_grad(), or use labkit.attribution.occlusion."
 )
 NO_INFLUENCE = (
-    "layer must have an influence on the target; {} has none: it comes after the target, beside it, or a "
-    "detach() lies between. Name an earlier layer."
+    "layer must have an influence on the target; {} has none: it comes after the target or beside it (name "
+    "an earlier layer), or a detach() lies between (name a later one)."
 )
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from awkward import build, pictures
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from labkit.attribution import (
     channel_attribution,
@@ -215,3 +216,31 @@ def test_a_gradient_of_exactly_zero_is_told() -> None:
     ):
         with pytest.warns(UserWarning, match=said):
             search()
+
+
+class Pooled(nn.Module):
+    """A layer "maps" whose channels lie in front or last, in a checkpoint or not."""
+
+    def __init__(self, last: bool = False, again: bool = False) -> None:
+        super().__init__()
+        self.conv, self.maps, self.fc = nn.Conv2d(3, 8, 3, padding=1), nn.Identity(), nn.Linear(8, 3)
+        self.last, self.again = last, again
+
+    def forward(self, x: Tensor) -> Tensor:
+        def seen(x: Tensor) -> Tensor:
+            out = self.conv(x).relu()
+            return self.maps(out.permute(0, 2, 3, 1) if self.last else out)
+
+        out = checkpoint(seen, x, use_reentrant=False) if self.again else seen(x)
+        return self.fc(out.mean((1, 2) if self.last else (2, 3)))
+
+
+@pytest.mark.parametrize("way", [{"last": True}, {"again": True}])
+def test_channels_are_found_wherever_they_lie_and_under_a_checkpoint(way: dict[str, bool]) -> None:
+    torch.manual_seed(0)
+    plain, other, x = Pooled().eval(), Pooled(**way).eval(), torch.rand(2, 3, 6, 5)
+    other.load_state_dict(plain.state_dict())
+    options = {"layer": "maps", "share": 0.25, "steps": 20}
+    wanted = channel_attribution(plain, x, 1, **options)
+    torch.testing.assert_close(channel_attribution(other, x, 1, **options), wanted)
+    assert wanted.shape == (2, 8)

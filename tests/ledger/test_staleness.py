@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labkit.ledger.claims import Entry, Number, enter, known, read, reasons
-from labkit.ledger.staleness import Rests, checkout, resting, stale_because
+from labkit.ledger.staleness import Rests, checkout, digests, resting, stale_because
 
 EXPERIMENT = "labkit/experiments/lab.py::z1"
 CHANGED = f"{EXPERIMENT} was changed"
@@ -169,3 +169,17 @@ def test_a_state_is_told_in_a_checkout_alone(root: Path, rests: Rests) -> None:
 def test_claims_are_found_in_the_files_of_their_experiments(root: Path) -> None:
     assert known(root) == {"Z1": EXPERIMENT, "Z10": "labkit/experiments/lab.py::z10"}
     assert {"A10", "A12"} <= set(known())
+
+
+def test_a_field_that_tells_what_was_done_makes_nothing_stale(tmp_path: Path) -> None:
+    answers = {"attribution.a": {"map": ["1", 2.0]}}
+    folder = tmp_path / "labkit" / "ledger"
+    folder.mkdir(parents=True)
+    (folder / "golden.json").write_text(json.dumps(answers))
+    before = digests(tmp_path)
+    answers["attribution.a"]["alive"] = ["1", 1.0]
+    (folder / "golden.json").write_text(json.dumps(answers))
+    assert digests(tmp_path) == before
+    answers["attribution.a"]["map"] = ["1", 2.5]
+    (folder / "golden.json").write_text(json.dumps(answers))
+    assert digests(tmp_path) != before

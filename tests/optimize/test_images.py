@@ -67,3 +67,11 @@ def test_a_blur_to_hide_with_does_not_depend_on_how_a_picture_is_turned() -> Non
     assert torch.allclose(filling(wide, "blur"), gaussian_blur(wide, 2.0))  # the shorter side over 22
     assert torch.allclose(filling(wide.mT, "blur").mT, filling(wide, "blur"))
     assert torch.allclose(blur_pyramid(wide.mT).mT, blur_pyramid(wide))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_pictures_are_blurred_in_float32(dtype: torch.dtype) -> None:
+    x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+    blurred = gaussian_blur(x, 4.0)
+    assert blurred.dtype == dtype
+    assert torch.equal(blurred, gaussian_blur(x.float(), 4.0).to(dtype))
