@@ -122,13 +122,20 @@ def check(
 def submit(
     notebook: Annotated[Path, typer.Argument(help="The notebook to hand in.")],
     student: Annotated[str | None, typer.Option("--id", help="Your id (asked for once, then kept).")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Hand in without asking, whatever is missing.")] = False,
 ) -> None:
-    """Write the one zip file that you hand in."""
+    """Write the one zip file that you hand in; what is missing is said first, and asked about."""
+
+    def sure(missing: list[str]) -> bool:
+        typer.echo("Before you hand this in:\n" + "\n".join(f"  {line}" for line in missing))
+        # in a notebook nobody can answer
+        return yes or not sys.stdin.isatty() or typer.confirm("Hand it in as it is?", default=False)
+
     with _mistakes():
         from labkit.grading.submit import submit as write
 
         try:
-            receipt = write(_existing(notebook), student)
+            receipt = write(_existing(notebook), student, sure=sure)
         except EOFError as nobody:
             raise ValueError("no id was given; write it as `labkit submit NOTEBOOK --id ID`") from nobody
         typer.echo(str(receipt))

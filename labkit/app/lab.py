@@ -11,7 +11,7 @@ import json
 import os
 import random
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,22 @@ class Lab:
     names: list[str]
     planted: bool
     bench: Bench
+    predictions: dict[str, Any] = field(default_factory=dict)
+
+    def predict(self, name: str, said: Any) -> None:
+        """Keep what is expected under a name, before the cell that shows it: a number, a word, a sentence.
+
+        ``...`` stands where nothing is written yet. A prediction may be changed until its outcome is there.
+        """
+        self.predictions[name] = said
+        print("(write your prediction in place of the dots)" if said is ... else f"kept: {said}")
+
+    def predicted(self, name: str) -> None:
+        """Say what was predicted, above the outcome. Raises KeyError for a name never asked about."""
+        if name not in self.predictions:
+            raise KeyError(f"no prediction {name!r} was asked for; there are {sorted(self.predictions)}.")
+        said = self.predictions[name]
+        print(f"you predicted: {'nothing yet' if said is ... else said}")
 
     @property
     def classes(self) -> list[str]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labkit.calls.magics import without_magics
 from labkit.calls.names import bound_names, called_names, free_names, inner_names, used_names
 
 __all__ = [
@@ -37,7 +38,6 @@ __all__ = [
 WORDS_HERE = "Your answer here."  # stands where a student is to answer in words
 
 LARGEST = 32 * 1024 * 1024
-TIMED = re.compile(r"get_ipython\(\)\.run_line_magic\('time', (.+)\)\s*$")
 NOT_ENTERED = {"start", "check", "claim"}
 
 
@@ -129,52 +129,6 @@ class Notebook:
             if isinstance(statement, ast.FunctionDef) and statement.name == name:
                 return normal_form(statement)
         return ""
-
-
-def without_magics(source: str) -> str:
-    """The Python of a cell, on its own lines: what IPython would hand to the shell or to a magic is passed.
-
-    IPython itself says which lines these are: a line that begins with % may go on an expression, and a
-    magic may go on over several lines. The statement that ``%time`` times stays.
-
-    >>> without_magics("!pip install \\\\\\n    torch\\nx = 7")
-    'pass\\n\\nx = 7\\n'
-    """
-    try:
-        ast.parse(source)
-        return source
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        from IPython.core.inputtransformer2 import TransformerManager
-
-    if source.lstrip().startswith("%%"):
-        first, _, rest = source.lstrip().partition("\n")
-        above = "\n" * (source.count("\n") - rest.count("\n"))
-        runs = first.split()[0] in ("%%time", "%%timeit", "%%capture")
-        return above + without_magics(rest) if runs else ""
-    lines, manager = [line + "\n" for line in source.split("\n")], TransformerManager()
-    for _ in range(
-        min(500, 10**6 // len(source))
-    ):  # each round reads the cell again; IPython stops at 500, too
-        before = lines
-        changed, lines = manager.do_one_token_transform(before)
-        at = next((i for i, (old, new) in enumerate(zip(before, lines, strict=False)) if old != new), None)
-        if not changed or at is None:
-            break
-        line, lost = lines[at], len(before) - len(lines)
-        kept = line[: len(line) - len(line.lstrip())] + _timed(line) + "\n"
-        lines = [*lines[:at], kept, *["\n"] * lost, *lines[at + 1 :]]
-    return "".join(lines)
-
-
-def _timed(line: str) -> str:
-    """The statement that a line's ``%time`` times; ``pass`` for every other magic."""
-    found = TIMED.search(line)
-    statement = ast.literal_eval(found[1]) if found else "pass"
-    try:
-        ast.parse(statement)
-    except SyntaxError:
-        return "pass"
-    return str(statement)
 
 
 def normal_form(function: ast.FunctionDef) -> str:
@@ -275,18 +229,26 @@ def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:
             sentences.append(
                 f"{name} is defined in the cells {', '.join(map(str, places))}; the last one counts"
             )
-    bound_so_far: set[str] = set()
-    everything = set().union(*(bound_names(s) for _, _, s in notebook._parsed)) if notebook._parsed else set()
-    for number, _, statement in notebook._parsed:
+    return sentences + _used_too_early(notebook._parsed)
+
+
+def _used_too_early(parsed: list[tuple[int, str, ast.stmt]]) -> list[str]:
+    """A sentence for each name that stands above the cell which defines it, however often it is used."""
+    first: dict[str, int] = {}
+    for number, _, statement in parsed:
+        for name in bound_names(statement):
+            first.setdefault(name, number)
+    bound: set[str] = set()
+    early: dict[str, list[int]] = {}
+    for number, _, statement in parsed:
         if not isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-            late = (
-                (used_names(statement) & everything)
-                - bound_so_far
-                - bound_names(statement)
-                - inner_names(statement)
-            )
-            sentences += [
-                f"cell {number} uses {name}, which is defined only in a later cell" for name in sorted(late)
-            ]
-        bound_so_far |= bound_names(statement)
-    return sentences
+            used = used_names(statement) & set(first)
+            for name in sorted(used - bound - bound_names(statement) - inner_names(statement)):
+                early.setdefault(name, [])
+                early[name] += [number] if number not in early[name] else []
+        bound |= bound_names(statement)
+    return [
+        f"{name} is used in cell {', '.join(map(str, cells))}, above cell {first[name]}, which defines it: "
+        "move that one up"
+        for name, cells in early.items()
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from labkit.sandbox.job import Job
 from labkit.sandbox.sandbox import plain_sandbox
 
 __all__ = ["check_notebook", "NotebookReport"]
+
+PREDICTION = re.compile(r"^\s*lab\.predict\(.*,\s*\.\.\.\s*\)", re.MULTILINE)  # `Lab.predict` with its dots
 
 
 @dataclass
@@ -36,6 +39,17 @@ class NotebookReport:
     def summary(self) -> dict[str, str]:
         """``{"attribution.saliency": "3/3"}``."""
         return {result.id: f"{result.passed}/{len(result.cases)}" for result in self.results}
+
+    @property
+    def missing(self) -> list[str]:
+        """What to know before handing in, a line each: what is not written, wrong, or out of order."""
+
+        def named(*words: str) -> str:
+            return ", ".join(r.id.rpartition(".")[2] for r in self.results if r.word in words)
+
+        wrong = {r.word for r in self.results} - {"right", "missing", "error"}
+        told = {"not written yet": named("missing"), "an error": named("error"), "not right": named(*wrong)}
+        return [f"{what}: {names}" for what, names in told.items() if names] + self.stale
 
     def __str__(self) -> str:
         blocks = [f"{result.title} ({result.id})\n{CheckText(result)}" for result in self.results]
@@ -78,7 +92,10 @@ def _unwritten(path: str | Path) -> list[str]:
     cells = json.loads(Path(path).read_text("utf-8"))["cells"]
     texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
     count = sum(WORDS_HERE in text for text in texts)
-    return [f"{count} answer(s) in words still say {WORDS_HERE!r}"] if count else []
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    guesses = sum(len(PREDICTION.findall(text)) for text in code)
+    said = [f"{count} answer(s) in words still say {WORDS_HERE!r}"] if count else []
+    return said + ([f"{guesses} prediction(s) are not written"] if guesses else [])
 
 
 def _exercises_of(filename: str, book: Notebook) -> list[Exercise]:

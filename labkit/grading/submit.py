@@ -63,8 +63,8 @@ def _valid(student: str) -> str:
 
 
 def receipt_of(manifest: dict[str, Any]) -> str:
-    """The receipt: sha256 over the manifest without its receipt, in 16 hexadecimal digits."""
-    plain = {key: value for key, value in manifest.items() if key != "receipt"}
+    """The receipt: sha256 over the manifest but its time, in 16 digits: the same work has the same."""
+    plain = {key: value for key, value in manifest.items() if key not in ("receipt", "time")}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -76,29 +76,37 @@ def submit(
     ask: Callable[[str], str] = input,
     id_file: Path | None = None,
     exercises: Sequence[Exercise] | None = None,
+    sure: Callable[[list[str]], bool] = lambda missing: True,
 ) -> Receipt:
     """Run the public checks in a clean process and write the zip to hand in.
 
     ``student_id``: as in the roster; by default the one given the last time, else it is asked for, once.
     ``folder``: where the zip goes; beside the notebook by default.
     ``ask``: how to ask for the id.
+    ``sure``: shown what is missing, if anything is; False writes nothing.
     ``id_file``: where the id is remembered (the user's configuration folder by default).
     ``exercises``: the exercises, where they are not the kit's.
 
-    Handing in is never refused for failed checks. Raises ValueError for an id that is not one word, and for a
-    file that is not a notebook or holds no exercise.
+    Handing in is never refused for failed checks. Raises ValueError for an id that is not one word (before
+    anything is run), for a file that is not a notebook or holds no exercise, and where ``sure`` says no.
     """
     path, file = Path(path), id_file or _id_file()
-    report = check_notebook(path, exercises)
     known = remembered_id(file)
+    if student_id:
+        _valid(student_id)
+    report = check_notebook(path, exercises)
+    if report.missing and not sure(report.missing):
+        raise ValueError("nothing was written. Hand the notebook in when it is ready, or with --yes.")
     student = _valid(student_id or known or ask("Your id, as in the course's roster: "))
     if student != known:
         write_whole(file, student + "\n")
     data = path.read_bytes()
+    extras = {p.name: p.read_bytes() for p in sorted(path.parent.glob("*.py")) if p.stat().st_size <= 1 << 20}
     manifest: dict[str, Any] = {
         "student": student,
         "notebook": path.name,
         "sha256": hashlib.sha256(data).hexdigest(),
+        "files": {name: hashlib.sha256(extra).hexdigest() for name, extra in extras.items()},
         "kit": labkit.__version__,
         "python": platform.python_version(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -109,9 +117,8 @@ def submit(
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(path.name, data)
-        for extra in sorted(path.parent.glob("*.py")):
-            if extra.stat().st_size <= 1 << 20:
-                archive.write(extra, extra.name)
+        for name, extra in extras.items():
+            archive.writestr(name, extra)
         archive.writestr("submission.json", json.dumps(manifest, indent=1))
     target = write_whole(Path(folder or path.parent) / f"{student}_{path.stem}.zip", packed.getvalue())
     return Receipt(target, student, manifest["receipt"], report.summary)

@@ -80,7 +80,7 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
 def test_without_an_id_and_nobody_to_ask_the_option_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ask(*_: object) -> None:
+    def ask(*_: object, **__: object) -> None:
         raise EOFError
 
     monkeypatch.setattr("labkit.grading.submit.submit", ask)

@@ -176,3 +176,18 @@ def test_a_claim_measured_with_a_wrong_function_says_so(monkeypatch, capsys):
 def test_a_claim_that_rests_on_the_library_alone_is_not_blamed_on_the_student(monkeypatch, capsys):
     monkeypatch.setattr(checking, "RED", {"evaluation.energy_inside"})
     assert len(said(capsys, LENGTH)) == 1
+
+
+def test_a_prediction_is_kept_and_shown_beside_the_outcome(capsys):
+    lab = start("t", pictures=2)
+    lab.predict("share", ...)
+    lab.predicted("share")
+    lab.predict("share", 0.4)
+    lab.predicted("share")
+    said = capsys.readouterr().out.splitlines()[1:]
+    assert said == [
+        "(write your prediction in place of the dots)", "you predicted: nothing yet",
+        "kept: 0.4", "you predicted: 0.4",
+    ]  # fmt: skip
+    with pytest.raises(KeyError, match="no prediction 'peak' was asked for; there are \\['share'\\]"):
+        lab.predicted("peak")

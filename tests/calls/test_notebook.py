@@ -112,7 +112,7 @@ def test_stale_state_is_pointed_out(tmp_path):
     path.write_text(json.dumps(raw))
     said = "\n".join(stale_state(read_notebook(path), ["f"]))
     assert "cell 2 was run before cell 1, which stands above it" in said
-    assert "cell 1 uses x, which is defined only in a later cell" in said
+    assert "x is used in cell 1, above cell 2, which defines it: move that one up" in said
     assert "f is defined in the cells 3, 4; the last one counts" in said
     assert "cell 5 cannot be read" in said
 
@@ -158,3 +158,10 @@ def test_lines_keep_their_numbers_where_magics_go(tmp_path):
 def test_a_cell_of_nothing_but_magics_is_read_in_time(tmp_path):
     found = book(tmp_path, "!ls\n" * 20_000, "def f():\n    return 2")
     assert space(found, "f")["f"]() == 2
+
+
+def test_a_misplaced_import_is_one_note_however_often_it_is_used(tmp_path):
+    found = stale_state(book(tmp_path, *["torch.ones(1)"] * 9, "import torch"), [])
+    assert found == [
+        "torch is used in cell 1, 2, 3, 4, 5, 6, 7, 8, 9, above cell 10, which defines it: move that one up"
+    ]

@@ -17,7 +17,7 @@ def test_a_notebook_is_checked_in_a_clean_process(tmp_path):
     report = check_notebook(path, EXERCISES)
     assert not report.passed
     assert "no cell defines gradient" in str(report)
-    assert "Note: cell 2 uses y, which is defined only in a later cell" in str(report)
+    assert "Note: y is used in cell 2, above cell 3, which defines it: move that one up" in str(report)
 
 
 def test_a_notebook_of_no_exercise_is_refused(tmp_path, monkeypatch):

@@ -206,8 +206,11 @@ def test_handing_in(tmp_path):
     assert manifest["kit"]
     assert manifest["receipt"] == receipt_of(manifest) == receipt.receipt
     assert receipt_of({**manifest, "student": "bob"}) != receipt.receipt
-    submit(path, folder=tmp_path / "in", **settings)
+    again = submit(path, folder=tmp_path / "in", **settings)
+    assert again.receipt == receipt.receipt, "the same work"
     assert len(asked) == 1
+    (path.parent / "helpers.py").write_text("x = 1")
+    assert submit(path, folder=tmp_path / "in", **settings).receipt != receipt.receipt
     found = find_submissions(tmp_path / "in", [], ["05_demo"])
     assert [(s.student.id, s.notebooks[0][1].defines("scale_add")) for s in found] == [("ada", True)]
     with pytest.raises(ValueError, match="student_id must be one word"):
@@ -268,3 +271,28 @@ def test_an_answer_with_marks_of_its_own_leaves_what_is_given(tmp_path):
     assert "".join(book["cells"][1]["source"]).strip() == (
         "def scale_add(x, factor):\n    y = x * factor\n    # YOUR CODE HERE\n    raise NotImplementedError()"
     )
+
+
+def test_what_is_missing_is_said_before_anything_is_written(tmp_path):
+    path = notebook(
+        tmp_path / "05_demo.ipynb",
+        "def scale_add(x, factor):\n    raise NotImplementedError()",
+        "def gradient(model, x):\n    return x.no_such_thing",
+        "lab.predict('share', ...)",
+        "print(later)",
+        "later = 1",
+    )
+    seen = []
+    settings = {"id_file": tmp_path / "id", "exercises": EXERCISES, "folder": tmp_path / "in"}
+    with pytest.raises(ValueError, match=r"nothing was written\. Hand the notebook in when it is ready"):
+        submit(path, "ada", sure=lambda missing: seen.extend(missing), **settings)
+    assert seen == [
+        "not written yet: scale_add",
+        "an error: gradient",
+        "later is used in cell 4, above cell 5, which defines it: move that one up",
+        "1 prediction(s) are not written",
+    ]
+    assert not (tmp_path / "in").exists()
+    with pytest.raises(ValueError, match="student_id must be one word"):
+        submit(tmp_path / "nowhere.ipynb", "Ada Lovelace", **settings)
+    assert submit(path, "ada", **settings).path.exists()
