@@ -13,6 +13,7 @@ import re
 
 __all__ = ["without_magics"]
 
+MOST_MAGICS = 500  # in a cell, as IPython has it
 TIMED = re.compile(r"get_ipython\(\)\.run_line_magic\('time', (.+)\)\s*$")
 
 
@@ -34,9 +35,9 @@ def without_magics(source: str) -> str:
         runs = first.split()[0] in ("%%time", "%%timeit", "%%capture")
         return above + without_magics(rest) if runs else ""
     lines, manager = [line + "\n" for line in source.split("\n")], TransformerManager()
-    for _ in range(
-        min(500, 10**6 // len(source))
-    ):  # each round reads the cell again; IPython stops at 500, too
+    # each round reads the cell again: a huge cell of nothing but magics must not hold up a class
+    rounds = min(MOST_MAGICS, 10**6 // len(source))
+    for _ in range(rounds):
         before = lines
         changed, lines = manager.do_one_token_transform(before)
         at = next((i for i, (old, new) in enumerate(zip(before, lines, strict=False)) if old != new), None)
