@@ -136,7 +136,12 @@ def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"], target: Targe
 def last_spatial(model: nn.Module, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
     """The last feature map before pooling or flattening, channels in front; see ``trace_head``."""
     head = trace_head(model, images)
-    return head.features.movedim(head.axis, 1)
+    return _in_front(head.features, head.axis)
+
+
+def _in_front(features: Tensor, axis: int) -> Tensor:
+    """Features with their channels in front; the tensor itself, with its graph, where they lie there."""
+    return features if axis == 1 else features.movedim(axis, 1)
 
 
 _PLAIN = operations("reshape", "cast", "dropout") | {"movedim", "permute", "transpose"}
@@ -197,14 +202,15 @@ def _through(after: list[Call], pooled: Tensor) -> Tensor:
 def gap_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> GapHead:
     """The features and class weights of a network that ends in global average pooling and one linear layer.
 
-    Networks that end conv -> ReLU -> pooling (SqueezeNet) have ``weight`` None. Features that are picked
+    Features lie in the graph of the outputs, but for channels that lie last, which are moved. Networks that
+    end conv -> ReLU -> pooling (SqueezeNet) have ``weight`` None. Features that are picked
     before the linear layer, or classes behind it, are reckoned with. Raises ValueError for every other head,
     for which CAM is not defined, and points to Grad-CAM.
     """
     raw, outputs, steps, axis = trace_head(model, images)
     if not isinstance(outputs, Tensor):
         _no_cam(f"the model gives a {type(outputs).__name__} (pass target=lambda outputs: outputs[0][:, 1])")
-    features = raw.movedim(axis, 1)
+    features = _in_front(raw, axis)
     after, layer = _after_pooling(steps)
     with torch.no_grad():
         mean = features.flatten(2).mean(2)

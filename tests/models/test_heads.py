@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.models import gap_head, last_spatial
+from labkit.models import gap_head, last_spatial, load_model
 from labkit.models.heads import trace_head
 
 X = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -303,3 +303,14 @@ def test_a_network_without_space_is_refused_with_a_sentence() -> None:
     for find in (last_spatial, gap_head):
         with pytest.raises(ValueError, match="no spatial feature map.*vision transformer.*layer="):
             find(net, X)
+
+
+def test_features_lie_in_the_graph_of_the_outputs() -> None:
+    x = torch.rand(1, 3, 64, 64).requires_grad_(True)
+    found = gap_head(load_model("minivgg-random"), x)
+    slope = torch.autograd.grad(found.outputs[0, 1], found.features)[0]
+    torch.testing.assert_close(
+        slope * found.features[0, 0].numel(), found.weight[1][None, :, None, None].expand_as(slope)
+    )
+    net = load_model("minivgg-random")
+    assert last_spatial(net, x).requires_grad
