@@ -109,10 +109,13 @@ def excitation_backprop_result(
         _check_graph(steps_between(ends))
         if layer is None:
             points = [(kept, flow.at(copy)) for kept, copy in walk.maps]
-            found = [(kept, (point and point.axis) or 1) for kept, point in points]
+            found = [
+                (kept, (point and point.axis) or 1) for kept, point in points if not (point and point.turned)
+            ]
             features, axis = _usual(ends, found, (images.shape[2], images.shape[3]))
         else:
-            features, axis = check_feature_map(recorded[layer], layer), flow.axes(recorded)[layer]
+            features = check_feature_map(recorded[layer], layer)
+            axis = flow.axis_of_map(features, layer)
 
         def passed() -> tuple[Tensor, Tensor]:
             walk.lost.zero_()

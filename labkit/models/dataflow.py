@@ -24,6 +24,7 @@ _FIRST = {"batch_norm", "convolution", "grid_sample", "group_norm", "instance_no
           "local_response_norm", "pixel_shuffle", "pixel_unshuffle", "upsample"}  # fmt: skip
 _LAST = {"embedding", "layer_norm", "linear", "rms_norm"}
 _TURNING = {"movedim", "permute", "transpose"}
+_MIRRORING = {"flip", "fliplr", "flipud", "rot90"}
 _REDUCING = operations("average", "largest")
 # their results have no axis of any of their tensors
 _MIXING = operations("attention") | {"bmm", "einsum", "matmul"}
@@ -40,14 +41,15 @@ def tensors_among(values: Any) -> Iterator[Tensor]:
 
 class Point:
     """A tensor on the picture's way: the ``call`` that made it (None: out of sight), the points ``before``
-    it, ``above``, the last one that all of the picture passes on the way here, and ``axis``, that of the
-    channels where it is known."""
+    it, ``above``, the last one that all of the picture passes on the way here, ``axis``, that of the channels
+    where it is known, and ``turned``: whether its places lie transposed or mirrored against the picture's."""
 
     def __init__(self, tensor: Tensor, call: Call | None, before: list[Point], number: int) -> None:
         self.tensor, self.call, self.before, self.number = tensor, call, before, number
         self.above: Point | None = common(before)
         self.depth: int = 0 if self.above is None else self.above.depth + 1
         self.axis: int | None = None
+        self.turned = False
 
     @property
     def name(self) -> str:
@@ -91,21 +93,28 @@ def _asks(call: Call, ndim: int) -> int | None:
     return None
 
 
-def _gives(call: Call, out: Tensor, before: list[Point]) -> int | None:
-    """The axis of the channels in what a function gave."""
+def _gives(call: Call, out: Tensor, before: list[Point]) -> tuple[int | None, bool]:
+    """The axis of the channels in what a function gave, and whether its places lie turned."""
     if out.ndim != 4:
-        return None
+        return None, False
+    known = [p for p in before if p.tensor.ndim == 4 and p.axis is not None]
+    turned = max(known, key=lambda p: p.tensor.numel()).turned if known else False
     asked = _asks(call, 4)
-    old = next((p for p in before if p.tensor.ndim == 4 and p.axis is not None), None)
-    if asked is not None or old is None or call.name in _MIXING:
-        return asked
-    if call.name in _TURNING:
-        sizes = torch.empty(2, 3, 5, 7, device="meta")
-        turned = call.function(sizes, *call.args[1:], **call.options)
-        return list(turned.shape).index((2, 3, 5, 7)[old.axis or 0])
+    if asked is not None or not known or call.name in _MIXING:
+        return asked, turned
+    old = known[0]
     if call.name in operations("reshape") | {"get"} and out.shape != old.tensor.shape:
-        return None
-    return old.axis
+        return None, False  # its axes are others
+    if call.name not in _TURNING | _MIRRORING:
+        return old.axis, turned
+    marks, channels = torch.arange(210, device="cpu").view(2, 3, 5, 7), old.axis or 0
+    now = call.function(marks, *call.args[1:], **call.options)
+    if call.name in _MIRRORING and now.shape == marks.shape:
+        return old.axis, turned or not torch.equal(now.amax(channels), marks.amax(channels))
+    rows, columns = (side for axis, side in enumerate(marks.shape) if axis not in (0, channels))
+    swapped = list(now.shape).index(rows) > list(now.shape).index(columns)
+    axis = list(now.shape).index(marks.shape[channels])
+    return axis, turned != swapped if call.name in _TURNING else True
 
 
 class _Points:
@@ -146,7 +155,7 @@ def _watched(call: Call, points: _Points) -> Any:
             points.add(tensor, None)
             continue
         point = Point(tensor, call, before, points.last.number + 1)
-        point.axis = _gives(call, tensor, before)
+        point.axis, point.turned = _gives(call, tensor, before)
         points.add(tensor, point)
     return out
 
@@ -180,6 +189,17 @@ class Flow(FunctionRules):
         """Where the channels of recorded layers lie: at 1 but for those that are known to have them last."""
         points = {name: self.at(t) for name, t in kept.items() if isinstance(t, Tensor)}
         return {name: (point.axis if point else None) or 1 for name, point in points.items()}
+
+    def axis_of_map(self, features: Tensor, layer: str | None) -> int:
+        """Where the channels of a layer's feature map lie; raises ValueError where its places do not lie as
+        the picture's do."""
+        point = self.at(features)
+        if point is not None and point.turned:
+            raise ValueError(
+                f"layer must give a map that lies as the picture does; that of {layer!r} is transposed or "
+                "mirrored. Name a layer before it is turned, or turn the pictures before they go in."
+            )
+        return (point.axis if point else None) or 1
 
 
 def scores(model: nn.Module, images: Float[Tensor, "N C H W"], target: Target) -> Float[Tensor, "N"]:  # noqa: F821
