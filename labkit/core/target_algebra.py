@@ -109,6 +109,8 @@ class Output(Score):
             more = "" if not rows else f" Pictures are the outputs' first axis; the model gives {shapes[0]}."
             swap = isinstance(value, Tensor) and any(value.shape == shape[1:2] for shape in shapes)
             cure = " Where they are the second, let the model give outputs.transpose(0, 1)." * swap
+            if isinstance(value, Tensor) and value.ndim == 0:
+                cure = " squeeze() drops the axis of a single picture; write squeeze(1)."
             raise ValueError(
                 f"a callable target must return one score a picture, shape (N,); got {got}.{more}{cure}"
             )

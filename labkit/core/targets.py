@@ -102,6 +102,7 @@ def class_indices(outputs: Tensor, target: Target, argument: str = "target") -> 
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         own = "[:, 1].flatten(1).mean(1)" if isinstance(outputs, Tensor) else "[0][:, 1]"
+        own = "" if isinstance(outputs, Tensor) and outputs.ndim < 2 else own
         raise ValueError(
             f"a class index as {argument} needs outputs of shape (N, classes); the model gives {got}."
             + " Pass a callable that turns the outputs into one score a picture, such as lambda outputs: "

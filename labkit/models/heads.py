@@ -72,34 +72,34 @@ def _layer_that_gives(model: nn.Module, images: Tensor, features: Tensor) -> str
         return next((n for n in alike if torch.allclose(kept[n], features)), alike[0] if alike else "")
 
 
-def _features(model: nn.Module, images: Tensor, start: Point, end: Point) -> Point:
+def _features(model: nn.Module, images: Tensor, end: Point) -> Point:
     """The last feature map that all of the picture passes on its way to the ``end``."""
-    n, point, tokens, turned = len(images), end, False, False
-    while point.places(n) in (None, 1) or point.turned or point.tensor.ndim != 4 or len(point.tensor) != n:
+    n, point, tokens, moved = len(images), end, False, False
+    while point.places(n) in (None, 1) or point.moved or point.tensor.ndim != 4 or len(point.tensor) != n:
         out = point.tensor
         if point.name in _WEIGHTED and out.ndim > 2:
             channels = out.shape[1] if point.name.startswith("conv") else out.shape[-1]
             tokens = tokens or out.numel() > n * channels and point.places(n) != 1
-        turned = turned or (point.turned and point.places(n) not in (None, 1))
+        moved = moved or (point.moved and point.places(n) not in (None, 1))
         if point.above is None:
             break
         point = point.above
-    learned = any(p.name in _WEIGHTED or p.call is None for p in _between(start, point))
     if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()) and point.above is None:
         _refuse(
             "it is out of reach in a part that torch.jit scripted or traced",
             "Use the model as it was before.",
         )
-    if turned and not learned:
+    if moved and not point.learned:
         _refuse(
-            "its maps lie transposed or mirrored against the picture", "Turn the pictures before they go in."
+            "its maps lie transposed, mirrored or cropped against the picture",
+            "Turn and crop before the pictures go in.",
         )
     if tokens:
         _refuse("what comes behind the last map works on tokens (a vision transformer has these instead)")
     if point is end:
         _refuse(f"what it gives, {tuple(end.tensor.shape)}, is a map itself")
     steps = _between(point, end)
-    if not learned:
+    if not point.learned:
         _refuse(
             "all that every way to its outputs passes is the picture itself (branches beside each other, as "
             "in an ensemble, or linear layers on pixels)"
@@ -139,7 +139,7 @@ def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"], target: Targe
     if not ends:
         _refuse("its outputs do not come of the picture")
     end = ends[0] if len(ends) == 1 else Point(given[0], None, ends, flow.state.last.number + 1)
-    point = _features(model, images, flow.start, end)
+    point = _features(model, images, end)
     steps = [step.call for step in _between(point, end) if step.call is not None]
     return Head(point.tensor, outputs, [call for call in steps if call.args], point.axis or 1)
 

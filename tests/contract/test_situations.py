@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,12 +13,12 @@ from torch import Tensor, nn
 from labkit import attribution as A
 from labkit.adversarial import fgsm
 from labkit.core.targets import direction
-from labkit.evaluation import cascading_randomization, deletion, randomized
+from labkit.evaluation import cascading_randomization, deletion
 from labkit.models import last_spatial
 
 
 class Net(nn.Module):
-    """Two convolutions, a mean and a linear layer; ``turn`` changes the pictures or the last map."""
+    """Two convolutions, a mean and a linear layer."""
 
     def __init__(self, out: int = 4, act: Callable[[Tensor], Tensor] = F.relu) -> None:
         super().__init__()
@@ -98,6 +99,7 @@ def test_grad_cam_of_a_recurrent_layer_over_columns() -> None:
 TURNS: dict[str, Callable[[Tensor], Tensor]] = {
     "transposed": lambda x: x.transpose(2, 3),
     "mirrored": lambda x: x.flip(3),
+    "cropped": lambda x: x[:, :, 2:10, 4:16],
     "turned": lambda x: torch.rot90(x, 1, (2, 3)),
 }
 
@@ -105,11 +107,11 @@ TURNS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
 def test_maps_of_pictures_turned_within_are_refused(turn: Callable[[Tensor], Tensor]) -> None:
     net, x = Wrapper(made(), lambda net, x: net(turn(x))).eval(), pictures()
-    with pytest.raises(ValueError, match="transposed or mirrored against the picture"):
+    with pytest.raises(ValueError, match="transposed, mirrored or cropped against the picture"):
         A.grad_cam(net, x, 1)
-    with pytest.raises(ValueError, match=r"'net\.c2' is transposed or mirrored"):
+    with pytest.raises(ValueError, match=r"'net\.c2' is transposed, mirrored"):
         A.grad_cam(net, x, 1, layer="net.c2")
-    with pytest.raises(ValueError, match=r"'net\.c2' is transposed or mirrored|got rot90"):
+    with pytest.raises(ValueError, match=r"'net\.c2' is transposed, mirrored|got rot90"):
         A.excitation_backprop(net, x, 1, layer="net.c2")
     with pytest.raises(ValueError, match=r"layer must be named|got rot90"):
         A.excitation_backprop(net, x, 1)
@@ -122,6 +124,52 @@ def test_what_leaves_the_places_as_they_are_is_not_turned(there_and_back: Callab
     net = Wrapper(inner, lambda net, x: net(there_and_back(x))).eval()
     found = A.grad_cam(net, x, 1, relu=False, upsample=False)
     torch.testing.assert_close(found, grad_cam_by_hand(features, inner.head(features)[:, 1]))
+
+
+def test_a_layer_that_takes_every_other_pixel_crops_nothing() -> None:
+    class Focus(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c1 = nn.Conv2d(12, 8, 3, padding=1)
+
+        def feats(self, x: Tensor) -> Tensor:
+            parts = [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+            return super().feats(torch.cat(parts, 1))
+
+    net, x = made(Focus), pictures(2, 24, 40)
+    features = net.feats(x)
+    found = A.grad_cam(net, x, 1, relu=False, upsample=False)
+    torch.testing.assert_close(found, grad_cam_by_hand(features, net.head(features)[:, 1]))
+
+
+def test_activations_that_the_model_keeps_as_arrays() -> None:
+    class Logs(Net):
+        def feats(self, x: Tensor) -> Tensor:
+            f = super().feats(x)
+            self.kept = f.detach().cpu().numpy(), np.asarray(f.detach()), f.data.numpy()
+            return f
+
+    net, x = made(Logs), pictures(2, 16, 20)
+    for name, method in A.METHODS.items():
+        found = method.function(net, x, 1, **method.options)
+        torch.testing.assert_close(found, method.function(made(), x, 1, **method.options), msg=name)
+
+
+def test_one_score_a_picture_without_an_axis_of_classes() -> None:
+    column, x = made(Net, 1), pictures(2, 16, 20)
+    flat = Wrapper(column, lambda net, x: net(x).squeeze(1)).eval()
+    with torch.no_grad():
+        column.fc.weight.abs_()  # excitation begins at an output that grows
+    for name in set(A.METHODS) - {"cam"}:
+        method = A.METHODS[name]
+        found = method.function(flat, x, lambda outputs: outputs, **method.options)
+        right = method.function(column, x, lambda outputs: outputs[:, 0], **method.options)
+        torch.testing.assert_close(found, right, msg=name)
+    with pytest.raises(ValueError, match=r"such as lambda outputs: outputs\."):
+        A.saliency(flat, x, 0)
+    single = Wrapper(column, lambda net, x: net(x).squeeze()).eval()
+    with pytest.raises(ValueError, match=r"got \(\)\. squeeze\(\) drops .* write squeeze\(1\)"):
+        A.saliency(single, x[:1], lambda outputs: outputs)
 
 
 def test_attention_along_rows_and_columns_turns_nothing() -> None:
@@ -237,14 +285,6 @@ def test_an_operator_without_a_derivative_is_named() -> None:
         with pytest.raises(ValueError, match=r"torch knows none of labkit_tests\.rectify"):
             method.function(net, x, 1, **method.options)
     torch.testing.assert_close(A.occlusion(net, x, 1), A.occlusion(made(), x, 1))
-
-
-def test_frozen_batch_norm_is_told_how_to_be_drawn() -> None:
-    from torchvision.ops import FrozenBatchNorm2d
-
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), FrozenBatchNorm2d(4), nn.ReLU()).eval()
-    with pytest.raises(ValueError, match=r"holds its weight as a buffer\. Build it with .* nn\.BatchNorm2d"):
-        randomized(net, ["0"], pictures())
 
 
 def test_refusals_say_what_cures_a_map_or_a_sequence() -> None:
