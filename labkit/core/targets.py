@@ -191,7 +191,8 @@ def as_logits(outputs: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
 
 def rewarded(target: Target, reward: str) -> Target:
     """What of a class is asked for: its "logit", its "probability", or its logit less the best other one,
-    "contrastive". A callable, a unit and other targets are taken as they are.
+    "contrastive". A callable, a unit and other targets are taken as they are; probabilities that the model
+    gives already are not put through softmax again (see ``as_logits``).
 
     Raises ValueError for another reward and, when it is asked, for a model with one output, where a class has
     no other beside it.

@@ -123,7 +123,8 @@ def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"], target: Targe
     reads is made, however it is pooled or flattened. ``target``: says which of several outputs is meant; by
     default it is the first of the shape (N, classes).
     Raises ValueError for a model without such a tensor (a vision transformer), for one whose last map has a
-    single place for these pictures, and where maps of several sizes meet.
+    single place for these pictures, where maps of several sizes meet, where nothing but the picture is passed
+    by all of it (an ensemble), and where the pictures are turned or cropped within.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     >>> trace_head(net, torch.rand(1, 3, 8, 8)).features.shape
