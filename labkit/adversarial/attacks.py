@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from labkit.core.checks import check_images
 from labkit.core.door import asked, derivative
 from labkit.core.registry import signature_of
-from labkit.core.targets import class_indices
+from labkit.core.targets import as_logits, class_indices
 
 NO_WAY = (
     "the loss must depend on the picture by steps that can be differentiated; no gradient reaches the "
@@ -72,7 +72,7 @@ def fgsm_result(
                 "cross entropy is always 0. Attack a model that gives both classes' scores, as "
                 "torch.cat([torch.zeros_like(out), out], 1) has them for a sigmoid network."
             )
-        loss = -outputs.log_softmax(1).gather(1, wanted[:, None])[:, 0]
+        loss = -as_logits(outputs).log_softmax(1).gather(1, wanted[:, None])[:, 0]
         slope = derivative(loss, inputs, NO_WAY)
         if not torch.isfinite(slope).all():
             raise ValueError("the gradient must be finite; the model gives NaN or infinity for this picture.")

@@ -43,8 +43,8 @@ class _Gate(torch.autograd.Function):
         return gradient.clamp(min=0), None
 
 
-def _positive(gradient: Tensor) -> Tensor:
-    return gradient.clamp(min=0)
+def _positive(gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else gradient.clamp(min=0)
 
 
 def _at_a_relu(call: Call, seen: set[Any], *, guided: bool) -> Tensor:

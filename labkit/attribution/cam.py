@@ -79,7 +79,8 @@ def grad_cam(
             find_layer(model, layer)
             with Flow(inputs) as flow, record(model, layer, cut=True) as kept:
                 score = scores(model, inputs, target)
-            features, axis = check_feature_map(kept[layer], layer), flow.axes(kept)[layer]
+            features = check_feature_map(kept[layer], layer)
+            axis = flow.axis_of_map(features, layer)
         elif reads_layers(target):
             raise ValueError(
                 "layer must be named where the target is a unit: pass a layer before the unit's own."

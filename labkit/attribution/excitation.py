@@ -59,7 +59,7 @@ def _prior(outputs: Any, target: Any) -> list[tuple[Tensor, Tensor]]:
     """The probability to start with, of each tensor the model gives: of an index all on its class, of a
     callable what it grows with."""
     tops = [(t, slope.clamp(min=0)) for t, slope in beginnings(outputs, target)]
-    total = sum(slope.flatten(1).sum(1) for _, slope in tops)
+    total = sum(slope.reshape(len(slope), -1).sum(1) for _, slope in tops)
     if not isinstance(total, Tensor) or (total == 0).any():
         raise ValueError(
             "target must grow with at least one output of each picture, by steps that can be differentiated, "
@@ -109,10 +109,13 @@ def excitation_backprop_result(
         _check_graph(steps_between(ends))
         if layer is None:
             points = [(kept, flow.at(copy)) for kept, copy in walk.maps]
-            found = [(kept, (point and point.axis) or 1) for kept, point in points]
+            found = [
+                (kept, (point and point.axis) or 1) for kept, point in points if not (point and point.moved)
+            ]
             features, axis = _usual(ends, found, (images.shape[2], images.shape[3]))
         else:
-            features, axis = check_feature_map(recorded[layer], layer), flow.axes(recorded)[layer]
+            features = check_feature_map(recorded[layer], layer)
+            axis = flow.axis_of_map(features, layer)
 
         def passed() -> tuple[Tensor, Tensor]:
             walk.lost.zero_()

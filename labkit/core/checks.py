@@ -141,9 +141,14 @@ def check_images(images: Any, argument: str = "images") -> torch.Tensor:
             "Convert it, for example with torch.as_tensor(array) or labkit.data.load_photo(path)[None]."
         )
     if not torch.is_floating_point(images):
+        top = (
+            "255 for pictures stored as 0 to 255"
+            if images.dtype == torch.uint8
+            else ("65535 for pictures of 16 bits, / 255 for those of 8")
+        )
         raise TypeError(
             f"{argument} must hold floating-point numbers from 0 to 1; got {images.dtype}. "
-            f"Write {argument}.float() / 255 for pictures stored as 0 to 255."
+            f"Write {argument}.float() / {top}."
         )
     if images.ndim != 4:
         cure = f"Add the batch axis: {argument}[None]." if images.ndim == 3 else "Check how it was stacked."
@@ -159,8 +164,9 @@ def check_images(images: Any, argument: str = "images") -> torch.Tensor:
             f"Look at torch.isfinite({argument}).all(dim=(1, 2, 3))."
         )
     if low < -1e-6 or high > 1 + 1e-6:
+        cure = f"Write {argument} / {255 if high <= 255 else 65535}. " if low >= 0 and high > 16 else ""
         raise ValueError(
-            f"{argument} must lie within [0, 1]; got values from {low:.3g} to {high:.3g}. "
+            f"{argument} must lie within [0, 1]; got values from {low:.3g} to {high:.3g}. {cure}"
             "Normalization belongs inside the model (see labkit.models.wrap_model): pass the plain picture."
         )
     return images

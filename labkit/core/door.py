@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from labkit.core.checks import check_channels, check_images, check_positive
 from labkit.core.hooks import borrow
 
+# what torch says of a custom operator and of its own, as its error begins
+NO_DERIVATIVE = r"backward through (\S+) but no autograd|derivative for '?(\S+?)'? is not implemented"
 NO_SLOPE = (
     "target must depend on the picture by steps that can be differentiated; no gradient reaches "
     "the picture. Remove detach() or no_grad(), or use labkit.attribution.occlusion."
@@ -92,6 +95,25 @@ def seeded(generator: torch.Generator | None) -> torch.Generator:
     return torch.Generator().manual_seed(0) if generator is None else generator
 
 
+@contextmanager
+def backward_in_own_words() -> Iterator[None]:
+    """For a block that goes back through a model: raise ValueError where torch refuses to."""
+    try:
+        yield
+    except RuntimeError as error:
+        if unknown := re.search(NO_DERIVATIVE, str(error)):
+            raise ValueError(
+                "the model must consist of functions with a derivative; torch knows none of "
+                f"{unknown[1] or unknown[2]}. Register one, or use labkit.attribution.occlusion."
+            ) from None
+        if "use_reentrant" in str(error):
+            raise ValueError(
+                "the model must not run torch.utils.checkpoint with use_reentrant=True, which knows no "
+                "gradient by a picture or a layer. Pass it use_reentrant=False, or switch it off."
+            ) from None
+        raise
+
+
 def derivative(
     score: Float[Tensor, " N"], by: Tensor, refusal: str = NO_SLOPE, *, grad: Any = torch.autograd.grad
 ) -> Tensor:
@@ -105,15 +127,8 @@ def derivative(
     """
     slope = None
     if score.requires_grad and by.requires_grad:
-        try:
+        with backward_in_own_words():
             slope = grad(score.sum(), by, allow_unused=True)[0]
-        except RuntimeError as error:
-            if "use_reentrant" not in str(error):
-                raise
-            raise ValueError(
-                "the model must not run torch.utils.checkpoint with use_reentrant=True, which knows no "
-                "gradient by a picture or a layer. Pass it use_reentrant=False, or switch it off."
-            ) from None
     if slope is None:
         raise ValueError(refusal)
     return slope

@@ -51,11 +51,17 @@ def lock_of(model: nn.Module) -> Iterator[None]:
 
 def check_model(model: Any) -> nn.Module:
     """Raise TypeError unless ``model`` is a network, RuntimeError if any part of it is in training mode,
-    ValueError for batch norm without running statistics and lazy layers that have not run."""
+    ValueError for batch norm without running statistics, dynamic quantization and lazy layers that have not
+    run."""
     if not isinstance(model, nn.Module):
         raise TypeError(_NO_MODEL.format(type(model).__name__))
     for name, module in model.named_modules():
         if getattr(module, "training", False):  # torch.jit.freeze leaves none
+            if "eval" in vars(module):  # torch.export gives it one that raises NotImplementedError
+                raise RuntimeError(
+                    "model must be in eval mode, which what torch.export gives does not know. Pass the "
+                    "network as it was before torch.export."
+                )
             where = f" (its part {name!r} is)" if name else ""
             raise RuntimeError(
                 f"model must be in eval mode; it is in training mode{where}, where dropout and batch norm "
@@ -66,6 +72,12 @@ def check_model(model: Any) -> nn.Module:
                 f"model must treat each picture by itself; its part {name!r} ({type(module).__name__}, "
                 "track_running_stats=False) normalizes over the pictures of a batch. Train it with running "
                 "statistics, or use nn.GroupNorm."
+            )
+        if type(module).__module__.startswith("torch.ao.nn.quantized.dynamic"):
+            raise ValueError(
+                f"model must treat each picture by itself; its part {name!r} ({type(module).__name__}, "
+                "quantized dynamically) rounds by the range of the whole batch. Pass the network as it was "
+                "before torch.ao.quantization."
             )
         if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():  # type: ignore[misc]
             raise ValueError(

@@ -102,10 +102,18 @@ class Output(Score):
         """What the function gives; raises ValueError unless that is one score a picture. The outputs may be
         whatever the model gives: a tensor, or a tuple, a dictionary or an object of them."""
         value = self.function(outputs)
-        rows = [len(tensor) for tensor in tensors_of(outputs) if tensor.ndim]
+        shapes = [tuple(tensor.shape) for tensor in tensors_of(outputs) if tensor.ndim]
+        rows = [shape[0] for shape in shapes]
         if not isinstance(value, Tensor) or value.ndim != 1 or (rows and len(value) not in rows):
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"a callable target must return one score a picture, shape (N,); got {got}.")
+            more = "" if not rows else f" Pictures are the outputs' first axis; the model gives {shapes[0]}."
+            swap = isinstance(value, Tensor) and any(value.shape == shape[1:2] for shape in shapes)
+            cure = " Where they are the second, let the model give outputs.transpose(0, 1)." * swap
+            if isinstance(value, Tensor) and value.ndim == 0:
+                cure = " squeeze() drops the axis of a single picture; write squeeze(1)."
+            raise ValueError(
+                f"a callable target must return one score a picture, shape (N,); got {got}.{more}{cure}"
+            )
         return value if value.is_floating_point() else value.float()
 
 
@@ -151,7 +159,8 @@ class Direction(Score):
         activation = kept[self.layer]
         if not isinstance(activation, Tensor):
             raise ValueError(f"layer {self.layer!r} must give one tensor; got {_said(activation)}.")
-        vector = self.vector.to(activation.device, activation.dtype)
+        vector = self.vector.clone() if self.vector.is_inference() else self.vector  # autograd saves it
+        vector = vector.to(activation.device, activation.dtype)
         if vector.shape == activation.shape[1:] and self.place is None:
             return (activation * vector).flatten(1).sum(1)
         activation = _channels_first(kept, self.layer)

@@ -20,6 +20,7 @@ __all__ = [
     "Sum",
     "Target",
     "Unit",
+    "as_logits",
     "beginnings",
     "class_indices",
     "class_score",
@@ -100,10 +101,12 @@ def class_indices(outputs: Tensor, target: Target, argument: str = "target") -> 
     """
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        own = "[:, 1].flatten(1).mean(1)" if isinstance(outputs, Tensor) else "[0][:, 1]"
+        own = "" if isinstance(outputs, Tensor) and outputs.ndim < 2 else own
         raise ValueError(
             f"a class index as {argument} needs outputs of shape (N, classes); the model gives {got}."
-            + " Pass a callable that turns the outputs into one score a picture, such as "
-            "lambda outputs: outputs[0][:, 1]." * (argument == "target")
+            + " Pass a callable that turns the outputs into one score a picture, such as lambda outputs: "
+            f"outputs{own}." * (argument == "target")
         )
     n, target = len(outputs), _as_tensor(target)
     if isinstance(target, Tensor):
@@ -123,6 +126,8 @@ def class_indices(outputs: Tensor, target: Target, argument: str = "target") -> 
             f"{argument} must be a class index, a tensor of them{more}; got {type(target).__name__}."
         )
     classes = torch.as_tensor(target, device=outputs.device).long()  # type: ignore[arg-type]
+    if classes.is_inference():  # which autograd would not save
+        classes = classes.clone()
     for index in classes.flatten().tolist():
         check_class(index, outputs.shape[1], argument)
     return classes.expand(n)
@@ -170,9 +175,24 @@ def beginnings(outputs: Any, target: Target) -> list[tuple[Tensor, Tensor]]:
     return [(t, slope) for t, slope in zip(given, slopes, strict=True) if slope is not None]
 
 
+def as_logits(outputs: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+    """Outputs whose softmax are the probabilities: the outputs as they are, or the logarithm of those of a
+    model that ends in softmax (no row negative, each adding up to 1), which softmax would flatten.
+
+    >>> as_logits(torch.tensor([[0.25, 0.75]])).softmax(1)
+    tensor([[0.2500, 0.7500]])
+    """
+    given = outputs.detach()
+    off = 1e-3 if torch.finfo(given.dtype).eps < 1e-6 else 2e-2
+    if outputs.shape[1] == 1 or not ((given >= 0).all() and ((given.double().sum(1) - 1).abs() < off).all()):
+        return outputs
+    return outputs.clamp(min=torch.finfo(given.dtype).tiny).log()
+
+
 def rewarded(target: Target, reward: str) -> Target:
     """What of a class is asked for: its "logit", its "probability", or its logit less the best other one,
-    "contrastive". A callable, a unit and other targets are taken as they are.
+    "contrastive". A callable, a unit and other targets are taken as they are; probabilities that the model
+    gives already are not put through softmax again (see ``as_logits``).
 
     Raises ValueError for another reward and, when it is asked, for a model with one output, where a class has
     no other beside it.
@@ -192,6 +212,7 @@ def rewarded(target: Target, reward: str) -> Target:
                 f'{tuple(outputs.shape)}. Ask for the logit (reward="logit"; of rise, probability=False), or '
                 "pass target=lambda outputs: outputs[:, 0].sigmoid()."
             )
+        outputs = as_logits(outputs)
         own = outputs.gather(1, classes)[:, 0]
         if reward == "probability":
             return (own - outputs.logsumexp(1)).exp()

@@ -29,6 +29,7 @@ UNKNOWN_SPREAD = 0.02
 def _check_parameters(model: nn.Module) -> None:
     """Raise ValueError for a part whose weights are hidden: it would stay trained without a word."""
     for name, part in model.named_modules():
+        cure = "Pass the network as it was before."
         kinds = [] if isinstance(part, torch.jit.ScriptModule) else [p.dtype for p in part.parameters(False)]
         if isinstance(part, torch.jit.ScriptModule):
             what = "is scripted or traced"
@@ -36,11 +37,12 @@ def _check_parameters(model: nn.Module) -> None:
             what = "is quantized"
         elif part._buffers.get("weight") is not None:  # as torchvision's FrozenBatchNorm2d does
             what = "holds its weight as a buffer"
+            cure = "Build it with layers that hold parameters, such as nn.BatchNorm2d, and load its weights."
         else:
             continue
         raise ValueError(
             f"model must hold the weights that are to be drawn anew as parameters; its part {name!r} "
-            f"({type(part).__name__}) {what}. Pass the network as it was before."
+            f"({type(part).__name__}) {what}. {cure}"
         )
 
 

@@ -24,6 +24,8 @@ _FIRST = {"batch_norm", "convolution", "grid_sample", "group_norm", "instance_no
           "local_response_norm", "pixel_shuffle", "pixel_unshuffle", "upsample"}  # fmt: skip
 _LAST = {"embedding", "layer_norm", "linear", "rms_norm"}
 _TURNING = {"movedim", "permute", "transpose"}
+_WEIGHTS = operations("weights", "attention", "norm")
+_MIRRORING = {"flip", "fliplr", "flipud", "rot90"}
 _REDUCING = operations("average", "largest")
 # their results have no axis of any of their tensors
 _MIXING = operations("attention") | {"bmm", "einsum", "matmul"}
@@ -40,14 +42,18 @@ def tensors_among(values: Any) -> Iterator[Tensor]:
 
 class Point:
     """A tensor on the picture's way: the ``call`` that made it (None: out of sight), the points ``before``
-    it, ``above``, the last one that all of the picture passes on the way here, and ``axis``, that of the
-    channels where it is known."""
+    it, ``above``, the last one that all of the picture passes on the way here, ``axis``, that of the channels
+    where it is known, ``learned``: whether weights came before, and ``moved``: whether its places lie
+    transposed, mirrored or cut out against the picture's."""
 
     def __init__(self, tensor: Tensor, call: Call | None, before: list[Point], number: int) -> None:
         self.tensor, self.call, self.before, self.number = tensor, call, before, number
         self.above: Point | None = common(before)
         self.depth: int = 0 if self.above is None else self.above.depth + 1
         self.axis: int | None = None
+        self.moved = False
+        self.learned: bool = self.name in _WEIGHTS or any(point.learned for point in before)
+        self.learned = self.learned or (call is None and bool(before))
 
     @property
     def name(self) -> str:
@@ -91,21 +97,47 @@ def _asks(call: Call, ndim: int) -> int | None:
     return None
 
 
-def _gives(call: Call, out: Tensor, before: list[Point]) -> int | None:
-    """The axis of the channels in what a function gave."""
+def _cut_out(call: Call, out: Tensor, old: Point) -> bool:
+    """Whether a picture is cropped or padded by more than a tenth of a side: a map enlarged to all of it
+    would lie beside what it shows."""
+    if old.learned or call.name not in {"getitem", "narrow", "pad"}:
+        return False
+    sides = [axis for axis in (1, 2, 3) if axis != old.axis]
+    before, after = (torch.tensor([t.shape[axis] for axis in sides]) for t in (old.tensor, out))
+    if call.name == "pad":
+        return bool((after > 1.1 * before).any())
+    marks = torch.arange(int(before.prod()), device=old.tensor.device).view(1, *before.tolist())
+    marks = marks.unsqueeze(old.axis or 1).expand(old.tensor.shape)
+    kept = call.function(marks, *call.args[1:], **call.options).flatten()
+    spans = [kept // before[1], kept % before[1]]
+    return any(
+        int(span.max() - span.min() + 1) < 0.9 * side for span, side in zip(spans, before, strict=True)
+    )
+
+
+def _gives(call: Call, out: Tensor, before: list[Point]) -> tuple[int | None, bool]:
+    """The axis of the channels in what a function gave, and whether its places lie moved."""
     if out.ndim != 4:
-        return None
+        return None, False
+    known = [p for p in before if p.tensor.ndim == 4 and p.axis is not None]
+    moved = max(known, key=lambda p: p.tensor.numel()).moved if known else False
     asked = _asks(call, 4)
-    old = next((p for p in before if p.tensor.ndim == 4 and p.axis is not None), None)
-    if asked is not None or old is None or call.name in _MIXING:
-        return asked
-    if call.name in _TURNING:
-        sizes = torch.empty(2, 3, 5, 7, device="meta")
-        turned = call.function(sizes, *call.args[1:], **call.options)
-        return list(turned.shape).index((2, 3, 5, 7)[old.axis or 0])
+    if asked is not None or not known or call.name in _MIXING:
+        return asked, moved
+    old = known[0]
     if call.name in operations("reshape") | {"get"} and out.shape != old.tensor.shape:
-        return None
-    return old.axis
+        # its axes may be others
+        return (old.axis, True) if _cut_out(call, out, old) else (None, False)
+    if call.name not in _TURNING | _MIRRORING:
+        return old.axis, moved or _cut_out(call, out, old)
+    marks, channels = torch.arange(210, device="cpu").view(2, 3, 5, 7), old.axis or 0
+    now = call.function(marks, *call.args[1:], **call.options)
+    if call.name in _MIRRORING and now.shape == marks.shape:
+        return old.axis, moved or not torch.equal(now.amax(channels), marks.amax(channels))
+    rows, columns = (side for axis, side in enumerate(marks.shape) if axis not in (0, channels))
+    swapped = list(now.shape).index(rows) > list(now.shape).index(columns)
+    axis = list(now.shape).index(marks.shape[channels])
+    return axis, moved != swapped if call.name in _TURNING else True
 
 
 class _Points:
@@ -135,6 +167,9 @@ def _watched(call: Call, points: _Points) -> Any:
     for point in before:
         if point.axis is None:
             point.axis = _asks(call, point.tensor.ndim)
+    if points.cut and call.name in {"array", "numpy"}:  # what was detached has a gradient again
+        with torch.no_grad():
+            return call.function(call.args[0].detach(), *call.args[1:], **call.options)
     out = call.run()
     ended = points.cut and before and isinstance(out, Tensor) and out.grad_fn is None
     if ended and out.is_floating_point() and call.into is None:
@@ -146,7 +181,7 @@ def _watched(call: Call, points: _Points) -> Any:
             points.add(tensor, None)
             continue
         point = Point(tensor, call, before, points.last.number + 1)
-        point.axis = _gives(call, tensor, before)
+        point.axis, point.moved = _gives(call, tensor, before)
         points.add(tensor, point)
     return out
 
@@ -180,6 +215,17 @@ class Flow(FunctionRules):
         """Where the channels of recorded layers lie: at 1 but for those that are known to have them last."""
         points = {name: self.at(t) for name, t in kept.items() if isinstance(t, Tensor)}
         return {name: (point.axis if point else None) or 1 for name, point in points.items()}
+
+    def axis_of_map(self, features: Tensor, layer: str | None) -> int:
+        """Where the channels of a layer's feature map lie; raises ValueError where its places do not lie as
+        the picture's do."""
+        point = self.at(features)
+        if point is not None and point.moved:
+            raise ValueError(
+                f"layer must give a map that lies as the picture does; that of {layer!r} is transposed, "
+                "mirrored or cropped. Name a layer before that, or turn and crop before the pictures go in."
+            )
+        return (point.axis if point else None) or 1
 
 
 def scores(model: nn.Module, images: Float[Tensor, "N C H W"], target: Target) -> Float[Tensor, "N"]:  # noqa: F821

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
@@ -23,14 +23,15 @@ HIDING = ("Attention", "Graph", "Rnn")  # parts of the names of autograd's steps
 
 
 def depending(values: Any) -> list[Tensor]:
-    """The tensors among (nested) arguments that depend on the picture, that is, require a gradient."""
+    """The tensors among (nested) arguments that depend on the picture, that is, require a gradient and are no
+    weights (those of a network that the model holds in a list or a closure are not known as its own)."""
     if isinstance(values, Tensor):
-        return [values] if values.requires_grad else []
+        return [values] if values.requires_grad and not isinstance(values, nn.Parameter) else []
     found: list[Tensor] = []
     if isinstance(values, list | tuple):
         for value in values:  # a loop, for it runs at every call
             if isinstance(value, Tensor):
-                if value.requires_grad:
+                if value.requires_grad and not isinstance(value, nn.Parameter):
                     found.append(value)
             elif isinstance(value, list | tuple):
                 found += depending(value)
@@ -200,6 +201,10 @@ def _names(own: str) -> tuple[str, str]:
     return canonical(title), title
 
 
+def _is_weight(node: Any) -> bool:
+    return isinstance(getattr(node, "variable", None), nn.Parameter)
+
+
 def steps_between(
     outputs: Tensor | Sequence[Tensor], stop: Tensor | None = None, *, ends: str = ""
 ) -> list[Step]:
@@ -219,7 +224,7 @@ def steps_between(
         name, title = _names(own)
         # the second step before a copy is what was written; the first, overwritten, counts no longer
         before = node.next_functions[own.endswith("CopyBackwards") :]
-        parents = [parent for parent, _ in before if parent is not None]
+        parents = [parent for parent, _ in before if parent is not None and not _is_weight(parent)]
         found.append(Step(node, name, title, parents))
         if title != ends:
             waiting += [parent for parent in dict.fromkeys(parents) if parent not in seen]

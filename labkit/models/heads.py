@@ -74,12 +74,13 @@ def _layer_that_gives(model: nn.Module, images: Tensor, features: Tensor) -> str
 
 def _features(model: nn.Module, images: Tensor, end: Point) -> Point:
     """The last feature map that all of the picture passes on its way to the ``end``."""
-    n, point, tokens = len(images), end, False
-    while point.places(n) in (None, 1) or point.tensor.ndim != 4 or len(point.tensor) != n:
+    n, point, tokens, moved = len(images), end, False, False
+    while point.places(n) in (None, 1) or point.moved or point.tensor.ndim != 4 or len(point.tensor) != n:
         out = point.tensor
         if point.name in _WEIGHTED and out.ndim > 2:
             channels = out.shape[1] if point.name.startswith("conv") else out.shape[-1]
             tokens = tokens or out.numel() > n * channels and point.places(n) != 1
+        moved = moved or (point.moved and point.places(n) not in (None, 1))
         if point.above is None:
             break
         point = point.above
@@ -88,11 +89,21 @@ def _features(model: nn.Module, images: Tensor, end: Point) -> Point:
             "it is out of reach in a part that torch.jit scripted or traced",
             "Use the model as it was before.",
         )
+    if moved and not point.learned:
+        _refuse(
+            "its maps lie transposed, mirrored or cropped against the picture",
+            "Turn and crop before the pictures go in.",
+        )
     if tokens:
         _refuse("what comes behind the last map works on tokens (a vision transformer has these instead)")
     if point is end:
         _refuse(f"what it gives, {tuple(end.tensor.shape)}, is a map itself")
     steps = _between(point, end)
+    if not point.learned:
+        _refuse(
+            "all that every way to its outputs passes is the picture itself (branches beside each other, as "
+            "in an ensemble, or linear layers on pixels)"
+        )
     if any(_one_place(step, n) for step in steps):
         name = _layer_that_gives(model, images, point.tensor)
         _refuse(
@@ -112,7 +123,8 @@ def trace_head(model: nn.Module, images: Float[Tensor, "N C H W"], target: Targe
     reads is made, however it is pooled or flattened. ``target``: says which of several outputs is meant; by
     default it is the first of the shape (N, classes).
     Raises ValueError for a model without such a tensor (a vision transformer), for one whose last map has a
-    single place for these pictures, and where maps of several sizes meet.
+    single place for these pictures, where maps of several sizes meet, where nothing but the picture is passed
+    by all of it (an ensemble), and where the pictures are turned or cropped within.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     >>> trace_head(net, torch.rand(1, 3, 8, 8)).features.shape

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from labkit.core.checks import check_positive
+from labkit.core.door import backward_in_own_words
 
 __all__ = ["Band", "Hold"]
 
@@ -77,7 +78,8 @@ class Band:
         """The gradient of each picture's score; raises ValueError where none reaches the variables."""
         found: Sequence[Tensor | None] = [None] * len(self.variables)
         if score.requires_grad:
-            found = torch.autograd.grad(score.sum(), self.variables, retain_graph=keep, allow_unused=True)
+            with backward_in_own_words():
+                found = torch.autograd.grad(score.sum(), self.variables, retain_graph=keep, allow_unused=True)
         if all(slope is None for slope in found):
             raise ValueError("hold's score must depend on the variables; no gradient reaches them.")
         return [torch.zeros_like(v) if s is None else s for s, v in zip(found, self.variables, strict=True)]

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from labkit.core.checks import check_choice, check_positive
+from labkit.core.door import backward_in_own_words
 from labkit.core.progress import working
 from labkit.optimize.constraint import Band, Hold
 
@@ -66,7 +67,8 @@ class _Slopes:
     def _of(self, value: Tensor, keep: bool) -> Sequence[Tensor | None]:
         if not value.requires_grad:
             return [None] * len(self.variables)
-        return torch.autograd.grad(value, self.variables, retain_graph=keep, allow_unused=True)
+        with backward_in_own_words():
+            return torch.autograd.grad(value, self.variables, retain_graph=keep, allow_unused=True)
 
     def __call__(self, value: Tensor, price: Tensor | None) -> Sequence[Tensor | None]:
         if price is not None and self.alive.all():  # one pass is enough
