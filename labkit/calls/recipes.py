@@ -6,6 +6,7 @@ Weights are drawn from ``seed``; ``dtype`` is "float64", in which results agree 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -96,3 +97,8 @@ def nested(
 def learned(values: Tensor) -> Tensor:
     """A tensor that is to be learned: the case is answered by the result and its gradient by it."""
     return values.clone().requires_grad_(True)
+
+
+def valley(floor: Tensor, steepness: Tensor) -> Callable[[Tensor], Tensor]:
+    """A loss: squared distances from ``floor``, each times its ``steepness``, added up."""
+    return lambda values: (steepness * (values - floor) ** 2).sum()
