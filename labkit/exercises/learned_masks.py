@@ -235,7 +235,7 @@ def mask_loss(score, mask, area, smooth, beta):
 
 
 def step_cases(draw: Draw):
-    """The steepest cell is to fall in one case and to rise in the other; some cells run against either end."""
+    """The steepest cell is to fall in one case and to rise in the other; some cells run against an end."""
 
     def case(name, turn):
         mask, steepness = draw.pictures(5, 4), draw.pictures(5, 4) + 0.1
@@ -260,14 +260,16 @@ STEP = "rate * gradient / gradient.abs().max()"
         ("mask - step", "mask + step", "You climb. The loss is to fall: go against the gradient."),
         (".clamp(0, 1)", "", "A mask stays between 0 and 1: clamp what the step has made."),
         (".clamp(0, 1)", ".clamp(min=0)", "Nothing is shown more than once: clamp at 1 as well."),
-        (".clamp(0, 1)", ".sigmoid()", "A sigmoid moves every cell. Only what lies outside 0 to 1 is cut off."),
+        (".clamp(0, 1)", ".sigmoid()",
+            "A sigmoid moves every cell. Only what lies outside 0 to 1 is cut off."),
         (" / gradient.abs().max()", "",
-            "The gradient is used as it is. Divide by its largest size, so that the steepest cell moves by rate."),
+            "The gradient is used as it is. Divide by its largest size: the steepest cell moves by rate."),
         ("gradient.abs().max()", "gradient.max()",
             "The steepest cell may have a negative slope: take the largest of the sizes."),
         ("gradient.abs().max()", "gradient.norm()",
             "You divide by the gradient's length. Its largest size makes the steepest cell move by rate."),
-        (STEP, "rate * gradient.sign()", "Every cell moves by rate here. Only the steepest one does, others less."),
+        (STEP, "rate * gradient.sign()",
+            "Every cell moves by rate here. Only the steepest one does, others less."),
         ("rate * ", "", "The step's length, rate, is missing."),
         ("mask - step", "-step", "You return the step itself. Take it off the mask."),
     ),
