@@ -6,6 +6,7 @@ Weights are drawn from ``seed``; ``dtype`` is "float64", in which results agree 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -96,3 +97,19 @@ def nested(
 def learned(values: Tensor) -> Tensor:
     """A tensor that is to be learned: the case is answered by the result and its gradient by it."""
     return values.clone().requires_grad_(True)
+
+
+def valley(floor: Tensor, steepness: Tensor) -> Callable[[Tensor], Tensor]:
+    """A loss: squared distances from ``floor``, each times its ``steepness``, added up."""
+    return lambda values: (steepness * (values - floor) ** 2).sum()
+
+
+def slopes() -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+    """A method of attribution: the score's slopes added up over the colours, and a little of the picture."""
+
+    def method(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+        x = images.detach().clone().requires_grad_()
+        score = model(x)[torch.arange(len(x)), target].sum()
+        return torch.autograd.grad(score, x)[0].sum(1) + 0.01 * images.mean(1)
+
+    return method

@@ -55,6 +55,24 @@ def test_the_gap_of_two_groups_by_hand():
     assert reference("worst_gap")(torch.tensor([0, 0, 0, 1]), labels, groups) == pytest.approx(0.75)
 
 
+def test_the_cascade_is_the_librarys():
+    for case in find("evaluation.cascade").public():
+        net, method, images, target = case.args
+        model, method = net.build(), method.build()
+        maps, alike = reference("cascade")(model, method, images, target)
+        done = evaluation.cascading_randomization(model, images, target, {"own": method})
+        torch.testing.assert_close(maps, done.maps["own"])
+        torch.testing.assert_close(alike.float(), done.rank_abs["own"].float())
+        assert len({float(row.mean()) for row in alike}) == len(alike) == 3
+
+
+def test_a_prediction_is_judged_as_the_library_does():
+    for case in find("evaluation.prediction_holds").public():
+        held = reference("prediction_holds")(*case.args)
+        assert torch.equal(held, evaluation.falsification(*case.args).right)
+        assert 6 <= int(held.sum()) <= 20
+
+
 def library_curve(net, image, values, target, steps, fill):
     return evaluation.deletion(net.build(), image, values[None], target, steps=steps, fill=fill).curve[0]
 
@@ -172,9 +190,30 @@ def gap_at_once(predictions, labels, groups):
     return right.mean() - (place.bincount(right) / place.bincount()).min()
 
 
+def cascade_step_by_step(model, method, images, target):
+    names, maps, alike = list(reversed(evaluation.execution_order(model, images))), [], []
+    for depth in range(len(names) + 1):
+        network = evaluation.randomized(model, names[:depth], images) if depth else model
+        maps += [method(network, images, target)]
+        alike += [evaluation.rank_correlation(maps[0], maps[-1], absolute=True).to(images.dtype)]
+    return torch.stack(maps), torch.stack(alike[1:])
+
+
+def holds_in_loops(maps, parts, without, control):
+    found = []
+    for values, regions, gone, beside in zip(maps, parts, without, control, strict=True):
+        light = [float(values[region].relu().mean()) for region in regions]
+        drops = (beside - gone).tolist()
+        best = max(range(len(drops)), key=drops.__getitem__)
+        found.append(light[best] == max(light) > 0 and drops[best] > 0)
+    return torch.tensor(found)
+
+
 @pytest.mark.parametrize(
     ("name", "own"),
     [
+        ("cascade", cascade_step_by_step),
+        ("prediction_holds", holds_in_loops),
         ("rank_correlation", by_distances),
         ("rank_correlation", by_corrcoef),
         ("rank_correlation", by_scipy),

@@ -107,6 +107,53 @@ def test_a_slice_from_minus_zero_is_seen_and_named(capsys):
     assert "your slice [-0:] is the whole mask" in capsys.readouterr().out
 
 
+def test_a_step_by_hand_and_two_ends():
+    floor = torch.tensor([[1.0, 0.5], [0.5, -2.0]])
+    mask = torch.tensor([[0.95, 0.5], [0.25, 0.1]])
+    # slopes -0.1, 0, -0.5, 4.2: the last one is the steepest and runs against 0
+    new = reference("mask_step")(mask, lambda m: ((m - floor) ** 2).sum(), 0.84)
+    torch.testing.assert_close(new, torch.tensor([[0.97, 0.5], [0.35, 0.0]]))
+    assert not new.requires_grad
+
+
+def test_a_search_finds_the_one_cell_that_carries_the_score():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 36, 2)).eval()
+    with torch.no_grad():
+        net[1].weight.zero_()
+        net[1].weight.view(2, 3, 6, 6)[1, :, :2, 4:] = 1.0
+        net[1].bias.copy_(torch.tensor([0.0, -6.0]))
+    image, blurred, start = torch.ones(1, 3, 6, 6), torch.zeros(1, 3, 6, 6), torch.full((3, 3), 0.5)
+    mask, losses = reference("learn_mask")(net, image, blurred, 1, start, 0.01, 0.0, 60)
+    assert len(losses) == 60
+    assert losses[-1] < losses[0]
+    assert mask[0, 2] < 0.1
+    assert mask[2, 0] == 1
+
+
+def other_mask_step(mask, loss, rate):
+    own = mask.clone().requires_grad_(True)
+    slopes = torch.autograd.grad(loss(own), [own])[0]
+    with torch.no_grad():
+        own -= rate * slopes / slopes.abs().amax()
+    return own.detach().clip(0, 1)
+
+
+def other_learn_mask(model, image, blurred, target, mask, area, smooth, steps):
+    up = torch.nn.Upsample(size=image.shape[-2:], mode="bilinear")
+
+    def loss(m):
+        return other_mask_loss(
+            torch.softmax(model(other_blend(image, up(m[None, None])[:, 0], blurred)), -1)[:, target].sum(),
+            m, area, smooth, 3,
+        )  # fmt: skip
+
+    found = []
+    for _ in range(steps):
+        found.append(loss(mask).item())
+        mask = other_mask_step(mask, loss, 0.1)
+    return mask, found
+
+
 def other_mask_loss(score, mask, area, smooth, beta):
     total = score + area * (mask.numel() - mask.sum())
     for r in range(mask.shape[0]):
@@ -137,7 +184,16 @@ def other_random_mask(grid, cell, down, right, side):
 
 
 @pytest.mark.parametrize(
-    "own", [other_mask_loss, other_area_loss, other_blend, other_rise_map, other_random_mask]
+    "own",
+    [
+        other_mask_loss,
+        other_area_loss,
+        other_blend,
+        other_rise_map,
+        other_random_mask,
+        other_mask_step,
+        other_learn_mask,
+    ],
 )
 def test_another_right_way_of_writing_it_gets_all_points(own):
     exercise = find("attribution." + own.__name__.removeprefix("other_"))

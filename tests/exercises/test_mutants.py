@@ -17,7 +17,12 @@ EQUIVALENT = {
     "warm_up.input_gradient": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },
+    "attribution.learn_mask": {"False -> 1 in line 10": "the bar vanishes at its end"},
     "attribution.mask_loss": {"(1 - mask).abs() -> 1 - mask in line 4": "a mask is never above 1"},
+    "evaluation.cascade": {"False -> 1 in line 3": "the bar vanishes at its end"},
+    "evaluation.prediction_holds": {
+        "light.sum((2, 3)) -> light.mean((2, 3)) in line 2": "a factor alike for all objects"
+    },
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },

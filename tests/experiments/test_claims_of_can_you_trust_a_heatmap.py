@@ -14,6 +14,7 @@ from labkit.experiments import adversarial_masks, known_causes, written_regions
 from labkit.experiments.adversarial_masks import auc
 from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.can_you_trust_a_heatmap import BLIND, FAST, THREE, suspects
+from labkit.experiments.trust_demonstrations import cascades, predictions
 
 from .spy import Locked, assert_sound, quick, references, unwritten
 
@@ -148,6 +149,28 @@ def test_an_unwritten_instrument_says_so_before_it_is_tried(name, monkeypatch):
     monkeypatch.setattr(lab, "THREE", dict.fromkeys(THREE, measured))
     with pytest.raises(NotImplementedError):
         suspects(bench, bench.network("minivgg"), **OWN | {name: unwritten})
+
+
+def test_the_students_cascade_is_drawn_of_three_methods():
+    bench = Bench("quick")
+    found, cascade = bench.firsts(2), find("evaluation.cascade").reference
+    done = cascades(bench, bench.network("minivgg"), found.images, found.labels, cascade=cascade)
+    assert [name.split(" (unrelated")[0] for name in done.curves] == list(THREE)
+    assert {len(line) for line in done.curves.values()} == {len(done.depths)} == {13}
+    assert {maps.shape for maps in done.ends.values()} == {found.images[:, 0].shape}
+    with pytest.raises(NotImplementedError):
+        cascades(bench, None, found.images, found.labels, cascade=unwritten)
+
+
+def test_predictions_are_judged_by_the_student():
+    holds = find("evaluation.prediction_holds").reference
+    found = predictions(Bench("quick"), prediction_holds=holds)
+    assert list(found) == [*THREE, "the edges", "the centre", "chance"]
+    known = quick("A17")[0].show["right"]
+    assert found["saliency"] == known["saliency"]
+    assert found["chance"] == known["chance"]
+    with pytest.raises(NotImplementedError):
+        predictions(None, prediction_holds=unwritten)
 
 
 def test_the_cascade_is_drawn_over_as_many_layers_for_each_method():

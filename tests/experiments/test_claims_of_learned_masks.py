@@ -14,6 +14,7 @@ from labkit.experiments.mask_demonstrations import (
     over_roughness,
     own_masks,
     rise_draws,
+    searches,
     smoothing,
 )
 
@@ -195,6 +196,25 @@ def test_own_masks_are_learned_by_the_students_loss():
         mask_loss=lambda score, mask, *weights: (1 - mask).sum(),
     )  # fmt: skip
     assert whole.max() < 1e-6
+
+
+def test_searches_run_the_students_loop_and_begin_with_something_tiny():
+    learn, target = find("attribution.learn_mask").reference, torch.tensor([3, 5])
+    maps, falls = searches(Bench("quick"), model(), images(), target, learn_mask=learn)
+    assert list(maps) == list(falls)
+    assert next(iter(maps)) == "version 1"
+    assert len(maps) == 4
+    assert all(found.shape == (2, 32, 32) and 0 <= found.min() <= found.max() <= 1 for found in maps.values())
+    assert all(len(losses) == 5 and losses[-1] < losses[0] for losses in falls.values())
+    asked = []
+
+    def stub(*args):
+        asked.append(args)
+        raise NotImplementedError
+
+    with pytest.raises(NotImplementedError):
+        searches(Bench("quick"), model(), images(), target, learn_mask=stub)
+    assert [args[-1] for args in asked] == [1]
 
 
 def test_prices_of_roughness():

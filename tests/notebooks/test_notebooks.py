@@ -25,7 +25,7 @@ WORDS = {
     "23_learned_masks": (1200, 1800),
     "25_can_you_trust_a_heatmap": (1200, 1800),
 }
-CODE = {"01_warm_up": (9, 14), "25_can_you_trust_a_heatmap": (12, 20)}  # 25 puts eight claims on trial
+CODE = {"01_warm_up": (9, 14), "23_learned_masks": (24, 32), "25_can_you_trust_a_heatmap": (24, 32)}
 
 
 def load(path: Path) -> dict:
