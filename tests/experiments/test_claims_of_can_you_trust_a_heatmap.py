@@ -63,6 +63,7 @@ def test_only_what_the_claim_says_of_its_controls_is_judged():
         {"the same forest on the picture alone, minus this": "< 0 (upper bound)"},
         {"the median on the whole picture, minus this": "< 0 (upper bound)"},
     ]
+    assert judged.pop("A2") == [{"the edges": "<= 0"}]
     assert not any(judged.values())
 
 
