@@ -204,7 +204,7 @@ def gap_head(model: nn.Module, images: Float[Tensor, "N C H W"]) -> GapHead:
     raw, outputs, steps, axis = trace_head(model, images)
     if not isinstance(outputs, Tensor):
         _no_cam(f"the model gives a {type(outputs).__name__} (pass target=lambda outputs: outputs[0][:, 1])")
-    features = raw.movedim(axis, 1)
+    features = raw if axis == 1 else raw.movedim(axis, 1)  # a view is not in the graph
     after, layer = _after_pooling(steps)
     with torch.no_grad():
         mean = features.flatten(2).mean(2)
