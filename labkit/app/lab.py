@@ -11,6 +11,8 @@ import json
 import os
 import random
 import sys
+import sysconfig
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from labkit.app.numbers import in_full
 from labkit.core.checks import check_choice
@@ -80,6 +83,13 @@ class Lab:
         """The first scenes of a split, as ``labkit.experiments.Bench.scenes`` takes them."""
         return self.bench.scenes(n, split, **chosen)
 
+    def each(
+        self, method: Callable[[Tensor, int], Tensor], pictures: Float[Tensor, "N 3 H W"], targets: Iterable
+    ) -> Tensor:
+        """``method(picture, target)`` of one picture (1, 3, H, W) after the other, with a bar."""
+        asked = list(zip(pictures, targets, strict=False))
+        return torch.cat([method(x[None], int(k)) for x, k in tqdm(asked, leave=False, delay=1.5)])
+
     def load(self, name: str) -> nn.Module:
         """A network by name (see ``labkit.models.load_model``)."""
         return load_model(name)
@@ -123,6 +133,13 @@ def _show_figures() -> None:
         select_figure_formats(shell, {"png"})
 
 
+def _find_labkit() -> None:
+    """Let ``!labkit`` work in a cell: the PATH of a kernel often lacks the environment it runs in."""
+    folder, places = sysconfig.get_path("scripts"), os.environ.get("PATH", "").split(os.pathsep)
+    if folder not in places:
+        os.environ["PATH"] = os.pathsep.join([folder, *places])
+
+
 def mode() -> str:
     """The size of experiments that the environment asks for: "quick", "class" (the default) or "full".
 
@@ -146,6 +163,7 @@ def start(name: str, pictures: int = 8) -> Lab:
     np.random.seed(0)
     torch.manual_seed(0)
     _show_figures()
+    _find_labkit()
     bench = Bench(mode())
     model_name = os.environ.get("LABKIT_MODEL") or "minivgg"
     model = load_model(model_name)

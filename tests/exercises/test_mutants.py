@@ -18,6 +18,9 @@ EQUIVALENT = {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },
     "attribution.mask_loss": {"(1 - mask).abs() -> 1 - mask in line 4": "a mask is never above 1"},
+    "attribution.features_and_gradients": {
+        "images.detach().clone() -> images.detach() in line 9": "nothing is written to it"
+    },
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from labkit.calls.recipes import bends, deeper, linear
+from labkit.calls.recipes import bends, deeper, linear, nested
 from labkit.exercises import all_exercises, find
 from labkit.grading import check
 
@@ -89,6 +89,46 @@ def test_cam_averages_to_the_score_and_is_grad_cam():
 def test_energy_inside_by_hand():
     maps, masks = torch.tensor([[[3.0, -5.0], [1.0, 0.0]]]), torch.tensor([[[True, True], [False, False]]])
     assert float(reference("evaluation.energy_inside")(maps, masks)) == 0.75
+
+
+def listening_by(find_layer=nn.Module.get_submodule, careful=True, copied=True):
+    """Features and gradients by another way: a hook on the tensor itself takes the gradient as it passes."""
+
+    def listen(model, layer, images, target):
+        features, gradients = [], []
+
+        def hook(_, __, output):
+            features.append(output.detach().clone() if copied else output.detach())
+            output.register_hook(gradients.append)
+
+        handle = find_layer(model, layer).register_forward_hook(hook)
+        try:
+            score = model(images)[:, target].sum()
+        finally:
+            if careful:
+                handle.remove()
+        handle.remove()
+        torch.autograd.grad(score, [*model.parameters()], allow_unused=True)
+        return features[0], gradients[0]
+
+    return listen
+
+
+def test_features_and_gradients_by_another_way_pass_and_slips_do_not(capsys):
+    exercise = find("attribution.features_and_gradients")
+    assert check(exercise.id, listening_by()) == exercise.points
+    assert check(exercise.id, listening_by(getattr)) == 0
+    assert check(exercise.id, listening_by(copied=False)) < exercise.points
+    assert check(exercise.id, listening_by(careful=False)) < exercise.points
+    assert "keep the handle and call handle.remove(), in finally:" in capsys.readouterr().out
+
+
+def test_features_and_gradients_of_a_network_with_pooling_by_hand():
+    net, x = nested(seed=9), torch.rand(2, 3, 6, 5).double()
+    features, gradients = reference("attribution.features_and_gradients")(net, "features.1", x, 1)
+    torch.testing.assert_close(features, net.features(x).detach())
+    weights = net.classifier.weight[1].detach()[:, None, None] / 30
+    torch.testing.assert_close(gradients, weights.expand_as(features))
 
 
 def other_saliency(model, images, target):

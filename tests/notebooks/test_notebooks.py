@@ -22,10 +22,16 @@ SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 # half an hour; the others run 45 to 90 minutes, and two say of each of their numbers what it does not prove
 WORDS = {
     "01_warm_up": (800, 1300),
+    "21_which_pixels_matter": (1200, 1800),
     "23_learned_masks": (1200, 1800),
     "25_can_you_trust_a_heatmap": (1200, 1800),
 }
-CODE = {"01_warm_up": (9, 14), "25_can_you_trust_a_heatmap": (12, 20)}  # 25 puts eight claims on trial
+# a prediction is a cell of its own; 25 puts eight claims on trial
+CODE = {
+    "01_warm_up": (9, 14),
+    "21_which_pixels_matter": (12, 26),
+    "25_can_you_trust_a_heatmap": (12, 20),
+}
 
 
 def load(path: Path) -> dict:
