@@ -6,6 +6,7 @@ Weights are drawn from ``seed``; ``dtype`` is "float64", in which results agree 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -96,3 +97,13 @@ def nested(
 def learned(values: Tensor) -> Tensor:
     """A tensor that is to be learned: the case is answered by the result and its gradient by it."""
     return values.clone().requires_grad_(True)
+
+
+def two_layers() -> Callable[[list[Tensor], Tensor], Tensor]:
+    """A network as a function of its parameters and pictures: two linear layers with a ReLU between them."""
+
+    def network(parameters: list[Tensor], images: Tensor) -> Tensor:
+        first, bias, second, other = parameters
+        return torch.relu(images.flatten(1) @ first.T + bias) @ second.T + other
+
+    return network
