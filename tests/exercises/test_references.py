@@ -225,6 +225,41 @@ def test_what_is_asked_detached_must_be(capsys):
     assert "holds the network's whole computation behind it. Detach it." in capsys.readouterr().out
 
 
+def test_the_loss_and_its_gradient_are_torchs_own():
+    scores = (torch.randn(5, 4, generator=torch.Generator().manual_seed(3)) * 3).requires_grad_(True)
+    labels = torch.tensor([0, 3, 1, 1, 2])
+    loss, slope = reference("warm_up.loss_and_gradient")(scores.detach(), labels)
+    own = F.cross_entropy(scores, labels)
+    torch.testing.assert_close(loss, own.detach())
+    torch.testing.assert_close(slope, torch.autograd.grad(own, scores)[0])
+    assert all(part.isfinite().all() for part in reference("warm_up.loss_and_gradient")(scores * 1e4, labels))
+
+
+def train_by_torch(network, parameters, batches, learning_rate):
+    """Training as people write it: the loss's own graph, and parameters that are changed under no_grad."""
+    own, losses = [p.clone().requires_grad_(True) for p in parameters], []
+    for images, labels in batches:
+        loss = F.cross_entropy(network(own, images), labels)
+        loss.backward()
+        losses.append(loss.detach())
+        with torch.no_grad():
+            for p in own:
+                p -= learning_rate * p.grad
+                p.grad = None
+    return [p.detach() for p in own], torch.stack(losses)
+
+
+def loss_by_torch(scores, labels):
+    x = scores.detach().clone().requires_grad_(True)
+    loss = F.cross_entropy(x, labels)
+    return loss.detach(), torch.autograd.grad(loss, x)[0]
+
+
+def strongest_by_sorting(model, layer, channel, images, count):
+    peaks = other_record(model, layer, images)[:, channel].flatten(1).max(1).values
+    return torch.tensor(sorted(range(len(images)), key=lambda k: -float(peaks[k]))[:count])
+
+
 @pytest.mark.parametrize(
     ("id", "function"),
     [
@@ -232,6 +267,9 @@ def test_what_is_asked_detached_must_be(capsys):
         ("attribution.occlusion", other_occlusion),
         ("attribution.grad_cam", other_grad_cam),
         ("warm_up.record_activation", other_record),
+        ("warm_up.loss_and_gradient", loss_by_torch),
+        ("warm_up.train", train_by_torch),
+        ("warm_up.strongest_pictures", strongest_by_sorting),
         ("attribution.cam", lambda f, w, t: F.conv2d(f, w[t].view(1, -1, 1, 1))[:, 0]),
         ("warm_up.sgd_step", lambda p, g, r: [a.sub(b, alpha=r) for a, b in zip(p, g, strict=True)]),
     ],
