@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from labkit.app.numbers import in_full
 from labkit.core.checks import check_choice
+from labkit.core.progress import working
 from labkit.data import MiniBroden, Scene, Scenes, gather, label_of, sample_photos
 from labkit.experiments.bench import MODES, Bench, Result
 from labkit.models import load_model
@@ -87,8 +87,12 @@ class Lab:
         self, method: Callable[[Tensor, int], Tensor], pictures: Float[Tensor, "N 3 H W"], targets: Iterable
     ) -> Tensor:
         """``method(picture, target)`` of one picture (1, 3, H, W) after the other, with a bar."""
-        asked = list(zip(pictures, targets, strict=False))
-        return torch.cat([method(x[None], int(k)) for x, k in tqdm(asked, leave=False, delay=1.5)])
+        maps = []
+        with working("one picture after the other", len(pictures), "picture") as work:
+            for x, target in zip(pictures, targets, strict=False):
+                maps.append(method(x[None], int(target)))
+                work.at(len(maps))
+        return torch.cat(maps)
 
     def load(self, name: str) -> nn.Module:
         """A network by name (see ``labkit.models.load_model``)."""

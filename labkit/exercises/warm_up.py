@@ -129,7 +129,7 @@ def train(network, parameters, batches, learning_rate):
     """
     losses = []
     for images, labels in batches:
-        active = [p.detach().requires_grad_(True) for p in parameters]
+        active = [p.detach().clone().requires_grad_(True) for p in parameters]
         scores = network(active, images)
         loss, slope = loss_and_gradient(scores.detach(), labels)
         gradients = torch.autograd.grad(scores, active, slope)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from labkit.core.progress import working
 from labkit.data import gather, replace
 from labkit.experiments.bench import Bench
 
@@ -63,13 +63,15 @@ def watch(
     seen, new = (_pictures(bench, split, count) for split, count in (("train", 60), ("test", 30)))
     steps = list(range(0, STEPS + 1, EVERY))
     shares: dict[str, list[float]] = {"training pictures": [], "new pictures": []}
-    for step in tqdm(steps, leave=False, delay=1.5, desc="learning"):
-        if step:
-            chosen = torch.randint(len(seen[1]), (EVERY, BATCH), generator=generator)
-            batches = [(seen[0][index], seen[1][index]) for index in chosen]
-            parameters, _ = train(small_network, parameters, batches, RATE)
-        for name, part in zip(shares, (seen, new), strict=True):
-            shares[name].append(_share_right(parameters, part))
+    with working("learning", STEPS, "step") as work:
+        for step in steps:
+            if step:
+                chosen = torch.randint(len(seen[1]), (EVERY, BATCH), generator=generator)
+                batches = [(seen[0][index], seen[1][index]) for index in chosen]
+                parameters, _ = train(small_network, parameters, batches, RATE)
+            for name, part in zip(shares, (seen, new), strict=True):
+                shares[name].append(_share_right(parameters, part))
+            work.at(step)
     return steps, shares
 
 

@@ -14,6 +14,7 @@ EQUIVALENT = {
         for left in ("scores + share @ scores", "scores")
     },
     "attribution.occlusion": {"0 -> 1 in line 1": "only the shape of one channel is taken"},
+    "warm_up.train": {"p.detach().clone() -> p.detach() in line 3": "nothing is written to it"},
     "warm_up.input_gradient": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },
