@@ -11,6 +11,8 @@ import json
 import os
 import random
 import sys
+import sysconfig
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 
 from labkit.app.numbers import in_full
 from labkit.core.checks import check_choice
+from labkit.core.progress import working
 from labkit.data import MiniBroden, Scene, Scenes, gather, label_of, sample_photos
 from labkit.experiments.bench import MODES, Bench, Result
 from labkit.models import load_model
@@ -80,6 +83,17 @@ class Lab:
         """The first scenes of a split, as ``labkit.experiments.Bench.scenes`` takes them."""
         return self.bench.scenes(n, split, **chosen)
 
+    def each(
+        self, method: Callable[[Tensor, int], Tensor], pictures: Float[Tensor, "N 3 H W"], targets: Iterable
+    ) -> Tensor:
+        """``method(picture, target)`` of one picture (1, 3, H, W) after the other, with a bar."""
+        maps = []
+        with working("one picture after the other", len(pictures), "picture") as work:
+            for x, target in zip(pictures, targets, strict=False):
+                maps.append(method(x[None], int(target)))
+                work.at(len(maps))
+        return torch.cat(maps)
+
     def load(self, name: str) -> nn.Module:
         """A network by name (see ``labkit.models.load_model``)."""
         return load_model(name)
@@ -123,6 +137,13 @@ def _show_figures() -> None:
         select_figure_formats(shell, {"png"})
 
 
+def _find_labkit() -> None:
+    """Let ``!labkit`` work in a cell: the PATH of a kernel often lacks the environment it runs in."""
+    folder, places = sysconfig.get_path("scripts"), os.environ.get("PATH", "").split(os.pathsep)
+    if folder not in places:
+        os.environ["PATH"] = os.pathsep.join([folder, *places])
+
+
 def mode() -> str:
     """The size of experiments that the environment asks for: "quick", "class" (the default) or "full".
 
@@ -146,6 +167,7 @@ def start(name: str, pictures: int = 8) -> Lab:
     np.random.seed(0)
     torch.manual_seed(0)
     _show_figures()
+    _find_labkit()
     bench = Bench(mode())
     model_name = os.environ.get("LABKIT_MODEL") or "minivgg"
     model = load_model(model_name)

@@ -113,3 +113,13 @@ def slopes() -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
         return torch.autograd.grad(score, x)[0].sum(1) + 0.01 * images.mean(1)
 
     return method
+
+
+def two_layers() -> Callable[[list[Tensor], Tensor], Tensor]:
+    """A network as a function of its parameters and pictures: two linear layers with a ReLU between them."""
+
+    def network(parameters: list[Tensor], images: Tensor) -> Tensor:
+        first, bias, second, other = parameters
+        return torch.relu(images.flatten(1) @ first.T + bias) @ second.T + other
+
+    return network

@@ -1,10 +1,11 @@
-"""The exercises of the notebook 01_warm_up: an update step, an input gradient, a hook."""
+"""The exercises of the notebook 01_warm_up: from an update step to training, an input gradient, a hook."""
 
 # ruff: noqa: B905  (the answers are written as students write them)
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 from labkit.calls.exercise import Case, Recipe
 from labkit.calls.form import Draw, Sheet
@@ -40,6 +41,101 @@ def sgd_step(parameters, gradients, learning_rate):
     Returns a list of new tensors. The loss falls, so the step goes against the gradient.
     """
     return [p - learning_rate * g for p, g in zip(parameters, gradients)]
+
+
+def loss_cases(draw: Draw):
+    def case(name, n, classes, by):
+        return Case(
+            name, (draw.numbers(n, classes) * by, torch.tensor([draw.index(classes) for _ in range(n)]))
+        )
+
+    yield case("four pictures, three classes", 4, 3, 2)
+    yield case("scores in the hundreds", 3, 4, 400)
+    yield case("other scores", 5, 3, 3)
+
+
+@SHEET.exercise(
+    "warm_up.loss_and_gradient", "From scores to a loss", points=3, minutes=8, difficulty=2, cases=loss_cases,
+    mistakes=(
+        (") / len(scores)", ")",
+            "The gradient is that of the sum. The loss is a mean: each picture's part is divided by N."),
+        ("log_p.exp() - hit", "hit - log_p.exp()",
+            "The gradient's sign is turned: a larger score of the right class makes the loss smaller."),
+        ("log_p.exp() - hit", "log_p.exp()", "The gradient lacks the -1 at the right class."),
+        ("log_p.exp() - hit", "-hit * log_p.exp()",
+            "Only the right class gets a gradient. The softmax lets all other scores count, too."),
+        ("-(log_p", "(log_p", "The loss is minus the log probability, so that it is never negative."),
+        ("(log_p * hit).sum(1)", "log_p.amax(1)",
+            "Your loss takes the likeliest class. It is the right class's probability that counts."),
+        (".sum(1).mean()", ".sum()", "Your loss is a sum over the pictures. Take their mean."),
+        (".sum(1).mean()", ".mean()",
+            "Your loss is also divided by the number of classes. The mean is over pictures alone."),
+        ("logsumexp(1", "logsumexp(0", "Your softmax runs over the pictures. It runs over the classes."),
+        ("-(log_p * hit)", "-(log_p.exp() * hit)", "The logarithm is missing from the loss."),
+    ),
+)  # fmt: skip
+def loss_and_gradient(scores, labels):
+    """Mean cross entropy of the softmax of the scores, and its gradient by the scores.
+
+    scores: (N, classes), also in the hundreds; labels: (N,), the right classes.
+    Returns the loss, a tensor without axes, and the gradient (N, classes). No autograd is needed.
+    """
+    log_p = scores - scores.logsumexp(1, keepdim=True)
+    hit = F.one_hot(labels, scores.shape[1])
+    loss = -(log_p * hit).sum(1).mean()
+    return loss, (log_p.exp() - hit) / len(scores)
+
+
+def train_cases(draw: Draw):
+    def case(name, count, probe=None):
+        network, sizes = Recipe("labkit.calls.recipes:two_layers"), ((5, 12), (5,), (3, 5), (3,))
+        parameters = [draw.numbers(*size) * 0.5 for size in sizes]
+        batches = [
+            (draw.pictures(4, 3, 2, 2), torch.tensor([draw.index(3) for _ in range(4)])) for _ in range(count)
+        ]
+        return Case(name, (network, parameters, batches, draw.number(0.2, 0.6)), probe=probe)
+
+    yield case("one batch", 1)
+    yield case("three batches", 3)
+    yield case("the old parameters stay as they were", 2, "both")
+
+
+@SHEET.exercise(
+    "warm_up.train", "A network learns", points=3, minutes=10, difficulty=2, cases=train_cases,
+    mistakes=(
+        ({"parameters = sgd_step": "new = sgd_step", "return parameters": "return new"},
+            "Each batch starts from the first parameters. The next one goes on from those just made."),
+        ("parameters, gradients, learning_rate", "parameters, gradients, -learning_rate",
+            "You walk uphill: the loss grows from step to step."),
+        ("(scores, active, slope)", "(scores, active, torch.ones_like(scores))",
+            "You differentiate the sum of the scores. Hand autograd the loss's gradient by the scores."),
+        ("(scores, active, slope)", "(scores, active, -F.one_hot(labels, scores.shape[1]) / len(scores))",
+            "You push the right class's score alone. The loss's gradient also has the other classes."),
+        ("parameters, gradients, learning_rate", "parameters, gradients, learning_rate / len(images)",
+            "You divide by the number of pictures twice: the loss is their mean already."),
+        ("parameters, gradients, learning_rate", "parameters, gradients, learning_rate * len(images)",
+            "Your steps are those of the summed loss, as many times too long as a batch has pictures."),
+        ("losses.append(loss)",
+         "losses.append(loss_and_gradient(network(parameters, images), labels)[0].detach())",
+            "You note the loss after the step. Note the one that the step was made for."),
+    ),
+)  # fmt: skip
+def train(network, parameters, batches, learning_rate):
+    """Gradient descent on the cross entropy, one step for each batch.
+
+    network: (parameters, images) -> scores (N, classes); parameters: list of tensors;
+    batches: list of pairs (images, labels); learning_rate: above 0.
+    Returns the new parameters, a list, and the loss before each step, (len(batches),), detached.
+    """
+    losses = []
+    for images, labels in batches:
+        active = [p.detach().clone().requires_grad_(True) for p in parameters]
+        scores = network(active, images)
+        loss, slope = loss_and_gradient(scores.detach(), labels)
+        gradients = torch.autograd.grad(scores, active, slope)
+        parameters = sgd_step(parameters, gradients, learning_rate)
+        losses.append(loss)
+    return parameters, torch.stack(losses)
 
 
 def gradient_cases(draw: Draw):
@@ -141,3 +237,39 @@ def record_activation(model, layer, images):
     finally:
         handle.remove()
     return kept[0]
+
+
+def strongest_cases(draw: Draw):
+    def case(name, layer, probe=None):
+        model, pictures = draw.net("nested", channels=4, hidden=4), draw.numbers(8, 4, 6, 5)
+        return Case(name, (model, layer, draw.index(4), pictures, draw.pick(2, 3, 4)), probe=probe)
+
+    yield case("a convolution, of either sign", "features.0")
+    yield case("its ReLU", "features.1")
+    yield case("other pictures; the network must stay as it was", "features.0", "both")
+
+
+@SHEET.exercise(
+    "warm_up.strongest_pictures", "What a channel waits for", points=2, minutes=5, difficulty=1,
+    cases=strongest_cases, compare="exact",
+    mistakes=(
+        (".amax((1, 2))", ".mean((1, 2))",
+            "You take the mean over all places. A channel that is loud at one small place counts, too."),
+        ("topk(count)", "topk(count, largest=False)", "These are the pictures in which it is weakest."),
+        ("peaks.topk(count).indices", "peaks.argsort(descending=True).argsort()[:count]",
+            "These are ranks of the first pictures. Give the numbers of the pictures that come first."),
+        ("[:, channel].amax((1, 2))", ".amax((1, 2, 3))",
+            "You look at all channels. Take the one that was asked for."),
+        (".amax((1, 2))", ".abs().amax((1, 2))",
+            "You take sizes without their sign: far below zero is not loud."),
+        (".amax((1, 2))", "[:, 0, 0]", "You look at one corner. Take the largest value of all places."),
+    ),
+)  # fmt: skip
+def strongest_pictures(model, layer, channel, images, count):
+    """The pictures in which one channel of a layer reaches its largest values.
+
+    model, layer, images: as for record_activation; channel: its index; count: how many pictures.
+    Returns (count,), indices into images; the picture with the largest value comes first.
+    """
+    peaks = record_activation(model, layer, images)[:, channel].amax((1, 2))
+    return peaks.topk(count).indices

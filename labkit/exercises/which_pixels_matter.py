@@ -1,4 +1,4 @@
-"""The exercises of the notebook 21_which_pixels_matter: occlusion, saliency, CAM, Grad-CAM, energy inside."""
+"""The exercises of the notebook 21_which_pixels_matter: occlusion, saliency, CAM, Grad-CAM with a hook."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from labkit.attribution.occlusion_sensitivity import window_starts
-from labkit.calls.exercise import Case
+from labkit.calls.exercise import Case, Recipe
 from labkit.calls.form import Draw, Sheet
 
 SHEET = Sheet("21_which_pixels_matter")
@@ -155,11 +155,72 @@ def cam_cases(draw: Draw):
     ),
 )  # fmt: skip
 def cam(features, weight, target):
-    """The class's map: the features, weighted by the class's row of the last layer, summed over channels.
+    """The class's map: features times the class's row of the last layer, summed over channels.
 
     features: (N, K, h, w); weight: (classes, K); target: class index. Returns (N, h, w), signed.
     """
     return (features * weight[target][:, None, None]).sum(1)
+
+
+def listening_cases(draw: Draw):
+    def case(name, layer, probe=None, **net):
+        model, pictures = draw.net("nested", channels=4, **net), draw.pictures(3, 4, 6, 5)
+        return Case(name, (model, layer, pictures, draw.index(3)), probe=probe, fails="stumbles" in net)
+
+    yield case("a convolution in a block", "features.0")
+    yield case("a convolution before an in-place ReLU", "features.0", inplace=True)
+    yield case("its ReLU; the hook is gone afterwards", "features.1", "both")
+    yield case("the hook is gone when the network fails, too", "features.0", "both", stumbles=True)
+    model, pictures, target = draw.net("nested"), draw.pictures(2, 3, 5, 4), draw.index(3)
+    asking = Recipe("labkit.calls.recipes:learned", {"values": pictures})
+    yield Case("both results are detached", (model, "features.1", asking, target))
+
+
+@SHEET.exercise(
+    "attribution.features_and_gradients", "A layer's features and their gradients", points=3, minutes=12,
+    difficulty=3, cases=listening_cases,
+    blocks=("labkit.experiments.which_pixels_matter.features_and_gradients",),
+    mistakes=(
+        ({"inputs, output)": "inputs)", "append(output)": "append(inputs[0])",
+          "output.clone()": "inputs[0].clone()", "forward_hook": "forward_pre_hook"},
+            "That is what enters the layer. The hook's third argument is what leaves it."),
+        ("return output.clone()", "return None",
+            "The next layer is an in-place ReLU and writes over the tensor you kept. "
+            "Let the hook return a copy: the network goes on with that."),
+        ("(x)[:, target]", "(x).softmax(1)[:, target]",
+            "You differentiate the probability. Take the score before the softmax."),
+        ("[:, target].sum()", "[:, target].mean()",
+            "Averaging over the batch divides every gradient by the number of pictures. Sum the scores."),
+        ("[:, target].sum()", ".sum()", "You add the scores of all classes up. Take the target's column."),
+        ("[:, target].sum()", ".amax(1).sum()", "You follow whichever class leads. The target is given."),
+        ("[:, target].sum()", "[0, target]",
+            "You ask for the first picture's score only. Add up the target's scores of all."),
+        ("gradients[0]", "gradients[0].abs()", "Keep the sign of the gradients: a place may speak against."),
+        ("kept[0].detach(), gradients[0]", "gradients[0], kept[0].detach()",
+            "The two are in the wrong order: first the features, then their gradients."),
+    ),
+)  # fmt: skip
+def features_and_gradients(model, layer, images, target):
+    """What one layer gives, and the slope of the target's score at each of its values.
+
+    model: pictures (N, 3, H, W) -> scores (N, classes); layer: dotted name, such as "features.0";
+    images: (N, 3, H, W); target: class index.
+    Returns features and gradients, each (N, K, h, w), detached. No hook stays, also if it fails.
+    """
+    kept = []
+
+    def keep(module, inputs, output):
+        kept.append(output)
+        return output.clone()
+
+    handle = dict(model.named_modules())[layer].register_forward_hook(keep)
+    try:
+        x = images.detach().clone().requires_grad_(True)
+        score = model(x)[:, target].sum()
+    finally:
+        handle.remove()
+    gradients = torch.autograd.grad(score, kept)
+    return kept[0].detach(), gradients[0]
 
 
 def grad_cam_cases(draw: Draw):
@@ -195,9 +256,9 @@ def grad_cam_cases(draw: Draw):
     ),
 )  # fmt: skip
 def grad_cam(features, gradients, size):
-    """Grad-CAM: each channel's weight is its mean gradient; ReLU of the weighted sum, enlarged bilinearly.
+    """Grad-CAM: each channel weighs its mean gradient; ReLU of the sum, enlarged bilinearly.
 
-    features, gradients: (N, K, h, w); size: (H, W) of the picture. Returns (N, H, W), never negative.
+    features, gradients: (N, K, h, w); size: the picture's (H, W). Returns (N, H, W), never negative.
     """
     maps = (gradients.mean((2, 3), keepdim=True) * features).sum(1).relu()
     return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sysconfig
 
 import pytest
 import torch
@@ -191,3 +193,16 @@ def test_a_prediction_is_kept_and_shown_beside_the_outcome(capsys):
     ]  # fmt: skip
     with pytest.raises(KeyError, match="no prediction 'peak' was asked for; there are \\['share'\\]"):
         lab.predicted("peak")
+
+
+def test_each_picture_gets_a_map_for_its_own_class():
+    lab = start("t", pictures=3)
+    maps = lab.each(lambda x, k: x[:, 0] + k, lab.images, lab.labels)
+    assert torch.equal(maps, lab.images[:, 0] + lab.labels[:, None, None])
+
+
+def test_labkit_is_found_by_the_shell_of_a_notebook(monkeypatch):
+    monkeypatch.setenv("PATH", os.pathsep.join(("/somewhere", "/else")))
+    for _ in range(2):
+        start("t", pictures=1)
+        assert os.environ["PATH"].split(os.pathsep) == [sysconfig.get_path("scripts"), "/somewhere", "/else"]

@@ -14,6 +14,7 @@ EQUIVALENT = {
         for left in ("scores + share @ scores", "scores")
     },
     "attribution.occlusion": {"0 -> 1 in line 1": "only the shape of one channel is taken"},
+    "warm_up.train": {"p.detach().clone() -> p.detach() in line 3": "nothing is written to it"},
     "warm_up.input_gradient": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },
@@ -22,6 +23,9 @@ EQUIVALENT = {
     "evaluation.cascade": {"False -> 1 in line 3": "the bar vanishes at its end"},
     "evaluation.prediction_holds": {
         "light.sum((2, 3)) -> light.mean((2, 3)) in line 2": "a factor alike for all objects"
+    },
+    "attribution.features_and_gradients": {
+        "images.detach().clone() -> images.detach() in line 9": "nothing is written to it"
     },
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"

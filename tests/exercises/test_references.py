@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from labkit.calls.recipes import bends, deeper, linear
+from labkit.calls.recipes import bends, deeper, linear, nested
 from labkit.exercises import all_exercises, find
 from labkit.grading import check
 
@@ -89,6 +89,46 @@ def test_cam_averages_to_the_score_and_is_grad_cam():
 def test_energy_inside_by_hand():
     maps, masks = torch.tensor([[[3.0, -5.0], [1.0, 0.0]]]), torch.tensor([[[True, True], [False, False]]])
     assert float(reference("evaluation.energy_inside")(maps, masks)) == 0.75
+
+
+def listening_by(find_layer=nn.Module.get_submodule, careful=True, copied=True):
+    """Features and gradients by another way: a hook on the tensor itself takes the gradient as it passes."""
+
+    def listen(model, layer, images, target):
+        features, gradients = [], []
+
+        def hook(_, __, output):
+            features.append(output.detach().clone() if copied else output.detach())
+            output.register_hook(gradients.append)
+
+        handle = find_layer(model, layer).register_forward_hook(hook)
+        try:
+            score = model(images)[:, target].sum()
+        finally:
+            if careful:
+                handle.remove()
+        handle.remove()
+        torch.autograd.grad(score, [*model.parameters()], allow_unused=True)
+        return features[0], gradients[0]
+
+    return listen
+
+
+def test_features_and_gradients_by_another_way_pass_and_slips_do_not(capsys):
+    exercise = find("attribution.features_and_gradients")
+    assert check(exercise.id, listening_by()) == exercise.points
+    assert check(exercise.id, listening_by(getattr)) == 0
+    assert check(exercise.id, listening_by(copied=False)) < exercise.points
+    assert check(exercise.id, listening_by(careful=False)) < exercise.points
+    assert "keep the handle and call handle.remove(), in finally:" in capsys.readouterr().out
+
+
+def test_features_and_gradients_of_a_network_with_pooling_by_hand():
+    net, x = nested(seed=9), torch.rand(2, 3, 6, 5).double()
+    features, gradients = reference("attribution.features_and_gradients")(net, "features.1", x, 1)
+    torch.testing.assert_close(features, net.features(x).detach())
+    weights = net.classifier.weight[1].detach()[:, None, None] / 30
+    torch.testing.assert_close(gradients, weights.expand_as(features))
 
 
 def other_saliency(model, images, target):
@@ -185,6 +225,41 @@ def test_what_is_asked_detached_must_be(capsys):
     assert "holds the network's whole computation behind it. Detach it." in capsys.readouterr().out
 
 
+def test_the_loss_and_its_gradient_are_torchs_own():
+    scores = (torch.randn(5, 4, generator=torch.Generator().manual_seed(3)) * 3).requires_grad_(True)
+    labels = torch.tensor([0, 3, 1, 1, 2])
+    loss, slope = reference("warm_up.loss_and_gradient")(scores.detach(), labels)
+    own = F.cross_entropy(scores, labels)
+    torch.testing.assert_close(loss, own.detach())
+    torch.testing.assert_close(slope, torch.autograd.grad(own, scores)[0])
+    assert all(part.isfinite().all() for part in reference("warm_up.loss_and_gradient")(scores * 1e4, labels))
+
+
+def train_by_torch(network, parameters, batches, learning_rate):
+    """Training as people write it: the loss's own graph, and parameters that are changed under no_grad."""
+    own, losses = [p.clone().requires_grad_(True) for p in parameters], []
+    for images, labels in batches:
+        loss = F.cross_entropy(network(own, images), labels)
+        loss.backward()
+        losses.append(loss.detach())
+        with torch.no_grad():
+            for p in own:
+                p -= learning_rate * p.grad
+                p.grad = None
+    return [p.detach() for p in own], torch.stack(losses)
+
+
+def loss_by_torch(scores, labels):
+    x = scores.detach().clone().requires_grad_(True)
+    loss = F.cross_entropy(x, labels)
+    return loss.detach(), torch.autograd.grad(loss, x)[0]
+
+
+def strongest_by_sorting(model, layer, channel, images, count):
+    peaks = other_record(model, layer, images)[:, channel].flatten(1).max(1).values
+    return torch.tensor(sorted(range(len(images)), key=lambda k: -float(peaks[k]))[:count])
+
+
 @pytest.mark.parametrize(
     ("id", "function"),
     [
@@ -192,6 +267,9 @@ def test_what_is_asked_detached_must_be(capsys):
         ("attribution.occlusion", other_occlusion),
         ("attribution.grad_cam", other_grad_cam),
         ("warm_up.record_activation", other_record),
+        ("warm_up.loss_and_gradient", loss_by_torch),
+        ("warm_up.train", train_by_torch),
+        ("warm_up.strongest_pictures", strongest_by_sorting),
         ("attribution.cam", lambda f, w, t: F.conv2d(f, w[t].view(1, -1, 1, 1))[:, 0]),
         ("warm_up.sgd_step", lambda p, g, r: [a.sub(b, alpha=r) for a, b in zip(p, g, strict=True)]),
     ],
