@@ -6,6 +6,7 @@ Weights are drawn from ``seed``; ``dtype`` is "float64", in which results agree 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -96,3 +97,23 @@ def nested(
 def learned(values: Tensor) -> Tensor:
     """A tensor that is to be learned: the case is answered by the result and its gradient by it."""
     return values.clone().requires_grad_(True)
+
+
+def passing(seed: int = 0, dtype: str = "float64") -> Callable[[Tensor, Tensor], Tensor]:
+    """A made-up rule of what a bend passes back, by what entered it and by the gradient from above.
+
+    It opens a little below 0, and keeps the gradient's sign but not its size.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    opens, less = (0.2 + 0.3 * float(torch.rand((), generator=generator)) for _ in range(2))
+
+    def passes(x: Tensor, gradient: Tensor) -> Tensor:
+        return torch.where(gradient > 0, gradient, less * gradient) * (x > -opens)
+
+    return passes
+
+
+def by_size(seed: int = 0, dtype: str = "float64") -> Callable[[int, int], float]:
+    """A made-up weight of a coalition by how many there are and how many take part, alike for both sides."""
+    extra = 1 + float(torch.rand((), generator=torch.Generator().manual_seed(seed)))
+    return lambda players, size: 0.2 + extra * (size - players / 2) ** 2 / players

@@ -1,4 +1,4 @@
-"""The exercises of the notebook 22: the rule at a ReLU, SmoothGrad, integrated gradients, an input shift."""
+"""The exercises of the notebook 22: a ReLU's rule, a walk back by it, SmoothGrad, a path, an input shift."""
 
 from __future__ import annotations
 
@@ -61,6 +61,68 @@ def relu_backward(x, gradient, rule):
     if rule == "deconvnet":
         return gradient.clamp(min=0)
     return gradient.clamp(min=0) * (x > 0)
+
+
+def walk_cases(draw: Draw):
+    for name, net, *size in (("two ReLUs and a pooling", "deeper", 8, 6), ("one ReLU", "bends", 6, 5)):
+        images = draw.pictures(2, 3, *size)
+        yield Case(name, (draw.net(net), images, draw.numbers(2, 3), draw.net("passing")))
+
+
+def _rule_at_the_end(layers, images, gradient, passes):
+    x = images.clone().requires_grad_(True)
+    return passes(images, torch.autograd.grad(layers(x), x, gradient)[0])
+
+
+ASK = "torch.autograd.grad(layer(x), x, gradient)[0]"
+
+
+@SHEET.exercise(
+    "attribution.walk_back", "All the way back", points=4, minutes=14, difficulty=3, cases=walk_cases,
+    blocks=("labkit.attribution.guided_backprop", "labkit.attribution.deconvnet"),
+    mistakes=(
+        ("passes(x, gradient)", "gradient * (x > 0)",
+            "Your ReLUs pass back what calculus says. Ask passes what they pass."),
+        ("passes(x, gradient)", "passes(x, gradient * (x > 0))",
+            "Calculus comes first and then passes. At a ReLU passes takes its place."),
+        ("passes(x, gradient)", "passes(gradient, x)",
+            "The two are exchanged: passes takes what entered the ReLU first, then the gradient."),
+        ("passes(x, gradient)", "passes(layer(x), gradient)",
+            "You hand over what left the ReLU. Hand over what entered it."),
+        ("passes(x, gradient)", "gradient",
+            "Your ReLUs let everything through. Ask passes what they pass."),
+        (ASK, f"passes(x.detach(), {ASK})",
+            "The rule is for ReLUs alone. Every other layer passes back its own gradient."),
+        (ASK, "torch.autograd.grad(layer(x).sum(), x)[0]",
+            "What arrives from above is lost at layers that are no ReLU: give it to autograd.grad."),
+        (_rule_at_the_end, "You use the rule once, at the picture. Use it at each ReLU on the way back."),
+        ("    return gradient", "    return gradient.abs()", "Keep the signs: leave out the abs at the end."),
+        ("    return gradient", "    return gradient * images",
+            "You multiply by the picture. Return what arrives there, as it is."),
+        ("steps = []", "steps, gradient = [], torch.ones_like(gradient)",
+            "You begin with ones. The walk begins with the gradient that is given."),
+    ),
+)  # fmt: skip
+def walk_back(layers, images, gradient, passes):
+    """What arrives at the pictures when a gradient walks back through the layers, signed.
+
+    layers: an nn.Sequential (a list of layers that run one after the other); images: (N, 3, H, W);
+    gradient: where the walk begins, of the shape of the last layer's output;
+    passes: a function (what entered a ReLU, the gradient from above) -> what the ReLU passes back;
+    every other layer passes back its own gradient. Returns (N, 3, H, W). Nothing else changes.
+    """
+    steps = []
+    x = images
+    for layer in layers:
+        steps.append((layer, x.detach()))
+        x = layer(x)
+    for layer, x in reversed(steps):
+        if isinstance(layer, torch.nn.ReLU):
+            gradient = passes(x, gradient)
+        else:
+            x.requires_grad_(True)
+            gradient = torch.autograd.grad(layer(x), x, gradient)[0]
+    return gradient
 
 
 def smooth_cases(draw: Draw):

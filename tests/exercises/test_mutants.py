@@ -18,6 +18,10 @@ EQUIVALENT = {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },
     "attribution.mask_loss": {"(1 - mask).abs() -> 1 - mask in line 4": "a mask is never above 1"},
+    "attribution.rescale_multiplier": {
+        "difference.abs() < 1e-06 -> difference.abs() <= 1e-06 in line 2": "no difference is just that small",
+        "1.0 -> 2.0 in line 4": "what stands in for a difference of 0 is not used",
+    },
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },
