@@ -1,4 +1,4 @@
-"""The exercises of the notebook 22: a ReLU's rule, a walk back by it, SmoothGrad, a path, an input shift."""
+"""The exercises of the notebook 22: a ReLU's rule, a walk back, SmoothGrad, a path, an input shift."""
 
 from __future__ import annotations
 
@@ -106,10 +106,9 @@ ASK = "torch.autograd.grad(layer(x), x, gradient)[0]"
 def walk_back(layers, images, gradient, passes):
     """What arrives at the pictures when a gradient walks back through the layers, signed.
 
-    layers: an nn.Sequential (a list of layers that run one after the other); images: (N, 3, H, W);
+    layers: an nn.Sequential, they run one after the other; images: (N, 3, H, W);
     gradient: where the walk begins, of the shape of the last layer's output;
-    passes: a function (what entered a ReLU, the gradient from above) -> what the ReLU passes back;
-    every other layer passes back its own gradient. Returns (N, 3, H, W). Nothing else changes.
+    passes: (what entered a ReLU, gradient from above) -> what it passes back. Returns (N, 3, H, W).
     """
     steps = []
     x = images
@@ -123,6 +122,47 @@ def walk_back(layers, images, gradient, passes):
             x.requires_grad_(True)
             gradient = torch.autograd.grad(layer(x), x, gradient)[0]
     return gradient
+
+
+def unit_cases(draw: Draw):
+    for name, size in (("three pictures", (3, 4, 6, 5)), ("square", (2, 3, 4, 4))):
+        answers = draw.numbers(*size)
+        channel = draw.index(size[1])
+        answers[:, channel, 0, 0] = -4 - draw.numbers(size[0]).abs()  # the largest size is no peak
+        yield Case(name, (answers, channel))
+
+
+@SHEET.exercise(
+    "attribution.ask_unit", "What is asked: one unit", points=2, minutes=6, difficulty=1, cases=unit_cases,
+    mistakes=(
+        ("answers[:, channel]", "answers.amax(1)",
+            "You look for the peak among all channels. It is that of the one channel."),
+        ("found.argmax()", "answers[:, channel].mean(0).argmax()",
+            "You take one place for all pictures. Each picture has its own peak."),
+        ("found.argmax()", "found.abs().argmax()",
+            "You take the largest size. The peak is the largest value: no abs."),
+        ("column] = 1", "column] = found[row, column]",
+            "You begin with the answer itself. The walk begins with 1."),
+        ("[n, channel, row, column]", "[n, channel]",
+            "You ask for the whole channel. One place is asked: where it answers most."),
+        ("[n, channel, row, column]", "[n, :, row, column]",
+            "You ask for all channels at this place. Ask for the one."),
+        ("[n, channel, row, column]", "[:, channel, row, column]",
+            "Each picture's peak is marked in all pictures. Mark it in its own."),
+        ("zeros_like", "ones_like", "Everything begins with 1 here. All but the one unit begins with 0."),
+    ),
+)  # fmt: skip
+def ask_unit(answers, channel):
+    """Where the walk begins: 1 at the place where the channel answers most, 0 everywhere else.
+
+    answers: (N, K, h, w), a layer's output; channel: its number. Returns (N, K, h, w) with one 1
+    for each picture.
+    """
+    begin = torch.zeros_like(answers)
+    for n, found in enumerate(answers[:, channel]):
+        row, column = divmod(int(found.argmax()), found.shape[1])
+        begin[n, channel, row, column] = 1
+    return begin
 
 
 def smooth_cases(draw: Draw):

@@ -36,6 +36,26 @@ class Bank(NamedTuple):
     flips: bool
     granted: dict[str, tuple[float, float]]
 
+    def overview(self) -> str:
+        """How often both models are right, and what living at the harbour costs."""
+        right = ", ".join(f"{who} {v:.2f}" for who, v in self.accuracy.items())
+        costs = ", ".join(f"{who} {v:.2f}" for who, v in self.cost.items())
+        return f"right on new people: {right}\nliving at the harbour, in log odds: {costs}"
+
+    def people(self) -> str:
+        """Who is refused at the harbour, one of them column by column, and the rates of both groups."""
+        lines = [
+            f"refused at the harbour: {self.refused} people; "
+            f"the same application from elsewhere is granted to {self.elsewhere} of them",
+            "One of them:" if self.flips else "One person at the harbour:",
+        ]
+        for name, (value, part) in self.person.items():
+            bar = ("+" if part > 0 else "-") * round(8 * abs(part))
+            lines.append(f"  {name:<17}{value:8.1f}   {part:+.2f}  {bar}")
+        lines.append("the table has no column 'newcomer'. Granted to newcomers and to others:")
+        lines += [f"  {who:<32}{new:5.0%}{others:5.0%}" for who, (new, others) in self.granted.items()]
+        return "\n".join(lines)
+
 
 def local_shares(
     model: Any,

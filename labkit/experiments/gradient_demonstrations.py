@@ -52,15 +52,11 @@ def in_a_row(model: nn.Module) -> nn.Sequential | None:
     return None
 
 
-def strongest(layers: nn.Sequential, images: Float[Tensor, "N 3 H W"]) -> tuple[int, Tensor]:
-    """The last layer's channel with the highest peaks, and 1 where it peaks in each picture, 0 elsewhere."""
+def strongest(layers: nn.Sequential, images: Float[Tensor, "N 3 H W"]) -> tuple[Tensor, int]:
+    """The last layer's answers (N, K, h, w), and the channel with the highest peaks."""
     with torch.no_grad():
-        answer = layers(images)
-    channel = int(answer.amax((2, 3)).mean(0).argmax())
-    begin = torch.zeros_like(answer)
-    for own, found in zip(begin, answer, strict=True):
-        own[channel].view(-1)[found[channel].argmax()] = 1
-    return channel, begin
+        answers = layers(images)
+    return answers, int(answers.amax((2, 3)).mean(0).argmax())
 
 
 def walked(walk_back: Own, passes: Own) -> Method:
@@ -114,6 +110,10 @@ class Dimmed(NamedTuple):
     before: float
     after: float
 
+    def __str__(self) -> str:
+        inside = f"{self.before:.2f} of it inside before, {self.after:.2f} after"
+        return f"half the light on the first object taken away: {inside}; the ranks correlate {self.rank:.3f}"
+
 
 def dimmed(bench: Bench, method: Method) -> Dimmed:
     """Take half of the light inside the first object away, by hand, and measure as for two questions."""
@@ -123,6 +123,18 @@ def dimmed(bench: Bench, method: Method) -> Dimmed:
     rank = rank_correlation(maps, half).nan_to_num(0.0).mean()
     before, after = (float(energy_inside(each, first).nan_to_num(0.0).mean()) for each in (maps, half))
     return Dimmed(float(rank), before, after)
+
+
+def for_both(
+    model: nn.Module, images: Tensor, kinds: Tensor, methods: Mapping[str, Method], *names: str
+) -> dict[str, Float[Tensor, "N H W"]]:
+    """These methods' maps for the first and for the second class; the largest value in a picture is 1."""
+    rows = {}
+    for name in names:
+        maps = torch.stack([methods[name](model, images, kinds[:, k]) for k in (0, 1)])
+        maps = maps / maps.amax((0, 2, 3))[:, None, None].clamp(min=1e-12)
+        rows |= {f"{name},\nasked for the {k}": own for k, own in zip(("1st", "2nd"), maps, strict=True)}
+    return rows
 
 
 # ---- SmoothGrad
@@ -152,24 +164,54 @@ def over_noise(bench: Bench, amounts: Sequence[float], *, smooth_grad: Own) -> t
     return float(area_share(truth.masks).mean()), inside
 
 
+class Parts(NamedTuple):
+    """Integrated gradients from one or more baselines: ``maps`` by baseline; by baseline the mean difference
+    of the scores (``ways``) and the largest error of a sum of parts (``gaps``)."""
+
+    maps: dict[str, Float[Tensor, "N H W"]]
+    ways: dict[str, float]
+    gaps: dict[str, float]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{name}: scores differ by {way:.2f} on average, the sums miss {self.gaps[name]:.3f} at most"
+            for name, way in self.ways.items()
+        )
+
+
 def adds_up(
-    model: nn.Module, images: Tensor, target: Tensor, fill: str, steps: int, *, integrated_gradients: Own
-) -> tuple[Float[Tensor, "N H W"], float, float]:
-    """Integrated gradients from a baseline as maps, the mean difference of the scores, and the largest error
-    of a sum of parts."""
-    empty = filling(images, fill).expand_as(images)
-    asked = zip(images[:, None], empty[:, None], target.tolist(), strict=True)
-    parts = torch.cat([integrated_gradients(model, x, e, label, steps) for x, e, label in asked])
-    with torch.no_grad():
-        way = (model(images) - model(empty)).gather(1, target[:, None])[:, 0]
-    return parts.sum(1), float(way.mean()), float((parts.sum((1, 2, 3)) - way).abs().max())
+    model: nn.Module, images: Tensor, target: Tensor, fills: Sequence[str], steps: int,
+    *, integrated_gradients: Own,
+) -> Parts:  # fmt: skip
+    """Integrated gradients from each of the baselines, and whether the parts add up."""
+    found = Parts({}, {}, {})
+    with tqdm(total=len(fills) * len(images), desc="pictures", leave=False, delay=1.5) as bar:
+        for fill in fills:
+            empty, parts = filling(images, fill).expand_as(images), []
+            for x, e, label in zip(images[:, None], empty[:, None], target.tolist(), strict=True):
+                parts.append(integrated_gradients(model, x, e, label, steps))
+                bar.update()
+            with torch.no_grad():
+                way = (model(images) - model(empty)).gather(1, target[:, None])[:, 0]
+            found.maps[fill] = torch.cat(parts).sum(1)
+            found.ways[fill] = float(way.mean())
+            found.gaps[fill] = float((torch.cat(parts).sum((1, 2, 3)) - way).abs().max())
+    return found
 
 
-def over_baselines(
-    bench: Bench, names: Sequence[str], *, integrated_gradients: Own
-) -> dict[str, tuple[Interval, float]]:
+class Inside(dict[str, tuple[Interval, float]]):
+    """By baseline the energy inside the object, and what the factor |x - x'| has inside alone."""
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{name}: inside the object {inside}, the factor alone {alone:.3f}"
+            for name, (inside, alone) in self.items()
+        )
+
+
+def over_baselines(bench: Bench, names: Sequence[str], *, integrated_gradients: Own) -> Inside:
     """For each baseline the energy inside the object, and what the factor |x - x'| has inside alone."""
-    model, found, tiny = bench.network(SEEDS[0]), {}, torch.zeros(1, 3, 8, 8)
+    model, found, tiny = bench.network(SEEDS[0]), Inside(), torch.zeros(1, 3, 8, 8)
     integrated_gradients(model, tiny, tiny, 0, 1)
     truth = bench.scenes(30, lesson=30)
     for name in tqdm(names, "baselines", leave=False, delay=1.5):
@@ -208,6 +250,10 @@ class Shifted(NamedTuple):
     score: float
     gradient: float
     alike: float
+
+    def __str__(self) -> str:
+        same = f"score differs by {self.score:.0e}, gradient by {self.gradient:.0e}"
+        return f"{same}, gradient x input correlates {self.alike:.2f}"
 
 
 def shifted(images: Float[Tensor, "N 3 H W"], *, compensate: Own) -> dict[str, Shifted]:

@@ -13,12 +13,35 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from labkit.attribution import superpixels
 from labkit.experiments.gradient_demonstrations import in_a_row
+from labkit.experiments.lime import own_lime
 from labkit.models import borrow
 from labkit.models.fast import fast_copy
 
 Own = Callable[..., Tensor]
 Weight = Callable[[int, int], float]
+
+# ---- LIME
+
+
+def tinted(image: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 H W"]:
+    """A picture whose superpixels are tinted, each by a colour of its own."""
+    places = superpixels(image[None])[0]
+    tints = torch.rand(int(places.max()) + 1, 3, generator=torch.Generator().manual_seed(0))
+    return 0.5 * image + 0.5 * tints[places].permute(2, 0, 1).to(image)
+
+
+def several_limes(**own: Own) -> dict[str, Callable[[nn.Module, Tensor, int], Tensor]]:
+    """LIME by the exercises' functions with 30, 100 and 300 covered copies, and with 300 others."""
+
+    def by(samples: int, seed: int = 0) -> Callable[[nn.Module, Tensor, int], Tensor]:
+        return lambda model, images, target: (
+            own_lime(model, images, target, samples=samples, seed=seed, **own).map
+        )
+
+    return {**{f"{s} copies": by(s) for s in (30, 100, 300)}, "300, another draw": by(300, 1)}
+
 
 # ---- a picture as a game
 
@@ -60,6 +83,11 @@ class Estimates(NamedTuple):
     maps: dict[str, Float[Tensor, "1 H W"]]
     misses: dict[int, float]
     most: float
+
+    def __str__(self) -> str:
+        lines = [f"the largest share is {self.most:.2f}"]
+        lines += [f"{count} coalitions: off by {miss:.2g}" for count, miss in self.misses.items()]
+        return "\n".join(lines)
 
 
 def estimates(
@@ -121,6 +149,10 @@ class DeepShares(NamedTuple):
     map: Float[Tensor, "N H W"]
     difference: Float[Tensor, " N"]
     missed: Float[Tensor, " N"]
+
+    def __str__(self) -> str:
+        off = self.missed.abs().max()
+        return f"scores differ by {self.difference.mean():.2f} on average, the parts miss {off:.1g} at most"
 
 
 def deep_shares(
