@@ -19,13 +19,21 @@ from labkit.grading.release import student_copy
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
-# half an hour; the others run 45 to 90 minutes, and two say of each of their numbers what it does not prove
+# half an hour; the others run 45 to 90 minutes: 23 and 25 say of each number what it does not prove, 22 and 24
+# have six exercises
 WORDS = {
     "01_warm_up": (800, 1300),
+    "22_gradients_and_their_tricks": (1200, 1800),
     "23_learned_masks": (1200, 1800),
+    "24_surrogates_and_shapley": (1200, 1800),
     "25_can_you_trust_a_heatmap": (1200, 1800),
 }
-CODE = {"01_warm_up": (9, 14), "25_can_you_trust_a_heatmap": (12, 20)}  # 25 puts eight claims on trial
+CODE = {  # a prediction has a cell of its own; 25 puts eight claims on trial
+    "01_warm_up": (9, 14),
+    "22_gradients_and_their_tricks": (12, 31),
+    "24_surrogates_and_shapley": (12, 26),
+    "25_can_you_trust_a_heatmap": (12, 20),
+}
 
 
 def load(path: Path) -> dict:
