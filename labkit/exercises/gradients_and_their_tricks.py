@@ -106,7 +106,7 @@ ASK = "torch.autograd.grad(layer(x), x, gradient)[0]"
 def walk_back(layers, images, gradient, passes):
     """What arrives at the pictures when a gradient walks back through the layers, signed.
 
-    layers: an nn.Sequential, they run one after the other; images: (N, 3, H, W);
+    layers: an nn.Sequential; they run one after the other; images: (N, 3, H, W);
     gradient: where the walk begins, of the shape of the last layer's output;
     passes: (what entered a ReLU, gradient from above) -> what it passes back. Returns (N, 3, H, W).
     """

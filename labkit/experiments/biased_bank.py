@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from labkit.core.statistics import Interval, bootstrap
 from labkit.data.loans import Loans, loans
@@ -67,7 +68,7 @@ def local_shares(
     players = people.shape[1]
     taken = np.array([[c >> i & 1 for i in range(players)] for c in range(2**players)], bool)
     shares = []
-    for person in people:
+    for person in tqdm(people, "people", leave=False, delay=1.5):
         rows = np.where(taken[:, None], person, others)  # coalition x other applicant x column
         p = model.predict_proba(rows.reshape(-1, players))[:, 1].clip(1e-6, 1 - 1e-6)
         worth = torch.from_numpy(np.log(p / (1 - p)).reshape(len(taken), -1).mean(1))
