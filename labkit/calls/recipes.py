@@ -123,3 +123,23 @@ def two_layers() -> Callable[[list[Tensor], Tensor], Tensor]:
         return torch.relu(images.flatten(1) @ first.T + bias) @ second.T + other
 
     return network
+
+
+def passing(seed: int = 0, dtype: str = "float64") -> Callable[[Tensor, Tensor], Tensor]:
+    """A made-up rule of what a bend passes back, by what entered it and by the gradient from above.
+
+    It opens a little below 0, and keeps the gradient's sign but not its size.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    opens, less = (0.2 + 0.3 * float(torch.rand((), generator=generator)) for _ in range(2))
+
+    def passes(x: Tensor, gradient: Tensor) -> Tensor:
+        return torch.where(gradient > 0, gradient, less * gradient) * (x > -opens)
+
+    return passes
+
+
+def by_size(seed: int = 0, dtype: str = "float64") -> Callable[[int, int], float]:
+    """A made-up weight of a coalition by how many there are and how many take part, alike for both sides."""
+    extra = 1 + float(torch.rand((), generator=torch.Generator().manual_seed(seed)))
+    return lambda players, size: 0.2 + extra * (size - players / 2) ** 2 / players

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from labkit.core.statistics import Interval, bootstrap
 from labkit.data.loans import Loans, loans
@@ -36,6 +37,26 @@ class Bank(NamedTuple):
     flips: bool
     granted: dict[str, tuple[float, float]]
 
+    def overview(self) -> str:
+        """How often both models are right, and what living at the harbour costs."""
+        right = ", ".join(f"{who} {v:.2f}" for who, v in self.accuracy.items())
+        costs = ", ".join(f"{who} {v:.2f}" for who, v in self.cost.items())
+        return f"right on new people: {right}\nliving at the harbour, in log odds: {costs}"
+
+    def people(self) -> str:
+        """Who is refused at the harbour, one of them column by column, and the rates of both groups."""
+        lines = [
+            f"refused at the harbour: {self.refused} people; "
+            f"the same application from elsewhere is granted to {self.elsewhere} of them",
+            "One of them:" if self.flips else "One person at the harbour:",
+        ]
+        for name, (value, part) in self.person.items():
+            bar = ("+" if part > 0 else "-") * round(8 * abs(part))
+            lines.append(f"  {name:<17}{value:8.1f}   {part:+.2f}  {bar}")
+        lines.append("the table has no column 'newcomer'. Granted to newcomers and to others:")
+        lines += [f"  {who:<32}{new:5.0%}{others:5.0%}" for who, (new, others) in self.granted.items()]
+        return "\n".join(lines)
+
 
 def local_shares(
     model: Any,
@@ -47,7 +68,7 @@ def local_shares(
     players = people.shape[1]
     taken = np.array([[c >> i & 1 for i in range(players)] for c in range(2**players)], bool)
     shares = []
-    for person in people:
+    for person in tqdm(people, "people", leave=False, delay=1.5):
         rows = np.where(taken[:, None], person, others)  # coalition x other applicant x column
         p = model.predict_proba(rows.reshape(-1, players))[:, 1].clip(1e-6, 1 - 1e-6)
         worth = torch.from_numpy(np.log(p / (1 - p)).reshape(len(taken), -1).mean(1))

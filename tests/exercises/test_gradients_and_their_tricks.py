@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -52,6 +54,23 @@ def test_the_plain_rule_is_autograd():
     x, above = pictures(3, 4, 5).sub(0.5).requires_grad_(True), pictures(4, 4, 5) - 0.5
     slope = torch.autograd.grad(x.relu(), x, above)[0]
     torch.testing.assert_close(reference("relu_backward")(x.detach(), above, "gradient"), slope)
+
+
+def test_a_walk_by_calculus_is_autograd_and_by_the_rule_the_librarys():
+    net, x = deeper(seed=2), pictures(11, 2, 3, 8, 6)
+    begin = torch.tensor([[0.0, 1.0, 0.0]] * 2).double()
+    for rule, result in (("deconvnet", deconvnet_result), ("guided", guided_backprop_result)):
+        walked = reference("walk_back")(net, x, begin, partial(reference("relu_backward"), rule=rule))
+        torch.testing.assert_close(walked, result(net, x, 1).gradient)
+    plain = reference("walk_back")(net, x, begin, partial(reference("relu_backward"), rule="gradient"))
+    leaf = x.clone().requires_grad_(True)
+    torch.testing.assert_close(plain, torch.autograd.grad(net(leaf)[:, 1].sum(), leaf)[0])
+
+
+def test_a_unit_is_asked_at_each_pictures_own_peak():
+    answers = torch.tensor([[[[0.0, 9.0]], [[3.0, 1.0]]], [[[5.0, 5.0]], [[-2.0, -1.0]]]])
+    begin = reference("ask_unit")(answers, 1)
+    assert begin.tolist() == [[[[0, 0]], [[1, 0]]], [[[0, 0]], [[0, 1]]]]
 
 
 def test_noise_changes_nothing_in_a_linear_network_and_none_is_the_gradient():
@@ -150,6 +169,48 @@ def path_from_the_picture(model, images, baseline, target, steps):
     return (torch.stack(found).mean(0) * (images - baseline)).float()
 
 
+class Bend(torch.autograd.Function):
+    """A ReLU that walks back by a rule of one's own."""
+
+    @staticmethod
+    def forward(ctx, x, passes):
+        ctx.save_for_backward(x)
+        ctx.passes = passes
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return ctx.passes(ctx.saved_tensors[0], gradient), None
+
+
+def walk_by_autograd(layers, images, gradient, passes):
+    x = start = images.clone().requires_grad_(True)
+    for layer in layers:
+        x = Bend.apply(x, passes) if type(layer) is nn.ReLU else layer(x)
+    return torch.autograd.grad(x, start, gradient)[0]
+
+
+def walk_by_vjp(layers, images, gradient, passes):
+    entered = [images]
+    for layer in list(layers)[:-1]:
+        entered.append(layer(entered[-1]).detach())
+    for layer in reversed(layers):
+        x = entered.pop()
+        if isinstance(layer, nn.ReLU):
+            gradient = passes(x, gradient)
+        else:
+            gradient = torch.func.vjp(layer, x)[1](gradient)[0]
+    return gradient.detach()
+
+
+def unit_at_once(answers, channel):
+    peak = answers[:, channel].flatten(1).argmax(1)
+    hot = nn.functional.one_hot(peak, answers[0, 0].numel()).view(len(answers), *answers.shape[2:])
+    begin = 0 * answers
+    begin[:, channel] = hot.to(answers)
+    return begin
+
+
 def bias_by_a_convolution(weight, bias, shift):
     colour = shift.view(1, -1, 1, 1).expand(1, -1, *weight.shape[2:])
     return bias - nn.functional.conv2d(colour, weight)[0, :, 0, 0]
@@ -159,6 +220,9 @@ def bias_by_a_convolution(weight, bias, shift):
     ("name", "own"),
     [
         ("relu_backward", relu_by_autograd),
+        ("walk_back", walk_by_autograd),
+        ("walk_back", walk_by_vjp),
+        ("ask_unit", unit_at_once),
         ("smooth_grad", smooth_at_once),
         ("integrated_gradients", path_from_the_picture),
         ("compensate", bias_by_a_convolution),

@@ -27,6 +27,10 @@ EQUIVALENT = {
     "attribution.features_and_gradients": {
         "images.detach().clone() -> images.detach() in line 9": "nothing is written to it"
     },
+    "attribution.rescale_multiplier": {
+        "difference.abs() < 1e-06 -> difference.abs() <= 1e-06 in line 2": "no difference is just that small",
+        "1.0 -> 2.0 in line 4": "what stands in for a difference of 0 is not used",
+    },
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },

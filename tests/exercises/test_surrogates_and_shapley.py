@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,6 +47,22 @@ def test_a_game_that_needs_both_players_is_shared_evenly():
 
 def test_the_kernel_of_three_players_by_hand():
     assert reference("kernel_shap_weight")(3, 1) == pytest.approx(1 / 3)
+
+
+def test_the_regression_over_all_coalitions_is_shapleys_and_one_game_by_hand():
+    shown = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    weight = reference("kernel_shap_weight")
+    found = reference("kernel_shap")(shown, torch.tensor([3.0, 5.0]), 1.0, 9.0, weight)
+    assert found.tolist() == [3.0, 5.0]  # alone they add 2 and 4; the 2 that are left are shared evenly
+    game = torch.randn(32, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    bits = (torch.arange(32)[:, None] >> torch.arange(5) & 1).double()
+    found = reference("kernel_shap")(bits[1:-1], game[1:-1], float(game[0]), float(game[-1]), weight)
+    torch.testing.assert_close(found, reference("shapley_values")(game, 5))
+
+
+def test_the_multiplier_by_hand():
+    x, baseline = torch.tensor([2.0, 2.0, -1.0, 3.0, -3.0]), torch.tensor([-2.0, 1.0, -4.0, 3.0, -3.0])
+    assert reference("rescale_multiplier")(x, baseline).tolist() == [0.5, 1.0, 0.0, 1.0, 0.0]
 
 
 def test_the_shares_are_the_librarys_on_every_case_and_those_of_the_weighted_regression():
@@ -131,9 +148,44 @@ def weight_by_factorials(players, size):
     return torch.tensor((players - 1) / ways / size / (players - size))
 
 
+def regression_by_a_multiplier(coalitions, worth, empty, full, weight):
+    """The two conditions by a multiplier of Lagrange."""
+    players = coalitions.shape[1]
+    weights = torch.tensor([weight(players, int(row.sum())) for row in coalitions]).to(worth)
+    matrix = torch.ones(players + 1, players + 1, dtype=worth.dtype)
+    matrix[:-1, :-1] = coalitions.T @ torch.diag(weights) @ coalitions
+    matrix[-1, -1] = 0
+    right = torch.cat([coalitions.T @ (weights * (worth - empty)), worth.new_tensor([full - empty])])
+    return torch.linalg.solve(matrix, right)[:-1]
+
+
+def regression_without_the_first(coalitions, worth, empty, full, weight):
+    rows = coalitions.numpy()
+    root = np.sqrt([weight(rows.shape[1], row.sum()) for row in rows])
+    x, y = rows[:, 1:] - rows[:, :1], worth.numpy() - empty - rows[:, 0] * (full - empty)
+    others = np.linalg.lstsq(root[:, None] * x, root * y, rcond=None)[0]
+    return torch.tensor([full - empty - others.sum(), *others])
+
+
+def multiplier_by_a_mask(x, baseline):
+    found = (x > 0).float()
+    far = (x - baseline).abs() >= 1e-6
+    found[far] = ((x.clamp(min=0) - baseline.clamp(min=0))[far] / (x - baseline)[far]).float()
+    return found
+
+
+def multiplier_without_nan(x, baseline):
+    ratio = (torch.relu(x) - torch.relu(baseline)) / (x - baseline)
+    return torch.where(torch.isclose(x, baseline, rtol=0, atol=1e-6), 1.0 * (x > 0), ratio)
+
+
 @pytest.mark.parametrize(
     ("name", "own"),
     [
+        ("kernel_shap", regression_by_a_multiplier),
+        ("kernel_shap", regression_without_the_first),
+        ("rescale_multiplier", multiplier_by_a_mask),
+        ("rescale_multiplier", multiplier_without_nan),
         ("lime_weights", weights_of_a_gaussian),
         ("lime_weights", weights_one_by_one),
         ("fit_surrogate", fit_with_a_free_column),

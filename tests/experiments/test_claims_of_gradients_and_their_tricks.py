@@ -62,12 +62,64 @@ def own(name):
     return find(f"attribution.{name}").reference
 
 
+def rule(name):
+    return lambda x, gradient: own("relu_backward")(x, gradient, name)
+
+
+def test_a_network_in_a_row_answers_as_it_did_and_another_is_skipped(capsys):
+    model, images = Bench("quick").subjects(1)[0]
+    layers = demonstrations.in_a_row(model)
+    assert torch.equal(layers(images), model(images))
+    assert torch.equal(layers[:17](images), model.features[:16]((images - model.mean) / model.std))
+    assert demonstrations.in_a_row(torch.nn.Identity()) is None
+    assert "Identity is no plain row of layers" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no plain row"):
+        demonstrations.walked(own("walk_back"), rule("guided"))(torch.nn.Identity(), images, 0)
+
+
+@pytest.mark.parametrize("name", ["saliency", "deconvnet", "guided"])
+def test_a_walk_by_the_rule_is_the_librarys_map(name):
+    model, images = Bench("quick").subjects(2)[0]
+    method = demonstrations.walked(own("walk_back"), rule("gradient" if name == "saliency" else name))
+    target = torch.tensor([3, 1])
+    torch.testing.assert_close(method(model, images, target), METHODS[name](model, images, target))
+
+
+def test_one_unit_is_asked_where_it_answers_most():
+    model, images = Bench("quick").subjects(2)[0]
+    answers, channel = demonstrations.strongest(demonstrations.in_a_row(model)[:17], images)
+    begin = own("ask_unit")(answers, channel)
+    assert begin.sum((1, 2, 3)).tolist() == [1, 1]
+    assert torch.equal((begin * answers).sum((1, 2, 3)), answers[:, channel].amax((1, 2)))
+
+
 def test_what_stays_when_the_other_object_is_asked_for():
-    area, found = demonstrations.what_stays(Bench("quick"))
-    assert 0 < area < 0.5
-    assert list(found) == ["deconvnet", "saliency", "guided", "Grad-CAM"]
-    for asked, other, difference in found.values():
+    stays = demonstrations.what_stays(Bench("quick"))
+    assert 0 < stays.area < 0.5
+    assert list(stays.found) == ["deconvnet", "saliency", "guided", "Grad-CAM"]
+    for asked, other, difference in stays.found.values():
         assert difference.value == pytest.approx(asked - other, abs=1e-6)
+    assert str(stays).count("stays (difference") == 4
+
+    def unwritten(*args):
+        raise NotImplementedError
+
+    with pytest.raises(NotImplementedError):
+        demonstrations.what_stays(Bench("full"), {"own": unwritten})
+
+
+def test_half_the_light_taken_away_is_seen_by_the_energy_and_hardly_by_ranks():
+    found = demonstrations.dimmed(Bench("quick"), METHODS["guided"])
+    assert found.after < 0.8 * found.before
+    assert found.rank > 0.95
+    assert "the ranks correlate" in str(found)
+
+
+def test_both_questions_share_one_scale_for_each_picture():
+    model, images = Bench("quick").subjects(2)[0]
+    methods = {"flat": lambda model, images, kind: (1.0 + kind)[:, None, None] * torch.ones(2, 4, 4)}
+    rows = demonstrations.for_both(model, images, torch.tensor([[0, 1], [3, 0]]), methods, "flat")
+    assert [own[:, 0, 0].tolist() for own in rows.values()] == [[0.5, 1.0], [1.0, 0.25]]
 
 
 def test_no_noise_is_the_plain_gradient_and_noise_is_not():
@@ -88,13 +140,15 @@ def test_the_energy_inside_at_each_noise(monkeypatch):
 def test_parts_add_up_and_a_wrong_factor_does_not():
     model, images = Bench("quick").subjects(2)[0]
     target = torch.tensor([0, 1])
-    maps, way, gap = demonstrations.adds_up(
-        model, images, target, "grey", 16, integrated_gradients=own("integrated_gradients")
+    found = demonstrations.adds_up(
+        model, images, target, ["grey"], 16, integrated_gradients=own("integrated_gradients")
     )
-    assert maps.shape == (2, 128, 128)
-    assert gap < 0.1 * abs(way) + 0.1
+    assert found.maps["grey"].shape == (2, 128, 128)
+    assert found.gaps["grey"] < 0.1 * abs(found.ways["grey"]) + 0.1
+    assert str(found).startswith("grey: scores differ by")
     double = lambda *args: 2 * own("integrated_gradients")(*args)  # noqa: E731
-    assert demonstrations.adds_up(model, images, target, "grey", 16, integrated_gradients=double)[2] > gap
+    twice = demonstrations.adds_up(model, images, target, ["grey"], 16, integrated_gradients=double)
+    assert twice.gaps["grey"] > found.gaps["grey"]
 
 
 def test_the_factor_alone_asks_no_network(monkeypatch):
@@ -104,6 +158,7 @@ def test_the_factor_alone_asks_no_network(monkeypatch):
     )
     inside, factor = empty["black"]
     assert inside.value == pytest.approx(factor, abs=1e-5)  # from black the factor is the picture itself
+    assert str(empty).count("the factor alone") == 2
     assert empty["blur"][1] != pytest.approx(factor, abs=1e-3)
 
 

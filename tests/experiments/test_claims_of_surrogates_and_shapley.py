@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.attribution import lime, shapley_values
+from labkit.attribution import deep_shap_result, lime, shapley_values
 from labkit.exercises import find
+from labkit.experiments import shap_demonstrations as demonstrations
 from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.biased_bank import biased_bank, local_shares
 from labkit.experiments.lime import copies, lime_draws, own_lime
@@ -183,3 +184,67 @@ def test_the_librarys_and_the_exercises_shapley_values_agree():
     game = torch.randn(16, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     library = shapley_values(lambda rows: game[(rows * 2 ** torch.arange(4)).sum(1)], 4)
     torch.testing.assert_close(library, find("attribution.shapley_values").reference(game, 4))
+
+
+def test_the_bank_is_told_in_lines():
+    bank = biased_bank(Bench("quick"), shapley_values=find("attribution.shapley_values").reference)
+    assert "living at the harbour, in log odds: planted -1.50" in bank.overview()
+    lines = bank.people().splitlines()
+    assert len(lines) == 3 + len(bank.person) + len(bank.granted)
+    assert lines[2].split()[-1].strip("+-") == ""
+
+
+# ---- what is drawn beside the claims
+
+
+def own(name):
+    return find(f"attribution.{name}").reference
+
+
+SUMS = {name: own(name) for name in ("shapley_values", "kernel_shap", "kernel_shap_weight")}
+
+
+def test_tiles_of_a_picture_are_a_game():
+    model, images = Bench("quick").subjects(1)[0]
+    game = demonstrations.picture_game(model, images[0], 0, side=2)
+    assert game.coalitions.tolist()[:4] == [[0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0]]
+    shown = torch.full_like(images, 0.5)
+    shown[..., :64, 64:] = images[..., :64, 64:]
+    with torch.no_grad():
+        expected = torch.cat([model(torch.full_like(images, 0.5)), model(shown), model(images)])[:, 0]
+    torch.testing.assert_close(game.value[[0, 2, 15]].float(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_regression_over_all_coalitions_is_shapleys_and_over_few_an_estimate():
+    value = torch.randn(2**9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    game = demonstrations.PictureGame(value, torch.arange(9).view(3, 3), 9)
+    found = demonstrations.estimates(game, **SUMS)
+    assert list(found.misses) == [30, 60, 120, 240, 510]
+    assert found.misses[510] < 1e-9 < found.misses[240] < found.misses[30]
+    exact, full, few = found.maps.values()
+    torch.testing.assert_close(exact, full)
+    torch.testing.assert_close(exact.sum(), few.sum())
+    assert str(found).splitlines()[0] == f"the largest share is {found.most:.2f}"
+
+
+def test_the_rule_adds_up_and_the_slope_does_not():
+    model, images = Bench("quick").subjects(2)[0]
+    target = torch.tensor([0, 1])
+    found = demonstrations.deep_shares(model, images, 0.5, target, own("rescale_multiplier"))
+    assert found.missed.abs().max() < 1e-4
+    library = deep_shap_result(model, images, target, baselines="grey")
+    torch.testing.assert_close(found.difference, library.difference, rtol=1e-4, atol=1e-4)
+    for mine, theirs in zip(found.map, library.map, strict=True):  # another rule for max pooling
+        assert np.corrcoef(mine.flatten(), theirs.flatten())[0, 1] > 0.9
+    slope = demonstrations.deep_shares(model, images, 0.5, target, lambda x, baseline: (x > 0).float())
+    assert slope.missed.abs().max() > 0.1
+    assert "the parts miss" in str(found)
+    assert demonstrations.deep_shares(nn.Identity(), images, 0.5, target, own("rescale_multiplier")) is None
+
+
+def test_a_tinted_picture_and_four_limes():
+    model, images = Bench("quick").subjects(1)[0]
+    assert demonstrations.tinted(images[0]).shape == images[0].shape
+    limes = demonstrations.several_limes(**OWN)
+    assert list(limes) == ["30 copies", "100 copies", "300 copies", "300, another draw"]
+    assert limes["30 copies"](model, images, 0).shape == images[:, 0].shape

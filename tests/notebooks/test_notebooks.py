@@ -19,18 +19,22 @@ from labkit.grading.release import student_copy
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
-# two say of each of their numbers what it does not prove
+# 23 and 25 say of each number what it does not prove, 22 and 24 have six exercises
 WORDS = {
     "01_warm_up": (1000, 1550),
     "21_which_pixels_matter": (1200, 1800),
+    "22_gradients_and_their_tricks": (1200, 1800),
     "23_learned_masks": (1200, 1800),
+    "24_surrogates_and_shapley": (1200, 1800),
     "25_can_you_trust_a_heatmap": (1200, 1800),
 }
 # a prediction is a cell of its own
 CODE = {
     "01_warm_up": (12, 24),
     "21_which_pixels_matter": (12, 26),
+    "22_gradients_and_their_tricks": (12, 31),
     "23_learned_masks": (24, 32),
+    "24_surrogates_and_shapley": (12, 26),
     "25_can_you_trust_a_heatmap": (24, 32),
 }
 
