@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from labkit.attribution import occlusion, saliency
 from labkit.core.statistics import Interval, bootstrap, share
@@ -69,7 +70,8 @@ def predictions(
     named = answers(model, x)
     without, control = losses(model, x, named, parts, [pairs.scenes[i] for i in keep.tolist()])
     asked = dict(THREE) if bench.quick else THREE | {"occlusion": partial(occlusion, window=24, stride=8)}
-    maps = {name: in_batches(method, model, x, named) for name, method in asked.items()}
+    bar = tqdm(asked.items(), "maps", leave=False)
+    maps = {name: in_batches(method, model, x, named) for name, method in bar}
     maps |= {"the edges": edge_map(x), "the centre": centre_map(x), "chance": random_map(x)}
     return {n: share(prediction_holds(m, parts, without, control).numpy()) for n, m in maps.items()}
 
