@@ -1,9 +1,10 @@
-"""The exercises, one file a notebook, found by their id.
+"""The exercises, a file or two for each notebook, found by their id.
 
 ``labkit/exercises/warm_up.py`` belongs to the notebook ``01_warm_up`` (the name without its number) and holds
-``SHEET``, a `labkit.calls.form.Sheet` with its exercises in the notebook's order. Importing this package
-imports none of them: the worker that runs students' code builds its networks with ``labkit.calls.recipes``
-and must not see the rest.
+``SHEET``, a `labkit.calls.form.Sheet` with its exercises in the notebook's order; what does not fit stands in
+``warm_up_more.py``, a name that begins alike, and comes after these. Importing this package imports none of
+them: the worker that runs students' code builds its networks with ``labkit.calls.recipes`` and must not see
+the rest.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def _load(module: str) -> tuple[str, tuple[Exercise, ...]]:
 
 def notebooks() -> dict[str, tuple[Exercise, ...]]:
     """Every notebook's name with its exercises, in the order of the course."""
-    return dict(sorted(_load(module) for module in _modules()))
+    found: dict[str, tuple[Exercise, ...]] = {}
+    for name, exercises in map(_load, _modules()):
+        found[name] = found.get(name, ()) + exercises
+    return dict(sorted(found.items()))
 
 
 def all_exercises() -> list[Exercise]:
@@ -46,8 +50,8 @@ def by_notebook(name: str) -> tuple[Exercise, ...]:
     """
     stem = re.split(r"[/\\]", name)[-1].removesuffix(".ipynb")
     module = re.sub(r"^\d+_", "", stem)
-    if module in _modules():
-        return _load(module)[1]
+    if own := [m for m in _modules() if m == module or m.startswith(f"{module}_")]:
+        return tuple(exercise for m in own for exercise in _load(m)[1])
     known = ", ".join(_modules()) or "none"
     raise KeyError(f"no exercises for the notebook {name!r}; there are some for {known}.")
 

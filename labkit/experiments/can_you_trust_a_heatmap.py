@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from labkit.attribution import (
     METHODS,
@@ -151,7 +152,7 @@ def suspects(
     rank_correlation(edges[:1], edges[:1])
     pointing_hits(edges[:1], trial.masks[:1], reach)
     deletion_curve(model, trial.images[:1], edges[0], jobs[0][1], 1, 0.5)
-    for name in [*THREE, *blind]:
+    for name in tqdm([*THREE, *blind], "suspects", leave=False):
         maps = THREE[name](model, trial.images, trial.labels) if name in THREE else blind[name]
         alike = float(rank_correlation(maps, edges).mean())
         points = float(pointing_hits(maps, trial.masks, reach).double().mean())

@@ -139,6 +139,9 @@ def _losses(
     return torch.stack([score(g) for g in gone], 1), torch.stack([score(f) for f in filled], 1)
 
 
+losses = _losses  # lab 25 shows it to the student's own judgement
+
+
 # ---- what a mean hides
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from labkit.attribution import channel_attribution
 from labkit.attribution.extremal_perturbations import SmoothMask
@@ -56,10 +57,11 @@ def rise_draws(
             left = [model(picture * part[:, None]).softmax(1)[:, target] for part in drawn.split(50)]
         return rise_map(torch.cat(left), drawn, p), torch.cat(left), drawn
 
-    maps, agree = {}, {}
-    for count in (30, 60) if bench.quick else (50, 200, 1000):
-        pairs = zip(images, target.tolist(), strict=False)
-        both = [[once(x, t, count, seed) for seed in (0, 1)] for x, t in pairs]
+    once(images[0], int(target[0]), 1, 0)  # unwritten: say so at once
+    maps, agree, counts = {}, {}, (30, 60) if bench.quick else (50, 200, 1000)
+    pairs = [*zip(images, target.tolist(), strict=False)]
+    for count in tqdm(counts, "masks, few to many", leave=False):
+        both = [[once(x, t, count, seed) for seed in (0, 1)] for x, t in tqdm(pairs, leave=False)]
         one, two = (torch.stack([draws[k][0] for draws in both]) for k in (0, 1))
         maps[count], agree[count] = one / one.mean((1, 2), keepdim=True), rank_correlation(one, two)
     _, left, masks = both[0][0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from labkit.attribution import occlusion, saliency
 from labkit.core.statistics import Interval, bootstrap, share
@@ -16,7 +17,7 @@ from labkit.data import item
 from labkit.evaluation import centre_map, edge_map, random_map, rank_correlation
 from labkit.experiments.bench import Bench, answers
 from labkit.experiments.can_you_trust_a_heatmap import THREE, in_batches
-from labkit.experiments.known_causes import _losses
+from labkit.experiments.known_causes import losses
 from labkit.experiments.written_regions import written_regions
 
 Maps = Callable[..., Tensor]
@@ -67,9 +68,10 @@ def predictions(
     keep = parts.flatten(2).any(2).all(1).nonzero()[:, 0]
     model, x, parts = bench.network("minivgg"), pairs.images[keep], parts[keep]
     named = answers(model, x)
-    without, control = _losses(model, x, named, parts, [pairs.scenes[i] for i in keep.tolist()])
+    without, control = losses(model, x, named, parts, [pairs.scenes[i] for i in keep.tolist()])
     asked = dict(THREE) if bench.quick else THREE | {"occlusion": partial(occlusion, window=24, stride=8)}
-    maps = {name: in_batches(method, model, x, named) for name, method in asked.items()}
+    bar = tqdm(asked.items(), "maps", leave=False)
+    maps = {name: in_batches(method, model, x, named) for name, method in bar}
     maps |= {"the edges": edge_map(x), "the centre": centre_map(x), "chance": random_map(x)}
     return {n: share(prediction_holds(m, parts, without, control).numpy()) for n, m in maps.items()}
 
@@ -82,11 +84,14 @@ class Photograph(NamedTuple):
     maps: dict[str, Float[Tensor, "1 H W"]]
 
 
-def photographs(bench: Bench, model: nn.Module) -> Iterator[Photograph]:
-    """Every method on the photographs whose region was written down before any map was made."""
-    from labkit.ledger.scoreboard import OPTIONS
+def photographs(
+    bench: Bench, model: nn.Module, options: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Photograph]:
+    """Every method on the photographs whose region was written down before any map was made.
 
-    for photo in written_regions(bench, model, int(model.input_size), OPTIONS):  # type: ignore[arg-type]
+    ``options``: method -> those that make it affordable.
+    """
+    for photo in written_regions(bench, model, int(model.input_size), options):  # type: ignore[arg-type]
         shares = ", ".join(f"{name} {value:.1f}" for name, value in photo.shares.items())
         refused = "".join(f"\n   {name}: {why}" for name, why in photo.refused.items())
         text = f"{photo.name} (p = {photo.probability:.2f}): {shares}{refused}"
