@@ -258,7 +258,7 @@ def grad_cam_cases(draw: Draw):
 def grad_cam(features, gradients, size):
     """Grad-CAM: each channel weighs its mean gradient; ReLU of the sum, enlarged bilinearly.
 
-    features, gradients: (N, K, h, w); size: the picture's (H, W). Returns (N, H, W), never negative.
+    features, gradients: (N, K, h, w); size: the picture's (H, W). Returns (N, H, W), never below 0.
     """
     maps = (gradients.mean((2, 3), keepdim=True) * features).sum(1).relu()
     return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
