@@ -66,8 +66,9 @@ def walked(walk_back: Own, passes: Own) -> Method:
         layers = in_a_row(model)
         if layers is None:
             raise ValueError(f"{type(model).__name__} is no plain row of layers to walk back through.")
-        asked = torch.as_tensor(target).expand(len(images))
-        begin = torch.nn.functional.one_hot(asked, layers[-1].out_features).to(images)
+        with torch.no_grad():
+            begin = torch.zeros_like(layers(images))
+        begin[torch.arange(len(images)), torch.as_tensor(target)] = 1
         return walk_back(layers, images, begin, passes).abs().amax(1)
 
     return method
@@ -129,7 +130,7 @@ def for_both(
     model: nn.Module, images: Tensor, kinds: Tensor, methods: Mapping[str, Method], *names: str
 ) -> dict[str, Float[Tensor, "N H W"]]:
     """These methods' maps for the first and for the second class; the largest value in a picture is 1."""
-    rows = {}
+    rows: dict[str, Tensor] = {}
     for name in names:
         maps = torch.stack([methods[name](model, images, kinds[:, k]) for k in (0, 1)])
         maps = maps / maps.amax((0, 2, 3))[:, None, None].clamp(min=1e-12)

@@ -6,6 +6,7 @@ A function that takes a student's calls it on something tiny before it asks a ne
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -32,13 +33,17 @@ def tinted(image: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 H W"]:
     return 0.5 * image + 0.5 * tints[places].permute(2, 0, 1).to(image)
 
 
-def several_limes(**own: Own) -> dict[str, Callable[[nn.Module, Tensor, int], Tensor]]:
+def several_limes(
+    *, lime_weights: Own, fit_surrogate: Own
+) -> dict[str, Callable[[nn.Module, Tensor, int], Tensor]]:
     """LIME by the exercises' functions with 30, 100 and 300 covered copies, and with 300 others."""
 
     def by(samples: int, seed: int = 0) -> Callable[[nn.Module, Tensor, int], Tensor]:
-        return lambda model, images, target: (
-            own_lime(model, images, target, samples=samples, seed=seed, **own).map
-        )
+        def method(model: nn.Module, images: Tensor, target: int) -> Tensor:
+            own = partial(own_lime, lime_weights=lime_weights, fit_surrogate=fit_surrogate)
+            return own(model, images, target, samples=samples, seed=seed).map
+
+        return method
 
     return {**{f"{s} copies": by(s) for s in (30, 100, 300)}, "300, another draw": by(300, 1)}
 
