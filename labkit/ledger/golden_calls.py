@@ -23,6 +23,7 @@ from torch import Tensor
 
 from labkit import attribution, data, models, optimize
 from labkit.adversarial import fgsm
+from labkit.attribution.occlusion_sensitivity import window_starts
 from labkit.core.registry import rows
 from labkit.style import invert, invert_result
 
@@ -162,6 +163,10 @@ def _tools() -> dict[str, Golden]:
         ),
         "attribution.extremal_perturbation, its picture": Golden(
             lambda: masks.perturbed(levels, soft), (masks.perturbed,)
+        ),
+        "attribution.occlusion, its windows": Golden(
+            lambda: [torch.tensor(window_starts(*sizes)) for sizes in ((8, 3, 2), (7, 4, 3), (128, 32, 16))],
+            (window_starts,),
         ),
         "attribution.channel_attribution": Golden(
             lambda: a.channel_attribution(g.model, g.images, g.targets, layer=LAYER, steps=8)
