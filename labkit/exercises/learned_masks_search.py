@@ -99,7 +99,7 @@ MOVE = "mask = mask_step(mask, loss, 0.1)"
             "You charge for the pixels. Both prices are sums over the mask's cells."),
         ("area, smooth", "smooth, area", "The two prices are exchanged: area comes before smooth."),
         ("3.0", "2.0", "The roughness is raised to beta = 3."),
-        (MOVE, "mask_step(mask, loss, 0.1)", "mask_step gives a new mask: keep it, or nothing is learned."),
+        (MOVE, "mask_step(mask, loss, 0.1)", "Keep what mask_step gives back, or nothing is learned."),
         ("loss, 0.1", "loss, 0.01", "The rate is 0.1: the steepest cell moves by a tenth."),
         ({KEEP: "", MOVE: f"{MOVE}\n{KEEP}"},
             "You note the loss after the step. Note it before: the first one is that of the mask handed in."),
