@@ -256,7 +256,7 @@ def grad_cam_cases(draw: Draw):
     ),
 )  # fmt: skip
 def grad_cam(features, gradients, size):
-    """Grad-CAM: each channel weighs its mean gradient; ReLU of the sum, enlarged bilinearly.
+    """Grad-CAM: a channel's weight is its mean gradient; ReLU of the sum, enlarged bilinearly.
 
     features, gradients: (N, K, h, w); size: the picture's (H, W). Returns (N, H, W), never below 0.
     """
