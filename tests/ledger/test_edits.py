@@ -125,7 +125,7 @@ def test_text_moves_no_golden_answer_and_a_new_method_is_asked_for_its_own(copy:
 
 @pytest.mark.slow
 def test_behaviour_makes_stale_exactly_what_ran_it(copy: Path) -> None:
-    edit(copy, CAM, r"weight\[classes\]\)", "weight[classes].relu())")
+    edit(copy, CAM, r"weight\[classes\]", "weight[classes].relu()")
     done = run(copy, "-m", "labkit.ledger.golden", "attribution.cam")
     assert done.returncode == 1
     assert done.stdout.startswith("attribution.cam: "), done.stderr
