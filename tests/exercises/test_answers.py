@@ -1,4 +1,4 @@
-"""What `check` said to 297 wrong answers before exercises had one form, and what it says now: no hint is lost."""
+"""What `check` said to 297 wrong answers before exercises had one form, and what it says now."""
 
 from __future__ import annotations
 
