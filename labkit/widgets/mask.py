@@ -11,6 +11,7 @@ import traitlets as T
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from labkit.core.targets import as_logits
 from labkit.widgets.kit.cache import Answer
 from labkit.widgets.kit.page import module
 from labkit.widgets.kit.pictures import PictureExplorer, Report, Stale, pixels
@@ -128,7 +129,7 @@ class MaskExplorer(PictureExplorer):
             if not found.complete or stale():
                 raise Stopped
             with torch.no_grad():
-                chances = self.model(found.shown[0].clone()).softmax(1).float().cpu()
+                chances = as_logits(self.model(found.shown[0].clone())).softmax(1).float().cpu()
         masks = found.masks[0].cpu().float()
         return {
             "kind": kind, "picture": picture, "target": target, "mode": mode,

@@ -12,6 +12,7 @@ import traitlets as T
 from jaxtyping import Float
 from torch import Tensor
 
+from labkit.core.targets import as_logits
 from labkit.widgets.kit.cache import Answer
 from labkit.widgets.kit.methods import Methods, measured, sent
 from labkit.widgets.kit.page import module
@@ -134,7 +135,7 @@ class SanityExplorer(PictureExplorer):
             before = None if whole is None else whole["maps"][name].get("data")
             maps[name] = self._map(name, twin, picture, target, before, stale)
         with lock_of(twin), torch.no_grad():
-            chances = twin(self._placed(self.images[picture]))[0].float().softmax(0).cpu()
+            chances = as_logits(twin(self._placed(self.images[picture])).float())[0].softmax(0).cpu()
         best = int(chances.argmax())
         chance = {"p": float(chances[target]), "best": best, "best_p": float(chances[best])}
         return {"kind": kind, "picture": picture, "target": target, "depth": depth, "maps": maps} | chance

@@ -99,3 +99,15 @@ def test_bad_stops_modes_and_masks_get_a_sentence(explorer, tiny, pictures):
         explorer.mode = "remove"
     with pytest.raises(ValueError, match=r"masks must have one mask a picture"):
         MaskExplorer(tiny, pictures, masks=torch.zeros(3, 8, 8, dtype=torch.bool))
+
+
+def test_probabilities_of_a_network_that_gives_them_are_its_own(tiny, pictures):
+    ended = torch.nn.Sequential(tiny, torch.nn.Softmax(1)).eval()
+    ended.classes, ended.input_size = tiny.classes, 32
+    widget = MaskExplorer(ended, pictures, areas=AREAS, steps=2)
+    widget.wait_idle()
+    found = extremal_perturbation_result(
+        ended, pictures[:1], widget.answer["target"], area=list(AREAS), steps=2
+    )
+    own = ended(found.shown[0])[:, widget.answer["target"]]
+    assert widget.answer["p"] == pytest.approx(own.tolist(), abs=1e-4)
