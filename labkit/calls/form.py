@@ -14,6 +14,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -93,6 +94,7 @@ def hidden(cases: Cases, id: str, seed: int) -> list[Case]:
     return [*first, *(replace(case, probe=None) for case in second if not case.fails)]
 
 
+@cache
 def answer_of(function: Callable[..., Any]) -> tuple[str, str]:
     """The source of a function without decorators: down to its docstring, and the body below.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from labkit.attribution import METHODS
@@ -95,13 +95,7 @@ def a17(bench: Bench) -> Result:
 
     A loss is that beyond a control: the same outline, moved to where no object is, filled with background.
     """
-    pairs = bench.scenes(100, objects=2, lesson=16)
-    parts = torch.stack([torch.stack([item(s)["instance"] == k for k in (1, 2)]) for s in pairs.scenes])
-    keep = parts.flatten(2).any(2).all(1).nonzero()[:, 0]
-    model, x, parts = bench.network("minivgg"), pairs.images[keep], parts[keep]
-    scenes = [pairs.scenes[i] for i in keep.tolist()]
-    named = answers(model, x)
-    without, control = _losses(model, x, named, parts, scenes)
+    model, x, named, parts, without, control = without_each(bench)
 
     def held(maps: Tensor) -> Interval:
         return share(falsification(maps, parts, without, control).right.numpy())
@@ -116,6 +110,29 @@ def a17(bench: Bench) -> Result:
         notes=(f"best: {best}",),
         show={"right": judged | blind},
     )
+
+
+class WithoutEach(NamedTuple):
+    """Scenes of two objects: the network, pictures, what it ``named``, the pixels of each of the ``parts``;
+    its score ``without`` each, and without an equal outline where none is, the ``control``."""
+
+    model: nn.Module
+    images: Float[Tensor, "N 3 H W"]
+    named: Int[Tensor, " N"]
+    parts: Bool[Tensor, "N 2 H W"]
+    without: Float[Tensor, "N 2"]
+    control: Float[Tensor, "N 2"]
+
+
+def without_each(bench: Bench) -> WithoutEach:
+    """The scenes of A17 in which both objects are seen, drawn again without the one and without the other."""
+    pairs = bench.scenes(100, objects=2, lesson=16)
+    parts = torch.stack([torch.stack([item(s)["instance"] == k for k in (1, 2)]) for s in pairs.scenes])
+    keep = parts.flatten(2).any(2).all(1).nonzero()[:, 0]
+    model, x, parts = bench.network("minivgg"), pairs.images[keep], parts[keep]
+    named = answers(model, x)
+    scenes = [pairs.scenes[i] for i in keep.tolist()]
+    return WithoutEach(model, x, named, parts, *_losses(model, x, named, parts, scenes))
 
 
 def _losses(
@@ -137,9 +154,6 @@ def _losses(
     place = moved.gather(0, least[None, :, :, None, None].expand(1, *parts.shape))[0] & ~both
     filled = [torch.where(place[:, k, None], empty.flip(3), images) for k in (0, 1)]
     return torch.stack([score(g) for g in gone], 1), torch.stack([score(f) for f in filled], 1)
-
-
-losses = _losses  # lab 25 shows it to the student's own judgement
 
 
 # ---- what a mean hides

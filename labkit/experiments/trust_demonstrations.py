@@ -13,11 +13,10 @@ from tqdm.auto import tqdm
 
 from labkit.attribution import occlusion, saliency
 from labkit.core.statistics import Interval, bootstrap, share
-from labkit.data import item
 from labkit.evaluation import centre_map, edge_map, random_map, rank_correlation
-from labkit.experiments.bench import Bench, answers
+from labkit.experiments.bench import Bench
 from labkit.experiments.can_you_trust_a_heatmap import THREE, in_batches
-from labkit.experiments.known_causes import losses
+from labkit.experiments.known_causes import without_each
 from labkit.experiments.written_regions import written_regions
 
 Maps = Callable[..., Tensor]
@@ -63,12 +62,7 @@ def predictions(
     """
     tiny = torch.eye(2)
     prediction_holds(tiny[None], tiny[None, :, None] > 0, tiny[:1], 2 * tiny[:1])  # unwritten: say so at once
-    pairs = bench.scenes(100, objects=2, lesson=16)
-    parts = torch.stack([torch.stack([item(s)["instance"] == k for k in (1, 2)]) for s in pairs.scenes])
-    keep = parts.flatten(2).any(2).all(1).nonzero()[:, 0]
-    model, x, parts = bench.network("minivgg"), pairs.images[keep], parts[keep]
-    named = answers(model, x)
-    without, control = losses(model, x, named, parts, [pairs.scenes[i] for i in keep.tolist()])
+    model, x, named, parts, without, control = without_each(bench)
     asked = dict(THREE) if bench.quick else THREE | {"occlusion": partial(occlusion, window=24, stride=8)}
     bar = tqdm(asked.items(), "maps", leave=False)
     maps = {name: in_batches(method, model, x, named) for name, method in bar}

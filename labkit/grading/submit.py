@@ -92,12 +92,11 @@ def submit(
     """
     path, file = Path(path), id_file or _id_file()
     known = remembered_id(file)
-    if student_id:
-        _valid(student_id)
+    given = _valid(student_id) if student_id else ""
     report = check_notebook(path, exercises)
     if report.missing and not sure(report.missing):
         raise ValueError("nothing was written. Hand the notebook in when it is ready, or with --yes.")
-    student = _valid(student_id or known or ask("Your id, as in the course's roster: "))
+    student = given or _valid(known or ask("Your id, as in the course's roster: "))
     if student != known:
         write_whole(file, student + "\n")
     data = path.read_bytes()
