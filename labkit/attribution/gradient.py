@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from labkit.core.checks import check_positive, check_weight
 from labkit.core.door import asked, derivative, finite, seeded
 from labkit.core.registry import signature_of
-from labkit.core.targets import is_class, pick, rewarded, select
+from labkit.core.targets import class_indices, is_class, pick, rewarded, select
 from labkit.models import Target, scores
 from labkit.models.fast import memory_format
 
@@ -94,7 +94,8 @@ def confidence(target: Target) -> Target:
         return target
 
     def sure(outputs: Tensor) -> Float[Tensor, " N"]:
-        return pick(outputs, rewarded(target, "logit" if outputs.shape[1] == 1 else "probability"))
+        classes = class_indices(outputs, target)  # which says what is wrong with other outputs
+        return pick(outputs, rewarded(classes, "logit" if outputs.shape[1] == 1 else "probability"))
 
     return sure
 
