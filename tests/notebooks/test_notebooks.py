@@ -65,6 +65,12 @@ def test_answers_are_those_of_the_exercise_file(path):
 
 
 @both
+def test_exercises_come_in_the_order_of_their_checks(path):
+    checks = re.findall(r'^check\("([\w.]+)"', "\n".join(texts(load(path), "code")), re.MULTILINE)
+    assert [exercise.id for exercise in by_notebook(path.stem)] == checks
+
+
+@both
 def test_it_is_a_clean_notebook(path):
     book = load(path)
     nbformat.validate(nbformat.from_dict(book))
