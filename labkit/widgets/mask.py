@@ -22,7 +22,7 @@ __all__ = ["MaskExplorer"]
 
 AREAS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
 MODES = ("preserve", "delete")
-COARSE = 3.0  # seconds the first, coarse search may take
+COARSE = 2.5  # seconds the first, coarse search may take
 WEIGHT = 4.0  # forward passes that a step costs for each area, about
 FEWEST = 12  # steps below which a mask says little
 
