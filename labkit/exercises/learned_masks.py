@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch  # noqa: F401 - mistakes are run among these names
 import torch.nn.functional as F
 
 from labkit.calls.exercise import Case, Recipe
