@@ -125,7 +125,7 @@ class Critic(nn.Module):
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
         self.features = Features(dtype)
-        self.heads = nn.ModuleList([Head(32, 3), Head(48, 2), Head(96, 1), Head(160, 1)])
+        self.heads = nn.ModuleList([Head(32, 3, 64), Head(48, 2), Head(96, 1), Head(160, 1)])
 
     def forward(self, pictures: Tensor, labels: Tensor) -> Tensor:
         found = self.features(pictures)
@@ -253,7 +253,7 @@ class Run:
             (slope,) = torch.autograd.grad(score, seen, create_graph=True)
             steep = (slope.float() ** 2).flatten(1).sum(1).mean()
             loss = loss + s["lazy"] * s["r1"] / 2 * steep
-            told["slope"] = float(steep)
+            told["slope"] = float(steep.detach())
         self.steps["critic"].zero_grad()
         loss.backward()
         self.steps["critic"].step()
@@ -267,7 +267,7 @@ class Run:
             for kept, now in zip(self.mean.parameters(), self.generator.parameters(), strict=True):
                 kept.lerp_(now, 1 - decay)
         self.shown += n
-        return told | {"real": float(says.mean()), "made": float(replies.mean())}
+        return told | {"real": float(says.detach().mean()), "made": float(replies.detach().mean())}
 
 
 def judged(

@@ -51,7 +51,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
 # other scenes, and pictures of half the side among them, as generators make them.
 STEM: dict[str, Any] = {"widths": (48, 64, 96, 128, 176), "pools": (0, 2), "stem": 11}
 WORLD = {"minivgg-11": 1, "minivgg-11-2": 1, "minivgg-11-3": 1}
-SPECIAL |= {name: {"coarse": 0.3, "epochs": 10} for name in WORLD}
+SPECIAL |= {name: {"coarse": 0.3} for name in WORLD}
 
 
 def pictures(name: str, data: MiniBroden, processes: int) -> tuple[np.ndarray, np.ndarray]:

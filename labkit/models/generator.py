@@ -16,9 +16,9 @@ CHANNELS = (192, 160, 112, 64, 32)  # at 4, 8, 16, 32, 64 pixels
 
 
 class Styled(nn.Module):
-    """A 3 x 3 convolution whose every channel is normalized, then scaled and lifted by the style.
+    """A 3 x 3 convolution whose every channel is brought to power 1, then scaled and lifted by the style.
 
-    Between the two it gets noise of its own strength: drawn anew in training, the same always in eval mode.
+    Before that it gets noise of its own strength: drawn anew in training, the same always in eval mode.
     """
 
     noise: Tensor
@@ -34,9 +34,13 @@ class Styled(nn.Module):
     def forward(self, x: Float[Tensor, "N C h w"], w: Float[Tensor, "N D"]) -> Float[Tensor, "N K h w"]:
         x = self.conv(x)
         noise = torch.randn_like(x[:, :1]) if self.training else self.noise.to(x)
-        x = F.instance_norm(x + self.strength.to(x) * noise)
-        scale, lift = self.style(w)[:, :, None, None].to(x).chunk(2, 1)
-        return F.leaky_relu(x * (1 + scale) + lift, 0.2)
+        x = x + self.strength.to(x) * noise
+        scale, lift = self.style(w)[:, :, None, None].chunk(2, 1)
+        places = (x * x).permute(0, 2, 3, 1).flatten(1, 2)  # a product is the fastest mean there is
+        ones = places.new_full((len(x), 1, places.shape[1]), 1 / places.shape[1])
+        power = torch.bmm(ones, places).float().mT[:, :, :, None]
+        factor = (1 + scale) * torch.rsqrt(power + 1e-5)
+        return F.leaky_relu(torch.addcmul(lift.to(x), x, factor.to(x)), 0.2)
 
 
 class Generator(nn.Module):
@@ -46,7 +50,7 @@ class Generator(nn.Module):
     how much there is of each class, which was one-hot in training: see ``codes``. Two linear layers turn the
     code into a style w; from a learned 4 x 4 map each block doubles the side (nearest), and every convolution
     is scaled and lifted by w. Each side gives colours, which are added up. The same code gives the same
-    picture, in eval mode. With 12 classes it has 1,577,135 parameters and gives 64 x 64 pixels.
+    picture, in eval mode. With 12 classes it has 1,537,919 parameters and gives 64 x 64 pixels.
 
     Source: Karras, Laine and Aila 2019, "A Style-Based Generator Architecture for GANs", section 2 (without
     mixing of styles); Karras et al. 2020, section 4.1 (colours of each side are added).

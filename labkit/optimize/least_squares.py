@@ -48,14 +48,14 @@ def least_squares(
 ) -> tuple[Float[Tensor, "K P"], Float[Tensor, "K M"]]:
     """The parameters whose values come nearest to each goal, of those its starts lead to, and the values.
 
-    ``model``: turns the parameters of one problem (P,) into its values (M,), by functions that torch can
-    differentiate and map over a batch. ``starts``: S beginnings for each of K problems. ``steps``: how many
-    are taken from each, of at most 2 a parameter; one that does not come nearer is taken back, and the
-    damping grows. Raises ValueError for bad ``steps``.
+    ``model``: turns the parameters of one problem (P,) into its values (M,), by functions that torch can map
+    over a batch; its slopes are differences over 2e-5, so all is reckoned in double precision. ``starts``: S
+    beginnings for each of K problems. ``steps``: how many are taken from each, of at most 2 a parameter; one
+    that does not come nearer is taken back, and the damping grows. Raises ValueError for bad ``steps``.
 
     Source: Marquardt 1963, "An Algorithm for Least-Squares Estimation of Nonlinear Parameters".
 
-    >>> x = torch.linspace(0, 1, 5)
+    >>> x = torch.linspace(0, 1, 5).double()
     >>> goal = torch.exp(-3 * x)[None]
     >>> found, values = least_squares(lambda p: torch.exp(-p * x), torch.ones(1, 1, 1), goal)
     >>> round(float(found), 3)
@@ -63,13 +63,13 @@ def least_squares(
     """
     check_positive("steps", steps)
     k, s, p = starts.shape
-    run, slopes = torch.func.vmap(model), torch.func.vmap(torch.func.jacfwd(model))
-    found, wanted = starts.reshape(k * s, p).clone(), goal.repeat_interleave(s, 0)
-    damping = torch.full((k * s,), 1e-2, dtype=starts.dtype)
+    run, ways = torch.func.vmap(model), 1e-5 * torch.eye(p, dtype=torch.float64)
+    found, wanted = starts.double().reshape(k * s, p).clone(), goal.double().repeat_interleave(s, 0)
+    damping = torch.full((k * s,), 1e-2, dtype=torch.float64)
     away = run(found) - wanted
     cost = (away**2).sum(1)
     for _ in range(steps):
-        jacobian = slopes(found)
+        jacobian = torch.stack([(run(found + way) - run(found - way)) / 2e-5 for way in ways], 2)
         square = jacobian.mT @ jacobian
         damped = square + torch.diag_embed(damping[:, None] * square.diagonal(dim1=1, dim2=2) + 1e-12)
         step = torch.linalg.solve_ex(damped, jacobian.mT @ away[:, :, None])[0][:, :, 0]
