@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrizations import spectral_norm
 
-from labkit.data import CLASSES, RENDER_VERSION, MiniBroden, replace, stack
+from labkit.data import CLASSES, RENDER_VERSION, MiniBroden, stack
 from labkit.data.cache import cache_folder
+from labkit.experiments.generator_prior import bare
 from labkit.models import features, load_model
 from labkit.models.generator import Generator
 from labkit.models.training import save_network
@@ -49,13 +50,7 @@ def plain(split: str, n: int, world: int) -> tuple[np.ndarray, np.ndarray]:
     if not path.exists():
         data = MiniBroden(n, split, world)
 
-        def bare(i: int) -> Any:
-            scene = replace(data.scene(i), texture="plain", material="paint")
-            for thing in scene.things[1:]:
-                scene = replace(scene, without=thing.id)
-            return scene
-
-        drawn = stack(map(bare, range(n)), cache=False)
+        drawn = stack((bare(data.scene(i)) for i in range(n)), cache=False)
         small = [
             F.avg_pool2d(torch.from_numpy(part).permute(0, 3, 1, 2).float(), 2)
             for part in np.array_split(drawn.images, max(1, n // 500))
