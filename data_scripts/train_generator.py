@@ -163,7 +163,7 @@ def spread(pictures: Tensor, labels: Tensor) -> float:
 
 def moments(pictures: Tensor, judge: nn.Module) -> tuple[np.ndarray, np.ndarray]:
     last = [name for name in judge.layers if name.startswith("features")][-1]  # type: ignore[union-attr]
-    rows = features(judge, enlarged(pictures).clamp(0, 1), last).double().numpy()
+    rows = features(judge, enlarged(pictures).clamp(0, 1), last, pool="mean").double().numpy()
     return rows.mean(0), np.cov(rows.T)
 
 
@@ -266,7 +266,7 @@ class Run:
 
 
 def judged(
-    generator: Generator, each: int, judge: nn.Module, truth: tuple[Tensor, Tensor], seed: int = 1
+    generator: Generator, each: int, judge: nn.Module, truth: tuple[np.ndarray, np.ndarray], seed: int = 1
 ) -> dict[str, Any]:
     """What the judge says of pictures of every class, beside real ones of the same number."""
     pictures, labels = made(generator, each, seed)
@@ -275,13 +275,14 @@ def judged(
         "named": round(float(np.mean(list(shares.values()))), 3),
         "named by class": shares,
         "spread": round(spread(pictures, labels), 4),
-        "frechet": round(frechet(moments(pictures, judge), moments(truth[0], judge)), 3),
+        "frechet": round(frechet(moments(pictures, judge), truth), 3),
     }
 
 
 def train(run: Run, images: np.ndarray, labels: np.ndarray, truth: tuple[Tensor, Tensor], every: int) -> None:
     batch = run.settings["batch"]
     told: dict[str, float] = {}
+    known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     while run.shown < run.total:
         begun = time.process_time()
         goal = min(run.total, (run.shown // every + 1) * every)
@@ -293,7 +294,10 @@ def train(run: Run, images: np.ndarray, labels: np.ndarray, truth: tuple[Tensor,
             told |= run.step(real, torch.from_numpy(labels[rows]))
         run.seconds += time.process_time() - begun
         judge = JUDGE if (WEIGHTS / f"{JUDGE}.safetensors").exists() else "minivgg-2"
-        found = judged(run.mean, 20, load_model(judge), truth)
+        run.keep()
+        if judge not in known:
+            known[judge] = moments(truth[0], load_model(judge))
+        found = judged(run.mean, 20, load_model(judge), known[judge])
         found |= {"pictures": run.shown, "seconds": round(run.seconds), "judge": judge}
         run.history.append(found)
         run.keep()
@@ -306,7 +310,7 @@ def write(run: Run, truth: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) 
     generator = copy.deepcopy(run.mean)
     generator.load_state_dict({k: v.half().float() for k, v in generator.state_dict().items()})
     judge = load_model(JUDGE)
-    found = judged(generator, 100, judge, truth, seed=2)
+    found = judged(generator, 100, judge, moments(truth[0], judge), seed=2)
     real = named(truth[0], truth[1], judge)
     found["of real pictures"] = {
         "named": round(float(np.mean(list(real.values()))), 3),
