@@ -62,8 +62,8 @@ def best_of(
 
 def nearest(pictures: Float[Tensor, "N 3 h w"], others: Float[Tensor, "M 3 h w"]) -> Float[Tensor, " N"]:
     """How far each picture is from the nearest of others: the root mean square over 16 x 16 colours."""
-    coarse = [F.adaptive_avg_pool2d(part, 16).flatten(1) for part in (pictures, others)]
-    return torch.cdist(*coarse).amin(1) / coarse[0].shape[1] ** 0.5
+    own, known = (F.adaptive_avg_pool2d(part, 16).flatten(1) for part in (pictures, others))
+    return torch.cdist(own, known).amin(1) / own.shape[1] ** 0.5
 
 
 @experiment("V8", LAB)

@@ -75,7 +75,7 @@ def _visualization() -> dict[str, Golden]:
 
 def _models() -> dict[str, Golden]:
     def made() -> Any:
-        maker = models.load_model("generator").double()
+        maker: Any = models.load_model("generator").double()
         with torch.no_grad():
             return [
                 maker(maker.codes(torch.tensor([0, 5, 11]))),

@@ -139,7 +139,7 @@ class Generator(nn.Module):
         for number, (block, colour) in enumerate(zip(self.blocks, self.colours, strict=True)):
             if number:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
-            for layer in block:  # type: ignore[union-attr]
+            for layer in block.children():
                 x = layer(x, w)
             own = colour(x)
             if picture is not None:

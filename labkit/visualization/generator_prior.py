@@ -50,8 +50,9 @@ def _beginning(generator: nn.Module, codes: Any, count: int, draws: torch.Genera
             raise ValueError(f"start must hold codes (N, ...), floating-point, N >= 1; got {got}.")
         check_finite("start", codes)
         return codes.detach().clone()
-    if hasattr(generator, "start_codes"):
-        return generator.start_codes(count, generator=draws).detach().clone()
+    begin: Any = getattr(generator, "start_codes", None)
+    if begin is not None:
+        return begin(count, generator=draws).detach().clone()
     size = getattr(generator, "code_size", None)
     if size is None:
         raise ValueError(
