@@ -39,7 +39,7 @@ WEIGHTS = Path(__file__).parents[1] / "labkit" / "models" / "weights"
 CRITIC, JUDGE, WORLD = "minivgg", "minivgg-11", 2
 DEPTHS = (2, 6, 13, 19)  # layers of minivgg.features: after the stem, a pooling, the fourth, the last ReLU
 SETTINGS: dict[str, Any] = {
-    "scenes": 9000, "world": WORLD, "batch": 32, "rate": 5e-4, "betas": (0.0, 0.99), "r1": 1.0, "lazy": 8,
+    "scenes": 9000, "world": WORLD, "batch": 32, "rate": 5e-4, "betas": (0.0, 0.99), "r1": 0.3, "lazy": 8,
     "mean": 0.998, "fall": 0.35, "seed": 0,
 }  # fmt: skip
 

@@ -76,9 +76,15 @@ class Generator(nn.Module):
             self.blocks.append(nn.ModuleList(pair))
             self.colours.append(nn.Conv2d(width, 3, 1))
             before = width
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+        for module in self.modules():  # so that code, class and style vary as much as a picture's channels
+            if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, a=0.2)
+        for module in self.modules():
+            if isinstance(module, Styled):
+                nn.init.normal_(module.style.weight, std=0.4 * style**-0.5)
+            if isinstance(module, nn.Conv2d) and module.out_channels == 3:
+                nn.init.normal_(module.weight, std=0.4 * module.in_channels**-0.5)
+        nn.init.normal_(self.kinds.weight)
 
     @property
     def code_size(self) -> int:
