@@ -195,12 +195,13 @@ def _tools() -> dict[str, Golden]:
 @functools.cache
 def calls() -> dict[str, Golden]:
     """All golden calls by name. What a call answers for is, unless it says otherwise, what bears its name."""
-    from labkit.ledger import golden_table, golden_world
+    from labkit.ledger import golden_synthesis, golden_table, golden_world
 
     found = _tools()
     found |= _methods(found)
-    for place, table in (golden_table.TABLES | golden_world.TABLES).items():
-        found |= {f"{place}.{name}": call for name, call in table().items()}
+    for tables in (golden_synthesis.TABLES, golden_table.TABLES, golden_world.TABLES):
+        for place, table in tables.items():
+            found |= {f"{place}.{name}": call for name, call in table().items()}
     for name, call in found.items():
         if not call.covers:
             place, _, own = name.rpartition(".")

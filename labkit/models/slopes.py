@@ -123,9 +123,7 @@ class Slopes:
         modules = [(name, name.partition(":")) for name in self.layers]
         with Flow(shown) as flow, record(self.model, *self.layers) as kept:
             handles = [
-                self.model.get_submodule(path).register_forward_hook(
-                    lambda *_, name=name: order.append(name)
-                )
+                self.model.get_submodule(path).register_forward_hook(lambda *_, name=name: order.append(name))
                 for name, (path, _, call) in modules
             ]
             try:

@@ -86,9 +86,7 @@ class Transforms(NamedTuple):
         return rotated(images, turn * self.rotation, scale, (down * self.jitter, right * self.jitter))
 
 
-def centre_bias(
-    images: Float[Tensor, "N C H W"], radius: float | None
-) -> Float[Tensor, "N C H W"]:
+def centre_bias(images: Float[Tensor, "N C H W"], radius: float | None) -> Float[Tensor, "N C H W"]:
     """The pictures as they are, but with a gradient that falls off from the middle as a Gaussian does.
 
     What is found then begins in the middle, where one thing has room, in place of many over the picture.

@@ -3,8 +3,21 @@
 from labkit.core.registry import Method
 from labkit.visualization.activation_maximization import RECIPES, visualize, visualize_result
 from labkit.visualization.ascent import Visualization
+from labkit.visualization.facets import Facets, multifaceted, multifaceted_result
 
 METHODS: dict[str, Method] = {
+    "multifaceted": Method(
+        multifaceted,
+        "Multifaceted visualization",
+        "Nguyen, Yosinski and Clune 2016",
+        {"facets": 2, "steps": 2},
+        takes=("model", "one target", "bank", "layer"),
+        gives="pictures",
+        needs=("colour",),
+        dead="warns",
+        amplifies=True,
+        scope="global",
+    ),
     "visualize": Method(
         visualize,
         "Activation maximization",
@@ -19,4 +32,13 @@ METHODS: dict[str, Method] = {
     ),
 }
 
-__all__ = ["METHODS", "RECIPES", "Visualization", "visualize", "visualize_result"]
+__all__ = [
+    "METHODS",
+    "RECIPES",
+    "Facets",
+    "Visualization",
+    "multifaceted",
+    "multifaceted_result",
+    "visualize",
+    "visualize_result",
+]

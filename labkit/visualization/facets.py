@@ -129,6 +129,7 @@ def multifaceted_result(
     nearest: int = 15,
     embed: str = "pca",
     components: int = 50,
+    steps: int = 256,
     generator: torch.Generator | None = None,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -167,7 +168,7 @@ def multifaceted_result(
         starts.append(shown[own[away[own, facet].argsort()[:nearest]]].mean(0))
     start = torch.stack(starts)
     found = visualize_result(
-        model, target, start=start, channels=start.shape[1],
+        model, target, start=start, channels=start.shape[1], steps=steps,
         generator=torch.Generator().manual_seed(seed), progress=progress, should_stop=should_stop, **options,
     )  # fmt: skip
     return Facets(found.images, start, best, clusters.labels, points, found)
@@ -180,8 +181,8 @@ def multifaceted(*args: Any, **options: Any) -> Float[Tensor, "K C H W"]:
     Of ``pictures`` the ``top`` by the target's score are put in ``facets`` clusters by what ``layer`` gives
     for them (its mean over places), along their first ``components`` principal axes, or with embed="tsne" in
     the plane that t-SNE makes of these. The ``nearest`` pictures of each cluster's centre are averaged, and
-    from each mean the target is ascended by ``visualize``, whose ``options`` may follow. Facets go by the
-    size of their clusters.
+    from each mean the target is ascended for ``steps`` by ``visualize``, whose other ``options`` may follow.
+    Facets go by the size of their clusters.
 
     ``target``: one for all, as of ``visualize``; ``pictures`` (N, C, H, W) or (N, H, W, C), bytes or numbers
     from 0 to 1. ``generator``: of k-means, t-SNE and the ascent (None: seed 0).

@@ -55,7 +55,9 @@ def test_zero_is_grey_and_every_number_gives_a_picture() -> None:
     space = Fourier((5, 4), "decorrelated")
     values = torch.zeros(1, 3, 5, 3, 2)
     assert torch.equal(space.picture(values), torch.full((1, 3, 5, 4), 0.5))
-    wild = space.picture(values + 100 * torch.randn(1, 3, 5, 3, 2, generator=torch.Generator().manual_seed(0)))
+    wild = space.picture(
+        values + 100 * torch.randn(1, 3, 5, 3, 2, generator=torch.Generator().manual_seed(0))
+    )
     assert 0 <= wild.min() <= wild.max() <= 1
     pixels = torch.tensor([[[[-1.0, 2.0, 0.3]]]])
     Pixels().project(pixels)

@@ -35,7 +35,9 @@ def test_small_norms_become_grey(share: float, grey: int) -> None:
 def test_small_contributions_become_grey(share: float, kept: list[int]) -> None:
     found = clip_contributions(ROW, SLOPE, share)
     for place in range(4):
-        assert torch.equal(found[..., place], ROW[..., place] if place in kept else torch.full((1, 2, 1), 0.5))
+        assert torch.equal(
+            found[..., place], ROW[..., place] if place in kept else torch.full((1, 2, 1), 0.5)
+        )
 
 
 def test_pictures_are_clipped_each_by_itself() -> None:
