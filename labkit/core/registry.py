@@ -26,6 +26,9 @@ TAKES = {
     "game": "value",
     "players": "n_players",
     "side": "side",
+    "count": "count",
+    "one target": "target",  # for all pictures
+    "bank": "pictures",  # any number of them, about which together there is one answer
 }
 # What a network may lack: a head of global average pooling and one linear layer; a feature map (N, K, h, w);
 # that ReLU alone bends its signal; that it takes pictures in colour.

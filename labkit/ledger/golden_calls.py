@@ -195,11 +195,11 @@ def _tools() -> dict[str, Golden]:
 @functools.cache
 def calls() -> dict[str, Golden]:
     """All golden calls by name. What a call answers for is, unless it says otherwise, what bears its name."""
-    from labkit.ledger import golden_filters, golden_table, golden_world
+    from labkit.ledger import golden_filters, golden_synthesis, golden_table, golden_world
 
     found = _tools()
     found |= _methods(found)
-    for tables in (golden_filters.TABLES, golden_table.TABLES, golden_world.TABLES):
+    for tables in (golden_filters.TABLES, golden_synthesis.TABLES, golden_table.TABLES, golden_world.TABLES):
         for place, table in tables.items():
             found |= {f"{place}.{name}": call for name, call in table().items()}
     for name, call in found.items():

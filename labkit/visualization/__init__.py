@@ -1,6 +1,9 @@
 """What has the network learned? Filters, activations, the space of features, and pictures made for a unit."""
 
 from labkit.core.registry import Method
+from labkit.visualization.activation_maximization import RECIPES, visualize, visualize_result
+from labkit.visualization.ascent import Visualization
+from labkit.visualization.facets import Facets, multifaceted, multifaceted_result
 from labkit.visualization.filter_fits import (
     GaborFit,
     OpponentFit,
@@ -45,6 +48,18 @@ METHODS: dict[str, Method] = {
         models="agnostic",
         scope="global",
     ),
+    "multifaceted": Method(
+        multifaceted,
+        "Multifaceted visualization",
+        "Nguyen, Yosinski and Clune 2016",
+        {"facets": 2, "steps": 2},
+        takes=("model", "one target", "bank", "layer"),
+        gives="pictures",
+        needs=("colour",),
+        dead="warns",
+        amplifies=True,
+        scope="global",
+    ),
     "opponent_fit": Method(
         opponent_fit,
         "Opponent fit",
@@ -56,20 +71,39 @@ METHODS: dict[str, Method] = {
         models="agnostic",
         scope="global",
     ),
+    "visualize": Method(
+        visualize,
+        "Activation maximization",
+        "Simonyan et al. 2014",
+        {"steps": 3, "start": "grey", "colours": None, "channels": 3},
+        takes=("model", "target", "count", "side"),
+        gives="pictures",
+        needs=("colour",),
+        dead="warns",
+        amplifies=True,
+        scope="global",
+    ),
 }
 
 __all__ = [
     "METHODS",
+    "RECIPES",
     "Dreamed",
+    "Facets",
     "FilterGrid",
     "GaborFit",
     "OpponentFit",
+    "Visualization",
     "dgn_am",
     "dgn_am_result",
     "filter_grid",
     "filter_grid_result",
     "gabor_fit",
     "gabor_fit_result",
+    "multifaceted",
+    "multifaceted_result",
     "opponent_fit",
     "opponent_fit_result",
+    "visualize",
+    "visualize_result",
 ]

@@ -57,7 +57,7 @@ def test_a_row_is_true(name: str) -> None:
     assert [p.name for p in parameters[: len(taken)]] == taken
     assert set(row.options) <= {p.name for p in parameters[len(taken) :]}
     if "model" in row.takes:
-        assert all(p.kind is p.KEYWORD_ONLY for p in parameters[3:])
+        assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in parameters[3:])
     if row.result is not None:
         assert row.result.__name__ == f"{row.function.__name__}_result"
 

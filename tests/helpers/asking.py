@@ -23,6 +23,7 @@ ROWS = {
     for name, row in rows(packages()).items()
     if "model" in row.takes and row.takes != ("model", "layer") and "generator" not in row.takes
 }
+OF_ROWS = [name for name, row in ROWS.items() if "bank" not in row.takes]  # an answer a picture
 OF_PICTURES = [name for name, row in ROWS.items() if "pictures" in row.takes]
 
 
@@ -49,6 +50,8 @@ def ask(name: str, model: Any, images: Any, target: Any = 1, of: str = "", **opt
     row = ROWS[name]
     values = dict.fromkeys(("target", "class", "labels"), target)
     values |= {"model": model, "pictures": images, "layer": layer_of(of), "side": tuple(images.shape[2:])}
+    values |= {"bank": images, "count": len(images)}
+    values["one target"] = int(target[0]) if isinstance(target, Tensor) else target
     if "features" in row.takes:
         values["features"] = _features(of or "functional", images)
     given = {TAKES[kind]: values[kind] for kind in row.takes}
