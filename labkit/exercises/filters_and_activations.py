@@ -39,10 +39,10 @@ def grid_cases(draw: Draw):
         ("0.5 + 0.5 * weight", "0.5 - 0.5 * weight",
             "Bright and dark are exchanged: positive weights are bright."),
         ("weight.new_ones(", "weight.new_zeros(", "The lines between filters are white: begin with ones."),
-        ("divmod(k, columns)", "divmod(k, columns)[::-1]",
+        ("row, column = divmod(k, columns)", "column, row = divmod(k, rows)",
             "Go along the rows: the second filter stands right of the first."),
-        ({"height + 1) - 1": "height + 1)", "width + 1) - 1": "width + 1)"},
-            "There are lines between the filters only; yours has one more behind the last."),
+        ("row * (height + 1), column * (width + 1)", "row * height, column * width",
+            "One white pixel stands between two filters: each begins one pixel later for each before it."),
     ),
 )  # fmt: skip
 def filter_grid(weight, columns):
@@ -81,9 +81,8 @@ def field_cases(draw: Draw):
             "A kernel of 1 adds nothing: each layer adds kernel - 1 steps."),
         ("size += (kernel - 1) * stride", "size += kernel - 1",
             "Behind a stride, neighbours lie several pixels apart: multiply by the stride so far."),
-        ({"size += (kernel - 1) * stride": "stride *= step",
-          "stride *= step": "size += (kernel - 1) * stride",
-          "start -= padding * stride": "start -= padding * stride // step"},
+        ({"size += (kernel": "stride *= step\n        size += (kernel",
+          "padding * stride\n        stride *= step": "padding * stride"},
             "A layer's own stride spreads the next layer's kernel, not its own: multiply it in last."),
         ("start -= padding * stride", "start -= padding",
             "The padding is counted in steps of the layer below: multiply it by the stride so far."),
@@ -126,9 +125,6 @@ def strongest_cases(draw: Draw):
             "These are the weakest places. Take the largest value of each picture."),
         ("torch.arange(seen, seen + len(maps))", "torch.arange(len(maps))",
             "The numbers of the pictures begin anew in each batch. Count on from the batches before."),
-        ("[torch.cat(pair) for pair in zip(best, found, strict=True)]",
-         "best if best[0].amin() > found[0].amax() else found",
-            "You keep one batch or the other. The best of both together are wanted: join them first."),
         ("argsort(0, descending=True)", "argsort(0)", "Sort from the largest to the smallest."),
         ("[part.gather(0, order) for part in found]",
          "[found[0].gather(0, order), found[1][:count], found[2].gather(0, order)]",
@@ -165,21 +161,19 @@ def crop_cases(draw: Draw):
     def case(name, row, column, size=4, stride=3, start=-2, probe=None):
         return Case(
             name,
-            (draw.pictures(3, 9, 12), row, column, size, stride, start, draw.number(0.1, 0.9)),
+            (draw.pictures(3, 14, 12), row, column, size, stride, start, draw.number(0.1, 0.9)),
             probe=probe,
         )
 
     yield case("a patch within the picture", 1, 2, start=0)
     yield case("over the upper left corner", 0, 0)
-    yield case("over the lower right corner; the picture must stay", 3, 4, size=5, start=-1, probe="both")
-    yield case("larger than the picture", 1, 1, size=15, stride=2, start=-5)
+    yield case("over the lower right corner; the picture must stay", 4, 3, size=5, start=-1, probe="both")
+    yield case("larger than the picture", 1, 1, size=19, stride=2, start=-5)
 
 
 @SHEET.exercise(
     "visualization.crop", "Cut out what it saw", points=2, minutes=8, difficulty=2, cases=crop_cases,
     mistakes=(
-        ("min(top + size, height)", "height",
-            "The patch ends after `size` rows: take the smaller of the two ends."),
         ({"first - top : bottom - top, at - left : last - left": ": bottom - first, : last - at"},
             "What lies beyond the upper or left border must stay empty: begin later in the patch."),
         ("start + row * stride, start + column * stride", "row * stride, column * stride",
