@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from labkit.data import MiniBroden, SceneStack
 from labkit.evaluation.controls import twin
 from labkit.experiments.bench import Bench, experiment
 from labkit.experiments.measures import Measure, Result
-from labkit.models import receptive_fields, record
+from labkit.models import features, receptive_fields, record
 from labkit.models.features import batches
 
 LAB = "11_filters_and_activations"
@@ -49,18 +49,20 @@ def heard(model: nn.Module, layer: str, scenes: SceneStack) -> Iterator[Float[Te
 
 def peaks(
     model: nn.Module,
-    layer: str,
+    layers: Sequence[str],
     scenes: SceneStack,
     *,
     strongest: Callable[..., tuple[Tensor, Tensor, Tensor]],
-) -> Peaks:
-    """The strongest nine places of every unit, no two in one picture, by the exercise's one pass."""
-    _, pictures, places = strongest(heard(model, layer, scenes), COUNT)
-    field = receptive_fields(model, [layer], side=scenes.images.shape[1])[layer]
-    ends = [field.rows[0], field.columns[0]]  # all channels of these networks see alike
-    middle = [((e[:, 0] + e[:, 1]) // 2).clamp(0, scenes.images.shape[1] - 1) for e in ends]
-    width = len(field.columns[0])
-    return Peaks(pictures, middle[0][places // width], middle[1][places % width])
+) -> list[Peaks]:
+    """The strongest nine places of every unit of some layers, no two in one picture, by the exercise."""
+    side, found = scenes.images.shape[1], []
+    fields = receptive_fields(model, layers, side=side)
+    for layer, maps in features(model, scenes.images, layers).items():  # of all layers in one pass
+        _, pictures, places = strongest(maps.split(BATCH), COUNT)
+        ends = [fields[layer].rows[0], fields[layer].columns[0]]  # all channels of these networks see alike
+        rows, columns = (((e[:, 0] + e[:, 1]) // 2).clamp(0, side - 1) for e in ends)
+        found.append(Peaks(pictures, rows[places // len(columns)], columns[places % len(columns)]))
+    return found
 
 
 def under(scenes: SceneStack, kind: str, at: Peaks) -> Int[Tensor, "U 9"]:
@@ -121,24 +123,21 @@ def v5(
     draws = range(1 if bench.quick else 3)
     gains: dict[str, dict[str, list[float]]] = {name: {} for name in LAYERS}
     levels: dict[str, dict[str, list[float]]] = {name: {} for name in LAYERS}
-    jobs = [(seed, name) for seed in bench.seeds for name in LAYERS]
-    twins = {
-        seed: [twin(bench.network(seed), scenes.images, seed=draw) for draw in draws] for seed in bench.seeds
-    }
-    for seed, name in tqdm(jobs, "networks and layers", leave=False):
-        networks = [bench.network(seed), *twins[seed]]
-        at = [peaks(network, LAYERS[name], scenes, strongest=strongest) for network in networks]
-        here = [shared(scenes, one, commonest) for one in at]
-        there = [shared(scenes, elsewhere(one, len(scenes), generator), commonest) for one in at]
-        for what, found, key in (
-            ("concept", here, "concept"),
-            ("colour", here, "colour"),
-            ("places", there, "concept"),
-        ):
-            trained, others = float(found[0][key].mean()), torch.cat([f[key] for f in found[1:]])
-            gains[name].setdefault(what, []).append(trained - float(others.mean()))
-            levels[name].setdefault(f"{what}, trained", []).append(trained)
-            levels[name].setdefault(f"{what}, twin", []).append(float(others.mean()))
+    for seed in tqdm(bench.seeds, "networks", leave=False):
+        own = bench.network(seed)
+        networks = [own, *(twin(own, scenes.images, seed=draw) for draw in draws)]
+        by_network = [
+            peaks(network, list(LAYERS.values()), scenes, strongest=strongest) for network in networks
+        ]
+        for name, *at in zip(LAYERS, *by_network, strict=True):
+            here = [shared(scenes, one, commonest) for one in at]
+            there = [shared(scenes, elsewhere(one, len(scenes), generator), commonest) for one in at]
+            wanted = (("concept", here, "concept"), ("colour", here, "colour"), ("places", there, "concept"))
+            for what, found, key in wanted:
+                trained, others = float(found[0][key].mean()), torch.cat([f[key] for f in found[1:]])
+                gains[name].setdefault(what, []).append(trained - float(others.mean()))
+                levels[name].setdefault(f"{what}, trained", []).append(trained)
+                levels[name].setdefault(f"{what}, twin", []).append(float(others.mean()))
     lot = at_random(scenes, bench.count(300, lesson=100), generator)
     floor = bootstrap(shared(scenes, lot, commonest)["concept"].numpy())
     return Result(
