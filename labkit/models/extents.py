@@ -23,6 +23,7 @@ _ALIKE = operations("relu", "bend", "comparison", "sum", "sign", "dropout", "cas
     "addcdiv", "addcmul", "alias", "batch_norm", "clone", "contiguous", "detach", "div", "masked_fill", "mul",
     "nan_to_num", "pow", "requires_grad", "where",
 }  # fmt: skip
+_CAST = operations("cast")
 _MOVING = operations("reshape", "move") | {"get", "transpose", "swapaxes"}
 _ATTENDING = operations("attention") | {"einsum"}
 _PRODUCTS = {"addmm", "bmm", "linear", "matmul", "mm"}
@@ -61,6 +62,8 @@ class Extents:
         """Run a function and note the extents of what it gives."""
         given = list(dict.fromkeys(tensors_among((*call.args, *call.options.values()))))
         known = [(t, found) for t in given if (found := self.of(t)) is not None]
+        if call.name in _CAST | _MOVING:  # the others say what to be like, or where
+            known = [(t, e) for t, e in known if t is next(iter(call.args), None)]
         shapes = [t.shape for t, _ in known]
         out = call.run()
         made = list(tensors_among(out)) + list(tensors_among(call.into))

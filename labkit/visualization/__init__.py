@@ -2,8 +2,8 @@
 
 from labkit.core.registry import Method
 from labkit.visualization.activations import activation_grid
+from labkit.visualization.concept_packing import Packing, packing, packing_result
 from labkit.visualization.guided import guided_patches
-from labkit.visualization.packing import Packing, packing, packing_result
 from labkit.visualization.patches import TopPatches, top_patches, top_patches_result
 
 METHODS: dict[str, Method] = {

@@ -14,7 +14,7 @@ from labkit.core.hooks import record
 from labkit.core.progress import working
 from labkit.core.registry import signature_of
 from labkit.models.relu_rules import check_relus, relu_rule
-from labkit.visualization.crops import NONE, Source, cut
+from labkit.visualization.cropping import NONE, Source, cut
 from labkit.visualization.patches import TopPatches, top_patches_result
 
 __all__ = ["guided_crops", "guided_patches"]
@@ -54,11 +54,14 @@ def guided_crops(
 ) -> Float[Tensor, "U k C s t"]:
     """The guided gradients of ``top_patches_result``'s units at their patches; options as there."""
     source = Source(model, pictures, side)
-    jobs = (found.pictures != NONE).nonzero()
-    first = source.rows([0])
-    size = (*found.pictures.shape, first.shape[1], *found.field.size)
-    patches = torch.zeros(size, dtype=weight_of(model, first).dtype)
-    with working("guided patches", len(jobs), "patch", progress=progress, should_stop=should_stop) as work:
+    total = int((found.pictures != NONE).sum())
+    with (
+        torch.inference_mode(False),
+        working("guided patches", total, "patch", progress=progress, should_stop=should_stop) as work,
+    ):
+        first, jobs = source.rows([0]), (found.pictures != NONE).nonzero()
+        size = (*found.pictures.shape, first.shape[1], *found.field.size)
+        patches = torch.zeros(size, dtype=weight_of(model, first).dtype)
         for part in jobs.split(batch_size):
             if work.stopped():
                 break
@@ -79,11 +82,8 @@ def _guided(model: nn.Module, images: Tensor, found: TopPatches, units: Tensor, 
         rules = relu_rule(True)
         with rules, record(model, layer) as heard:
             model(inputs.clone())
-        last = heard[layer].shape[1:] == (
-            found.field.rows.shape[1],
-            found.field.columns.shape[1],
-            len(found.field.rows),
-        )
+        field = found.field
+        last = heard[layer].shape[1:] == (field.rows.shape[1], field.columns.shape[1], len(field.rows))
         maps = heard[layer].movedim(3, 1) if last else heard[layer]
         value = maps[torch.arange(len(maps)), channels, rows, columns]
         check_relus([value], rules.state)

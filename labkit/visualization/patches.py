@@ -19,7 +19,7 @@ from labkit.core.progress import working
 from labkit.core.registry import signature_of
 from labkit.models.features import Stream
 from labkit.models.receptive_fields import ReceptiveField, receptive_fields
-from labkit.visualization.crops import NONE, Source, crops
+from labkit.visualization.cropping import NONE, Source, crops
 
 __all__ = ["TopPatches", "top_patches", "top_patches_result"]
 
@@ -135,8 +135,9 @@ def top_patches_result(
             work.at(done)
     if not done:
         raise RuntimeError("should_stop ended the search before the first picture; there is nothing to show.")
-    field = receptive_fields(model, [layer], side=size[1:], channels=size[0])[layer]
-    return _chosen(best, units, field, done, work.complete)
+    with torch.inference_mode(False):
+        field = receptive_fields(model, [layer], side=size[1:], channels=size[0])[layer]
+        return _chosen(best, units, field, done, work.complete)
 
 
 def _chosen(
@@ -148,7 +149,7 @@ def _chosen(
     chosen = torch.arange(best.shape[0]) if units is None else torch.tensor(list(units), dtype=torch.long)
     lacking = max(0, best.count - best.values.shape[1])
     values, pictures, places = (
-        F.pad(t.cpu()[chosen], (0, lacking)) for t in (best.values, best.pictures, best.places)
+        F.pad(t.clone().cpu()[chosen], (0, lacking)) for t in (best.values, best.pictures, best.places)
     )
     there = values > 0
     places = torch.where(there, places, 0)

@@ -19,6 +19,7 @@ from labkit.models import borrow, record
 
 ROWS = {name: row for name, row in rows(packages()).items() if "model" in row.takes}
 OF_PICTURES = [name for name, row in ROWS.items() if "pictures" in row.takes]
+ONE_BY_ONE = [name for name, row in ROWS.items() if "many" not in row.takes]  # a data set is one question
 
 
 # Their classes end in a ReLU, so that an untrained one may give a class no slope at all, which is said.
@@ -43,7 +44,13 @@ def ask(name: str, model: Any, images: Any, target: Any = 1, of: str = "", **opt
     """The method's answer, cheaply; ``of`` is the awkward model's name, from which a layer follows."""
     row = ROWS[name]
     values = dict.fromkeys(("target", "class", "labels"), target)
-    values |= {"model": model, "pictures": images, "layer": layer_of(of), "side": tuple(images.shape[2:])}
+    values |= {
+        "model": model,
+        "pictures": images,
+        "many": images,
+        "layer": layer_of(of),
+        "side": tuple(images.shape[2:]),
+    }
     if "features" in row.takes:
         values["features"] = _features(of or "functional", images)
     given = {TAKES[kind]: values[kind] for kind in row.takes}

@@ -16,7 +16,7 @@ from labkit.data import MiniBroden, load_photo
 from labkit.data.photos import save_photo
 from labkit.models import load_model, receptive_fields, record, unit
 from labkit.visualization import guided_patches, top_patches, top_patches_result
-from labkit.visualization.crops import crops
+from labkit.visualization.cropping import crops
 from labkit.visualization.guided import guided_crops
 
 

@@ -68,7 +68,12 @@ def crops(
     model: nn.Module, pictures: Any, found: TopPatches, *, side: int | None = None, fill: float = 0.5
 ) -> Float[Tensor, "U k C s t"]:
     """The patches of ``top_patches_result``, each picture read once; options as there."""
-    source, numbers = Source(model, pictures, side), found.pictures
+    with torch.inference_mode(False):
+        return _crops(model, Source(model, pictures, side), found, fill)
+
+
+def _crops(model: nn.Module, source: Source, found: TopPatches, fill: float) -> Float[Tensor, "U k C s t"]:
+    numbers = found.pictures
     first = source.rows([0])
     size = (*numbers.shape, first.shape[1], *found.field.size)
     patches = torch.full(size, fill, dtype=weight_of(model, first).dtype)
