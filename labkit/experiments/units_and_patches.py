@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from labkit.core.progress import working
 from labkit.core.statistics import Interval, bootstrap
 from labkit.data import MiniBroden, SceneStack
 from labkit.evaluation.controls import twin
@@ -36,15 +38,19 @@ class Peaks(NamedTuple):
 
 def stacked(bench: Bench) -> SceneStack:
     """The test scenes that patches are taken from, with the truth of every pixel."""
-    return MiniBroden(bench.count(1000, lesson=300, few=24), "test").stack()
+    return MiniBroden(bench.count(1000, lesson=200, few=24), "test").stack()
 
 
-def heard(model: nn.Module, layer: str, scenes: SceneStack) -> Iterator[Float[Tensor, "B K h w"]]:
-    """What a layer gives for all scenes, a batch at a time."""
-    for part in batches(scenes.images, BATCH):
-        with torch.no_grad(), record(model, layer) as kept:
-            model(part)
-        yield kept[layer]
+def heard(
+    model: nn.Module, layer: str, pictures: Tensor | ndarray, batch: int = BATCH
+) -> Iterator[Float[Tensor, "B K h w"]]:
+    """What a layer gives for many pictures, a batch at a time, with a bar."""
+    with working("listening", len(pictures), "picture") as work:
+        for part in batches(pictures, batch):
+            with torch.no_grad(), record(model, layer) as kept:
+                model(part)
+            yield kept[layer]
+            work.at(work.done + len(part))
 
 
 def peaks(
