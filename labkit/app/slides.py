@@ -81,7 +81,8 @@ PARTS: dict[str, tuple[Slide, ...]] = {
     ),
     "Can you trust a heatmap?": (
         Slide("The weather of the tanks: a cause without a place", "compare --model minivgg-weather", _TRUST),
-        Slide("Randomized parameters", "sanity", _TRUST, ("evaluation.cascading_randomization",), "Adebayo et al. 2018"),
+        Slide("Randomized parameters", "sanity", _TRUST, ("evaluation.cascading_randomization",),
+              "Adebayo et al. 2018"),
         Slide("Insertion and deletion", "", _TRUST, ("evaluation.deletion",), "Petsiuk et al. 2018"),
         Slide("Retraining after removal", "", _TRUST, ("evaluation.roar",), "Hooker et al. 2019"),
         Slide("An explanation should be falsifiable", "masks", _TRUST),

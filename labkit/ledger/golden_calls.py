@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from labkit import attribution, data, models, optimize
+from labkit import visualization as v
 from labkit.adversarial import fgsm
 from labkit.attribution.occlusion_sensitivity import window_starts
 from labkit.core.registry import rows
@@ -145,6 +146,13 @@ def _tools() -> dict[str, Golden]:
             "plain": invert(g.model, EARLY, kept[EARLY], steps=3, alpha_weight=0.1)
         }
 
+    def patched() -> Any:
+        few: dict[str, Any] = {"units": [3, 70, 95], "count": 2, "per_picture": 2, "batch_size": 3}
+        found = v.top_patches_result(g.model, g.images, "features.9", **few)
+        return [found.values, found.boxes, found.fired, v.top_patches(g.model, g.images, "features.9", **few),
+                v.guided_patches(g.model, g.images, "features.9", **few)]  # fmt: skip
+
+    signs = torch.tensor([1.0, -1.0]).double().view(1, 2, 1, 1)
     a = attribution
     masks = import_module(a.extremal_perturbation.__module__)
     levels, areas = (
@@ -189,6 +197,16 @@ def _tools() -> dict[str, Golden]:
             (fgsm,), 1e-3,
         ),
         "style.invert": Golden(inverted, (invert, invert_result)),
+        "visualization.activation_grid": Golden(
+            lambda: v.activation_grid(g.model, g.images, EARLY)[:, ::6], (v.activation_grid,)
+        ),
+        "visualization.packing": Golden(
+            lambda: v.packing_result(g.others[:, None].expand(-1, 2, -1, -1) * signs, g.masks + 1, top=0.1),
+            (v.packing, v.packing_result),
+        ),
+        "visualization.top_patches": Golden(
+            patched, (v.top_patches, v.top_patches_result, v.guided_patches)
+        ),
     }  # fmt: skip
 
 

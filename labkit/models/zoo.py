@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from labkit.core.checks import check_channels, check_positive, nearest
 from labkit.core.door import weight_of
 from labkit.models.generator import Generator
-from labkit.models.layers import layer_names
 from labkit.models.minivgg import MiniVGG
+from labkit.models.receptive_fields import layer_names
 
 WEIGHTS = Path(__file__).parent / "weights"
 

@@ -2,7 +2,9 @@
 
 from labkit.core.registry import Method
 from labkit.visualization.activation_maximization import RECIPES, visualize, visualize_result
+from labkit.visualization.activations import activation_grid
 from labkit.visualization.ascent import Visualization
+from labkit.visualization.concept_packing import Packing, packing, packing_result
 from labkit.visualization.facets import Facets, multifaceted, multifaceted_result
 from labkit.visualization.filter_fits import (
     GaborFit,
@@ -13,9 +15,19 @@ from labkit.visualization.filter_fits import (
     opponent_fit_result,
 )
 from labkit.visualization.generator_prior import Dreamed, dgn_am, dgn_am_result
+from labkit.visualization.guided import guided_patches
+from labkit.visualization.patches import TopPatches, top_patches, top_patches_result
 from labkit.visualization.weights import FilterGrid, filter_grid, filter_grid_result
 
 METHODS: dict[str, Method] = {
+    "activation_grid": Method(
+        activation_grid,
+        "Activation grid",
+        "Yosinski et al. 2015",
+        takes=("model", "pictures", "layer"),
+        gives="activations",
+        dead="any",
+    ),
     "dgn_am": Method(
         dgn_am,
         "Generator prior",
@@ -48,6 +60,17 @@ METHODS: dict[str, Method] = {
         models="agnostic",
         scope="global",
     ),
+    "guided_patches": Method(
+        guided_patches,
+        "Guided patches",
+        "Springenberg et al. 2015",
+        {"count": 2},
+        takes=("model", "many", "layer"),
+        gives="patches",
+        needs=("relu",),
+        dead="any",
+        scope="global",
+    ),
     "multifaceted": Method(
         multifaceted,
         "Multifaceted visualization",
@@ -69,6 +92,25 @@ METHODS: dict[str, Method] = {
         gives="scores",
         dead="any",
         models="agnostic",
+        scope="global",
+    ),
+    "packing": Method(
+        packing,
+        "Packing",
+        "Bau et al. 2017",
+        takes=("maps", "labels"),
+        gives="weights",
+        models="agnostic",
+        scope="global",
+    ),
+    "top_patches": Method(
+        top_patches,
+        "Top patches",
+        "Zhou et al. 2015",
+        {"count": 2},
+        takes=("model", "many", "layer"),
+        gives="patches",
+        dead="any",
         scope="global",
     ),
     "visualize": Method(
@@ -93,17 +135,25 @@ __all__ = [
     "FilterGrid",
     "GaborFit",
     "OpponentFit",
+    "Packing",
+    "TopPatches",
     "Visualization",
+    "activation_grid",
     "dgn_am",
     "dgn_am_result",
     "filter_grid",
     "filter_grid_result",
     "gabor_fit",
     "gabor_fit_result",
+    "guided_patches",
     "multifaceted",
     "multifaceted_result",
     "opponent_fit",
     "opponent_fit_result",
+    "packing",
+    "packing_result",
+    "top_patches",
+    "top_patches_result",
     "visualize",
     "visualize_result",
 ]

@@ -3,9 +3,10 @@
 Importing this package needs ipywidgets and anywidget; the pages they show load nothing from a network.
 """
 
+from labkit.widgets.activation import ActivationExplorer
 from labkit.widgets.comparer import Comparer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.sanity import SanityExplorer
 
-__all__ = ["Comparer", "MaskExplorer", "OcclusionExplorer", "SanityExplorer"]
+__all__ = ["ActivationExplorer", "Comparer", "MaskExplorer", "OcclusionExplorer", "SanityExplorer"]

@@ -64,6 +64,7 @@ class View {
   // ---- drawing: an explorer's `paint` is called where there is a picture
   draw() { refreshFrame(this); if (this.photo) this.paint(this.photo); }
   question() { return ["What speaks for ", "?"]; }
+  subject() { return this.className(this.target); } // what the question is about
   answerText() { return ""; }
   press() { return false; }
   // the outline of the truth, where it is asked for
