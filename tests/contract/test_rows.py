@@ -49,7 +49,7 @@ def test_a_row_is_true(name: str) -> None:
     assert when in ("post hoc", "intrinsic")
     assert models in ("specific", "agnostic")
     assert scope in ("local", "global")
-    assert row.gives in ("maps", "pictures", "masks", "segments", "weights")
+    assert row.gives in ("maps", "pictures", "masks", "segments", "weights", "points", "rows", "number")
     assert row.dead in ("zero", "warns", "any")
     assert set(row.needs) <= set(NEEDS)
     parameters = list(inspect.signature(row.function).parameters.values())
