@@ -20,6 +20,7 @@ from labkit.visualization.neighbors import as_rows, nearest_neighbors_result
 ESTIMATORS = ("mle", "two_nn")
 KNOWN = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)
 """The dimensions of the Gaussians by which an estimate is corrected."""
+EQUAL = 1e-6  # logarithms of ratios below this are rounding
 KEPT = 0.9  # share of the ratios that the two neighbours' line is laid through
 
 
@@ -119,7 +120,7 @@ def intrinsic_dimension_result(
         raise ValueError(f"k must be below the {len(rows)} rows of features; got {need}. Take more pictures.")
     statistic = _of_inverses if estimator == "mle" else _of_line
     values = _mle(rows, k) if estimator == "mle" else _two_nn(rows)
-    if not (values > 0).any():
+    if values.mean() < EQUAL:
         raise ValueError(
             "features must have neighbours at different distances; all are equal, as on the corners of a "
             "simplex. Take the features before rounding."

@@ -53,6 +53,19 @@ def _between(queries: Float[Tensor, "B D"], rows: Float[Tensor, "N D"], metric: 
     return squares.clamp(min=0).sqrt()
 
 
+def _least(found: Float[Tensor, "B N"], k: int) -> tuple[Float[Tensor, "B k"], Int[Tensor, "B k"]]:
+    """The ``k`` smallest of each row in order, of equal ones the first; sorts whole rows only for ties."""
+    values, places = found.topk(min(k + 1, found.shape[1]), largest=False)
+    ties = values[:, k - 1] == values[:, -1] if values.shape[1] > k else torch.zeros(len(found)).bool()
+    places = places[:, :k].sort(dim=1).values
+    values, order = found.gather(1, places).sort(dim=1, stable=True)
+    places = places.gather(1, order)
+    if ties.any():
+        whole = found[ties].sort(dim=1, stable=True)
+        values[ties], places[ties] = whole.values[:, :k], whole.indices[:, :k]
+    return values, places
+
+
 def nearest_neighbors_result(
     features: Float[Tensor, "N D"] | Float[ndarray, "N D"],
     *,
@@ -100,8 +113,7 @@ def nearest_neighbors_result(
             found = _between(far[part], own, metric)
             if queries is None:
                 found[torch.arange(len(found)), torch.arange(part.start, part.stop)] = float("inf")
-            order = found.sort(dim=1, stable=True)  # of equal ones the first
-            indices[part], distances[part] = order.indices[:, :k], order.values[:, :k]
+            distances[part], indices[part] = _least(found, k)
             work.at(part.stop)
     return Neighbors(indices, distances.to(rows.dtype))
 
