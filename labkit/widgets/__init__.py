@@ -4,8 +4,9 @@ Importing this package needs ipywidgets and anywidget; the pages they show load 
 """
 
 from labkit.widgets.comparer import Comparer
+from labkit.widgets.embedding import EmbeddingExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.sanity import SanityExplorer
 
-__all__ = ["Comparer", "MaskExplorer", "OcclusionExplorer", "SanityExplorer"]
+__all__ = ["Comparer", "EmbeddingExplorer", "MaskExplorer", "OcclusionExplorer", "SanityExplorer"]

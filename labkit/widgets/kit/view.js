@@ -66,6 +66,7 @@ class View {
   question() { return ["What speaks for ", "?"]; }
   answerText() { return ""; }
   press() { return false; }
+  own() { return ownPhotograph(this); } // how pictures of one's own come in
   // the outline of the truth, where it is asked for
   get edge() { const photo = this.photo; return this.state.truth && photo?.mask ? (photo.edge ??= outline(photo.mask, this.width, this.height)) : ""; }
   get truthToggle() { return this.model.get("measured") ? [toggle(this, "Truth", "truth", "Outline the true region")] : []; }
