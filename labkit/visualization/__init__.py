@@ -16,7 +16,15 @@ from labkit.visualization.filter_fits import (
 )
 from labkit.visualization.generator_prior import Dreamed, dgn_am, dgn_am_result
 from labkit.visualization.guided import guided_patches
+from labkit.visualization.intrinsic_dimensions import (
+    Dimension,
+    intrinsic_dimension,
+    intrinsic_dimension_result,
+)
+from labkit.visualization.learned_projections import DeepMDS, deep_mds, deep_mds_result
+from labkit.visualization.neighbors import Neighbors, nearest_neighbors, nearest_neighbors_result
 from labkit.visualization.patches import TopPatches, top_patches, top_patches_result
+from labkit.visualization.projections import PCA, TSNE, pca, pca_result, tsne, tsne_result
 from labkit.visualization.weights import FilterGrid, filter_grid, filter_grid_result
 
 METHODS: dict[str, Method] = {
@@ -27,6 +35,17 @@ METHODS: dict[str, Method] = {
         takes=("model", "pictures", "layer"),
         gives="activations",
         dead="any",
+    ),
+    "deep_mds": Method(
+        deep_mds,
+        "DeepMDS",
+        "Gong, Boddeti and Jain 2019",
+        {"steps": 4},
+        takes=("features",),
+        gives="points",
+        models="agnostic",
+        scope="global",
+        amplifies=True,
     ),
     "dgn_am": Method(
         dgn_am,
@@ -71,6 +90,16 @@ METHODS: dict[str, Method] = {
         dead="any",
         scope="global",
     ),
+    "intrinsic_dimension": Method(
+        intrinsic_dimension,
+        "Intrinsic dimension",
+        "Levina and Bickel 2004",
+        {"draws": 1},
+        takes=("features",),
+        gives="number",
+        models="agnostic",
+        scope="global",
+    ),
     "multifaceted": Method(
         multifaceted,
         "Multifaceted visualization",
@@ -81,6 +110,15 @@ METHODS: dict[str, Method] = {
         needs=("colour",),
         dead="warns",
         amplifies=True,
+        scope="global",
+    ),
+    "nearest_neighbors": Method(
+        nearest_neighbors,
+        "Nearest neighbours",
+        "Cover and Hart 1967",
+        takes=("features",),
+        gives="rows",
+        models="agnostic",
         scope="global",
     ),
     "opponent_fit": Method(
@@ -103,6 +141,15 @@ METHODS: dict[str, Method] = {
         models="agnostic",
         scope="global",
     ),
+    "pca": Method(
+        pca,
+        "PCA",
+        "Pearson 1901",
+        takes=("features",),
+        gives="points",
+        models="agnostic",
+        scope="global",
+    ),
     "top_patches": Method(
         top_patches,
         "Top patches",
@@ -112,6 +159,17 @@ METHODS: dict[str, Method] = {
         gives="patches",
         dead="any",
         scope="global",
+    ),
+    "tsne": Method(
+        tsne,
+        "t-SNE",
+        "van der Maaten and Hinton 2008",
+        {"perplexity": 5, "early_steps": 4, "steps": 4},
+        takes=("features",),
+        gives="points",
+        models="agnostic",
+        scope="global",
+        amplifies=True,
     ),
     "visualize": Method(
         visualize,
@@ -129,16 +187,23 @@ METHODS: dict[str, Method] = {
 
 __all__ = [
     "METHODS",
+    "PCA",
     "RECIPES",
+    "TSNE",
+    "DeepMDS",
+    "Dimension",
     "Dreamed",
     "Facets",
     "FilterGrid",
     "GaborFit",
+    "Neighbors",
     "OpponentFit",
     "Packing",
     "TopPatches",
     "Visualization",
     "activation_grid",
+    "deep_mds",
+    "deep_mds_result",
     "dgn_am",
     "dgn_am_result",
     "filter_grid",
@@ -146,14 +211,22 @@ __all__ = [
     "gabor_fit",
     "gabor_fit_result",
     "guided_patches",
+    "intrinsic_dimension",
+    "intrinsic_dimension_result",
     "multifaceted",
     "multifaceted_result",
+    "nearest_neighbors",
+    "nearest_neighbors_result",
     "opponent_fit",
     "opponent_fit_result",
     "packing",
     "packing_result",
+    "pca",
+    "pca_result",
     "top_patches",
     "top_patches_result",
+    "tsne",
+    "tsne_result",
     "visualize",
     "visualize_result",
 ]

@@ -16,7 +16,8 @@ from labkit.core.registry import NEEDS, TAKES, rows
 from labkit.ledger.golden_calls import PACKAGES, packages
 
 ROWS = rows(packages())
-GIVES = ("maps", "pictures", "masks", "segments", "weights", "activations", "patches", "scores")
+GIVES = ("maps", "pictures", "masks", "segments", "weights", "activations", "patches", "scores",
+         "points", "rows", "number")  # fmt: skip
 README = (Path(labkit.__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 
 

@@ -12,7 +12,7 @@ const buildFrame = (view, { main, aside = [], right = false, pickerAside = false
   ui.help = h("button", { class: "lk-button lk-help", "aria-label": "Keys", title: "Keys (?)", onclick: guarded(el, () => pressKey(view, "?")) }, "?");
   ui.picker = classPicker(view);
   ui.strip = pictureStrip(view);
-  ui.own = view.page ? "" : ownPhotograph(view);
+  ui.own = view.page ? "" : view.own();
   ui.keys = h("dialog", { class: "lk-keys", "aria-label": "Keys" }, h("dl", {}, ...[...keys, ...KEYS].flatMap(([key, does]) => [h("dt", {}, key), h("dd", {}, does)])),
     h("button", { class: "lk-button", onclick: () => ui.keys.close() }, "Close"));
   ui.main = h("div", { class: "lk-main" }, ...main);
