@@ -14,8 +14,8 @@ import nbformat
 import pytest
 
 from labkit.exercises import by_notebook
-from labkit.grading.solutions import write_answers
 from labkit.grading.release import student_copy
+from labkit.grading.solutions import write_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
