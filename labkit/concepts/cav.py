@@ -61,7 +61,7 @@ def ridge_coefficients(
     mean_square = centred.diagonal().mean()
     if not mean_square > 1e-12 * gram.diagonal().mean().clamp(min=1e-30):
         raise ValueError(
-            "concept and others must differ in what the layer gives; for all these pictures it gives the same."
+            "concept and others must differ in what the layer gives; it gives the same for all of them."
         )
     held = centred + penalty * mean_square * torch.eye(len(gram)).to(gram)
     solved = torch.linalg.solve(held, labels - labels.mean())

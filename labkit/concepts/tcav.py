@@ -1,4 +1,4 @@
-"""TCAV: does a concept matter to a class? The score, a test against random concepts, and paired re-renders."""
+"""TCAV: does a concept matter to a class? The score, its test against random concepts, paired re-renders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from labkit.concepts.cav import (
     CONSTANT,
     Pictures,
-    along,
     is_constant,
     layer_gradients,
     ridge_coefficients,
@@ -98,8 +97,8 @@ def tcav_result(
         raise ValueError(f"concept must be at least 2 pictures, better 30; got {size}.")
     if len(others) < 2 * size:
         raise ValueError(
-            f"others must be at least twice as many as the concept's {size} pictures, so that a random concept "
-            f"and what it is held against are not the same; got {len(others)}. Better is 2,000."
+            f"others must be at least twice as many as the concept's {size} pictures, so that a random "
+            f"concept and what it is held against are not the same; got {len(others)}. Better is 2,000."
         )
     own = seeded(generator)
     slopes = layer_gradients(model, images, target, layer=layer)
@@ -131,10 +130,18 @@ def tcav_result(
     means = chances.mean(1)
     score, middle = float(shares.mean()), float(means.mean())
     spread = float(means.std()) if random_concepts > 1 else 0.0
-    z = (score - middle) / spread if spread else 0.0 if score == middle else np.copysign(np.inf, score - middle)
+    z = (
+        (score - middle) / spread
+        if spread
+        else 0.0
+        if score == middle
+        else np.copysign(np.inf, score - middle)
+    )
     p = rank_p(score - middle, (means - middle).numpy(), side="both")
-    return Tcav(score, shares.float(), means.float(), float(z), p, _paper_p(shares, chances), every.mean(0).float(),
-                constant)  # fmt: skip
+    return Tcav(
+        score, shares.float(), means.float(), float(z), p, _paper_p(shares, chances), every.mean(0).float(),
+        constant,
+    )  # fmt: skip
 
 
 def _paper_p(shares: Tensor, chances: Tensor) -> float:
@@ -154,12 +161,12 @@ def tcav(*args: Any, **options: Any) -> float:
 
     The concept's pictures are parted from ``draws`` draws of as many ``others``; the score is the mean over
     the draws. At chance it is not .5: hold it against ``random_concepts`` concepts dealt from the others
-    (``tcav_result``). All vectors of one concept share its pictures, so that a t-test over draws, the paper's,
-    is no test: on this kit's world it called .28 to .49 of random concepts significant at .05. Ours compares
+    (``tcav_result``). All vectors of one concept share its pictures, so a t-test over draws, the paper's, is
+    no test: on this kit's world it called .28 to .49 of random concepts significant at .05. Ours compares
     means with means.
 
-    ``images``: of the class; ``concept``, ``others``: pictures, tensors or bytes as ``labkit.models.features``
-    takes them. ``pool``: None takes the layer's numbers in a row (kept in float16), "mean" channels' means.
+    ``images``: of the class; ``concept``, ``others``: pictures, as ``labkit.models.features`` takes them,
+    tensors or bytes. ``pool``: None takes the layer's numbers in a row (kept in float16), "mean" channels' means.
     Warns where the derivative is the same for all pictures. Raises ValueError for too few pictures and a
     concept that the layer does not tell from the others, else as ``layer_gradients``.
 
@@ -175,8 +182,8 @@ def tcav(*args: Any, **options: Any) -> float:
 
 
 class PairedCav(NamedTuple):
-    """``vector`` (D,): the pairs' mean difference, of its own length; ``effect``: the mean derivative along it,
-    in score; ``z``, ``p`` and ``null`` (K,): the effect among those of pairs whose signs are flipped by lot;
+    """``vector`` (D,): the pairs' mean difference, of its own length; ``effect``: the mean derivative along
+    it, in score; ``z``, ``p`` and ``null`` (K,): the effect among those of pairs whose signs are flipped by lot;
     ``counterfactual``: the score with the thing less the score without it, mean over the pairs."""
 
     vector: Float[Tensor, " D"]
@@ -202,16 +209,20 @@ def paired_cav_result(
     check_positive("flips", flips)
     if len(present) != len(absent) or len(present) < 2:
         raise ValueError(
-            "present and absent must be the same scenes with and without one thing, in the same order, at least "
-            f"2; got {len(present)} and {len(absent)}."
+            "present and absent must be the same scenes with and without one thing, in the same order, at "
+            f"least 2; got {len(present)} and {len(absent)}."
         )
     slopes = layer_gradients(model, images, target, layer=layer)
     with_it, without = (features(model, pictures, layer).double() for pictures in (present, absent))
     pairs = (with_it - without).flatten(1)
     if not pairs.any():
-        raise ValueError("present and absent must differ in what the layer gives; for every pair it is the same.")
+        raise ValueError(
+            "present and absent must differ in what the layer gives; for every pair it is the same."
+        )
     mean = slopes.flatten(1).double().mean(0)
-    each = (pairs @ mean).numpy()  # the effect is a mean over pairs, so a flip of a pair is a flip of its number
+    each = (
+        pairs @ mean
+    ).numpy()  # the effect is a mean over pairs, so a flip of a pair is a flip of its number
     seed = int(torch.randint(2**31, (1,), generator=seeded(generator)))
     test = permutation_test(each, repeats=flips, seed=seed)
     null = np.asarray(test.null)
@@ -232,7 +243,7 @@ def _mean_score(model: nn.Module, pictures: Pictures, target: Target) -> float:
 
 @signature_of(paired_cav_result)
 def paired_cav(*args: Any, **options: Any) -> Float[Tensor, " D"]:
-    """A concept's direction from the same scenes with and without it: the mean difference of what a layer gives.
+    """A concept's direction from the same scenes with and without it: the mean difference in a layer.
 
     All else is equal in a pair, so nothing else is in the direction; random pictures are the wrong null for a
     colour. It keeps its length: the derivative along it (``paired_cav_result``) is what the layer's change

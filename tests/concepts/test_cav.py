@@ -92,7 +92,9 @@ def test_pictures_are_sorted_by_the_cosine_and_nothing_gives_zero() -> None:
         (lambda: cav([1.0], draw(5, 4)), "concept must be features"),
         (lambda: cav(draw(5, 4), draw(5, 4), held_out=1.5), "held_out must"),
         (
-            lambda: directional_derivatives(net(), torch.rand(2, 3, 4, 4), 0, layer="0", vector=torch.ones(3)),
+            lambda: directional_derivatives(
+                net(), torch.rand(2, 3, 4, 4), 0, layer="0", vector=torch.ones(3)
+            ),
             "vector must have 64 numbers, or 4, one a channel",
         ),
     ],

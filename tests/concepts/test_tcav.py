@@ -33,7 +33,9 @@ def test_a_score_is_the_share_of_positive_derivatives_of_its_vectors() -> None:
     from labkit.models.features import features
 
     others = torch.cat([others, others])  # any draw of ten is of these
-    found = tcav_result(model, images, 0, layer="0", concept=concept, others=others, draws=1, random_concepts=1)
+    found = tcav_result(
+        model, images, 0, layer="0", concept=concept, others=others, draws=1, random_concepts=1
+    )
     drawn = torch.randperm(20, generator=torch.Generator().manual_seed(0))[:10]
     vector = cav(features(model, concept, "0"), features(model, others[drawn], "0"))
     expected = directional_derivatives(model, images, 0, layer="0", vector=vector)
@@ -50,7 +52,7 @@ def test_a_concept_that_the_class_hangs_on_is_found_and_its_opposite_scores_the_
     options = {"layer": "0", "others": others, "draws": 4, "random_concepts": 40}
     found = tcav_result(model, images, 0, concept=red(20, 6), **options)
     assert found.score == 1.0
-    assert found.p < 0.1
+    assert found.derivatives.min() > 1  # of a largest 4: the unit vector is nearly the red channel's
     dark = red(20, 6)
     dark[:, 0] = 1 - dark[:, 0]
     assert tcav(model, images, 0, concept=dark, **options) == 0.0
@@ -69,7 +71,9 @@ def test_random_concepts_are_called_significant_as_often_as_said() -> None:
 
 
 def test_after_the_last_nonlinearity_the_score_is_0_or_1_and_it_says_so() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
     with pytest.warns(UserWarning, match="0 or 1 there by algebra"):
         found = tcav_result(
             model.eval(), draw(9, 3, 4, 4), 0, layer="1", concept=red(6, 1), others=draw(30, 3, 4, 4, seed=2),
@@ -80,7 +84,9 @@ def test_after_the_last_nonlinearity_the_score_is_0_or_1_and_it_says_so() -> Non
 
 
 @pytest.mark.filterwarnings("ignore:layer")
-def test_the_pairs_effect_is_the_derivative_along_their_mean_and_equals_re_drawing_where_all_is_linear() -> None:
+def test_the_pairs_effect_is_the_derivative_along_their_mean_and_equals_re_drawing_where_all_is_linear() -> (
+    None
+):
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(64, 2)).eval()
     absent = draw(20, 3, 4, 4) / 2
     present = absent.clone()
@@ -97,7 +103,9 @@ def test_the_pairs_effect_is_the_derivative_along_their_mean_and_equals_re_drawi
 
 def test_pairs_without_an_effect_are_not_significant() -> None:
     model, absent = net(), draw(40, 3, 4, 4)
-    present = (absent + 0.05 * torch.randn(40, 3, 4, 4, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+    present = (absent + 0.05 * torch.randn(40, 3, 4, 4, generator=torch.Generator().manual_seed(1))).clamp(
+        0, 1
+    )
     found = paired_cav_result(model, absent, 0, layer="0", present=present, absent=absent, flips=300)
     assert abs(found.z) < 3
     assert len(found.null) == 300
@@ -113,7 +121,10 @@ PAIR = {"present": draw(4, 3, 4, 4), "absent": draw(4, 3, 4, 4)}
         ({"others": draw(7, 3, 4, 4)}, "others must be at least twice as many as the concept's 4 pictures"),
         ({"pool": "max"}, 'pool must be None or "mean"'),
         ({"draws": 0}, "draws must"),
-        ({"concept": torch.zeros(4, 3, 4, 4), "others": torch.zeros(9, 3, 4, 4)}, "must differ in what the layer"),
+        (
+            {"concept": torch.zeros(4, 3, 4, 4), "others": torch.zeros(9, 3, 4, 4)},
+            "must differ in what the layer",
+        ),
     ],
 )
 def test_what_cannot_be_tested_is_told(options: dict, sentence: str) -> None:
