@@ -36,13 +36,16 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               ("evaluation.accuracy_by_group", "evaluation.average_image"), "Buolamwini and Gebru 2018"),
     ),
     "What has the network learned?": (
-        Slide("First-layer filters, and higher ones"),
+        Slide("First-layer filters, and higher ones", "filters", "",
+              ("visualization.filter_grid", "visualization.gabor_fit", "visualization.opponent_fit"),
+              "Krizhevsky et al. 2012"),
         Slide("Activations as pictures, channel by channel"),
         Slide("Patches that excite a unit most"),
         Slide("Nearest neighbours in feature space"),
         Slide("PCA, t-SNE, DeepMDS, intrinsic dimension"),
         Slide("Gradient ascent: a picture for a unit"),
         Slide("Many facets of one unit"),
+        Slide("A generator as a prior", "", "", ("visualization.dgn_am",), "Nguyen et al. 2016"),
         Slide("Inversion: what a layer keeps", "", _MASKS, ("style.invert",), "Mahendran and Vedaldi 2015"),
     ),
     "Which pixels decide?": (
@@ -78,7 +81,8 @@ PARTS: dict[str, tuple[Slide, ...]] = {
     ),
     "Can you trust a heatmap?": (
         Slide("The weather of the tanks: a cause without a place", "compare --model minivgg-weather", _TRUST),
-        Slide("Randomized parameters", "sanity", _TRUST, ("evaluation.cascading_randomization",), "Adebayo et al. 2018"),
+        Slide("Randomized parameters", "sanity", _TRUST, ("evaluation.cascading_randomization",),
+              "Adebayo et al. 2018"),
         Slide("Insertion and deletion", "", _TRUST, ("evaluation.deletion",), "Petsiuk et al. 2018"),
         Slide("Retraining after removal", "", _TRUST, ("evaluation.roar",), "Hooker et al. 2019"),
         Slide("An explanation should be falsifiable", "masks", _TRUST),
