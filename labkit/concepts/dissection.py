@@ -50,7 +50,7 @@ class Counts:
 
     @property
     def iou(self) -> Float[Tensor, "K C"]:
-        """Intersection over union, over the pictures in which the label's kind occurs; 0 where it never does."""
+        """Intersection over union, over pictures in which the label's kind occurs; 0 where it never does."""
         either = self.unit[:, self.kind] + self.label - self.both
         return self.both / either.clamp(min=1)
 
@@ -139,12 +139,12 @@ def unit_counts(
                     unit[:, g] += torch.bincount(number[pair][there], minlength=units)
             done += len(part)
             work.at(done)
-    kind = torch.repeat_interleave(torch.arange(len(kinds)), torch.tensor(sizes))
-    return Counts(both, unit, label, seen, kind, kinds)
+    kind_of = torch.repeat_interleave(torch.arange(len(kinds)), torch.tensor(sizes))
+    return Counts(both, unit, label, seen, kind_of, kinds)
 
 
 class Dissection(NamedTuple):
-    """``iou`` (K, C) with its ``ceiling`` (K, C) by the areas; ``best`` (K,): each unit's label, an index into
+    """``iou`` (K, C) with its ``ceiling`` (K, C) by the areas; ``best`` (K,): each unit's label, an index in
     ``labels``; ``detector`` (K,): whether its IoU exceeds the threshold; ``unique``: the labels that have a
     detector; ``testable``: those whose best ceiling is at least 1.5 times the threshold, the cap of unique;
     ``mean_best``: the units' mean best IoU; ``thresholds`` (K,): of the activations; ``counts``."""

@@ -31,7 +31,7 @@ def place_at(x: float, y: float, size: tuple[int, int], grid: tuple[int, int]) -
 
 def similarity_map(
     model: nn.Module,
-    images: Float[Tensor, "N C H W"],
+    pictures: Float[Tensor, "N C H W"],
     *,
     layer: str,
     picture: int,
@@ -56,16 +56,15 @@ def similarity_map(
     if upsample is not None:
         check_choice("upsample", upsample, ("nearest", "bilinear"))
     find_layer(model, layer)
-    with asked(model, images) as inputs, torch.no_grad(), record(model, layer) as kept:
+    with asked(model, pictures) as inputs, torch.no_grad(), record(model, layer) as kept:
         model(inputs)
-    maps = finite(check_feature_map(kept[layer], layer))
-    check_class(picture, len(maps), "picture")
-    for axis, index, length in zip(("row", "column"), place, maps.shape[2:], strict=True):
-        check_class(index, length, axis)
-    unit = F.normalize(maps, dim=1, eps=1e-30)
-    asked_for = unit[picture, :, place[0], place[1]]
-    cosines = torch.einsum("nkhw,k->nhw", unit, asked_for)
-    if upsample is None:
-        return cosines
-    smooth = {} if upsample == "nearest" else {"align_corners": False}
-    return F.interpolate(cosines[:, None], size=images.shape[2:], mode=upsample, **smooth)[:, 0]
+        maps = finite(check_feature_map(kept[layer], layer))
+        check_class(picture, len(maps), "picture")
+        for axis, index, length in zip(("row", "column"), place, maps.shape[2:], strict=True):
+            check_class(index, length, axis)
+        unit = F.normalize(maps, dim=1, eps=1e-30)
+        cosines = torch.einsum("nkhw,k->nhw", unit, unit[picture, :, place[0], place[1]])
+        if upsample is None:
+            return cosines
+        smooth = {} if upsample == "nearest" else {"align_corners": False}
+        return F.interpolate(cosines[:, None], size=pictures.shape[2:], mode=upsample, **smooth)[:, 0]

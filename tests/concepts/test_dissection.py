@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from labkit.concepts import dissect, dissect_result, unit_counts, unit_thresholds
+from labkit.concepts import dissect, dissect_result
+from labkit.concepts.dissection import unit_counts
 from labkit.concepts.rotations import random_rotation, rotation_power
-from labkit.concepts.thresholds import _codes, _values
+from labkit.concepts.thresholds import _codes, _values, unit_thresholds
 
 NAMES = {"object": ("horse", "cow"), "part": ("leg", "tail", "head")}
 

@@ -227,7 +227,10 @@ def sort_by_cav(
     """Pictures sorted by the cosine of what a layer gives with a vector: (their order, the cosines in it).
 
     A picture for which the layer gives nothing has cosine 0. Errors as in ``labkit.models.features`` and
-    ``directional_derivatives``. Source: Kim et al. 2018, section 4.1.
+    ``directional_derivatives``.
+
+    Unit: cosine. Labels: post hoc, specific to networks with layers, local.
+    Source: Kim et al. 2018, section 4.1.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2)).eval()
     >>> pictures = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]).view(2, 3, 1, 1)

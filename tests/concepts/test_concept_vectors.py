@@ -7,8 +7,8 @@ import torch
 from sklearn.linear_model import Ridge
 from torch import nn
 
-from labkit.concepts import cav, cav_result, directional_derivatives, layer_gradients, sort_by_cav
-from labkit.concepts.cav import ridge_coefficients
+from labkit.concepts import cav, cav_result, directional_derivatives, sort_by_cav
+from labkit.concepts.concept_vectors import layer_gradients, ridge_coefficients
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:

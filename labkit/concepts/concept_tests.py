@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.concepts.cav import (
+from labkit.concepts.concept_vectors import (
     CONSTANT,
     Pictures,
     is_constant,
@@ -119,11 +119,11 @@ def tcav_result(
         for number in range(random_concepts):
             shuffled = size + torch.randperm(total, generator=own)
             chance, rest = shuffled[:size], shuffled[size:]
-            shares = [
+            drawn = [
                 (dual.derivatives(chance, rest[_drawn(len(rest), size, own)]) > 0).double().mean()
                 for _ in range(draws)
             ]
-            null.append(torch.stack(shares))
+            null.append(torch.stack(drawn))
             work.at(draws * (number + 2))
     every = torch.stack(found)
     shares, chances = (every > 0).double().mean(1), torch.stack(null)
@@ -166,9 +166,9 @@ def tcav(*args: Any, **options: Any) -> float:
     means with means.
 
     ``images``: of the class; ``concept``, ``others``: pictures, as ``labkit.models.features`` takes them,
-    tensors or bytes. ``pool``: None takes the layer's numbers in a row (kept in float16), "mean" channels' means.
-    Warns where the derivative is the same for all pictures. Raises ValueError for too few pictures and a
-    concept that the layer does not tell from the others, else as ``layer_gradients``.
+    tensors or bytes. ``pool``: None takes the layer's numbers in a row (kept in float16), "mean" the means
+    of channels. Warns where the derivative is the same for all pictures. Raises ValueError for too few
+    pictures and a concept that the layer does not tell from the others, else as ``layer_gradients``.
 
     Unit: share. Labels: post hoc, specific to differentiable networks, global.
     Source: Kim et al. 2018, "Interpretability Beyond Feature Attribution", section 3.
@@ -183,7 +183,7 @@ def tcav(*args: Any, **options: Any) -> float:
 
 class PairedCav(NamedTuple):
     """``vector`` (D,): the pairs' mean difference, of its own length; ``effect``: the mean derivative along
-    it, in score; ``z``, ``p`` and ``null`` (K,): the effect among those of pairs whose signs are flipped by lot;
+    it, in score; ``z``, ``p`` and ``null`` (K,): the effect among those with the pairs' signs flipped by lot;
     ``counterfactual``: the score with the thing less the score without it, mean over the pairs."""
 
     vector: Float[Tensor, " D"]
@@ -253,7 +253,7 @@ def paired_cav(*args: Any, **options: Any) -> Float[Tensor, " D"]:
     do not differ, else as ``layer_gradients``.
 
     Unit: activation. Labels: post hoc, specific to differentiable networks, global.
-    Source: ours, after Kim et al. 2018, for scenes that can be drawn again.
+    Source: no paper; after Kim et al. 2018, for scenes that can be drawn again.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2)).eval()
     >>> grey = torch.full((2, 3, 1, 1), 0.5)
