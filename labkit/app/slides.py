@@ -91,10 +91,11 @@ PARTS: dict[str, tuple[Slide, ...]] = {
     ),
     "What do the units know?": (
         Slide("The fire engines of two cities", "compare --model minivgg-melbourne", _TRUST),
-        Slide("Testing with concept vectors"),
-        Slide("Network dissection; Broden"),
+        Slide("Testing with concept vectors", "", "",
+              ("concepts.cav", "concepts.tcav", "concepts.paired_cav"), "Kim et al. 2018"),
+        Slide("Network dissection; Broden", "", "", ("concepts.dissect",), "Bau et al. 2017"),
         Slide("Concepts are vectors"),
-        Slide("Similarity overlays"),
+        Slide("Similarity overlays", "", "", ("concepts.similarity_map",), "Fong and Vedaldi 2018"),
         Slide("A simple model stands in for the network"),
     ),
     "Fooling a network; texture and style": (
