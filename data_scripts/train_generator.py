@@ -40,7 +40,7 @@ CRITIC, JUDGE, WORLD = "minivgg", "minivgg-11", 2
 DEPTHS = (2, 6, 13, 19)  # layers of minivgg.features: after the stem, a pooling, the fourth, the last ReLU
 SETTINGS: dict[str, Any] = {
     "scenes": 9000, "world": WORLD, "batch": 32, "rate": 4e-4, "critic_rate": 5e-4,
-    "betas": (0.0, 0.99), "r1": 0.05, "lazy": 8, "gain": 8.0, "kin": 4, "variety": 5.0, "mean": 0.99,
+    "betas": (0.0, 0.99), "r1": 0.05, "lazy": 8, "gain": 8.0, "kin": 4, "variety": 3.0, "mean": 0.99,
     "fall": 0.35, "seed": 0,
 }  # fmt: skip
 
