@@ -263,17 +263,14 @@ class ActivationExplorer(PictureExplorer):
 def _default() -> Synthesize | None:
     """The library's synthesis, where it is there."""
     from labkit import visualization
+    from labkit.models import unit
 
     result = getattr(visualization, "visualize_result", None)
-    if result is None:
-        return None
 
-    def synthesize(model: Any, layer: str, channel: int, *, steps: int, should_stop: Stale) -> Tensor:
-        from labkit.models import unit
+    def synthesize(model: Any, layer: str, channel: int, **options: Any) -> Tensor:
+        return cast(Any, result)(model, unit(layer, channel), **options).images[0]
 
-        return result(model, unit(layer, channel), steps=steps, should_stop=should_stop).images[0]
-
-    return synthesize
+    return synthesize if result is not None else None
 
 
 def _middles(ends: Tensor, step: int) -> list[float]:
