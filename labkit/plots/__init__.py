@@ -13,7 +13,7 @@ from labkit.plots.figures import (
     show_pictures,
     show_scores,
 )
-from labkit.plots.units import for_the_eye, show_channels, show_patches, tiled
+from labkit.plots.units import for_the_eye, show_channels, show_patches, show_sheet, tiled
 
 __all__ = [
     "CURVES",
@@ -30,5 +30,6 @@ __all__ = [
     "show_patches",
     "show_pictures",
     "show_scores",
+    "show_sheet",
     "tiled",
 ]

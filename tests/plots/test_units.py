@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib.image import AxesImage
 
-from labkit.plots import for_the_eye, show_channels, show_patches, tiled
+from labkit.plots import for_the_eye, show_channels, show_patches, show_sheet, tiled
 
 
 def shown(figure) -> list[np.ndarray]:
@@ -46,6 +46,15 @@ def test_patches_stand_over_their_guided_ones() -> None:
     np.testing.assert_allclose(strips[1][:6, 7:13], patches[1, 1].permute(1, 2, 0), atol=1e-6)
     np.testing.assert_allclose(strips[1][7:, 7:13], for_the_eye(guided)[1, 1].permute(1, 2, 0), atol=1e-6)
     assert len(shown(show_patches(torch.rand(1, 2, 1, 4, 4)))) == 1
+
+
+def test_a_sheet_shows_every_pixel_as_it_is() -> None:
+    sheet = torch.rand(1, 3, 5)
+    figure = show_sheet(sheet, "filters", 4.0)
+    (image,) = shown(figure)
+    np.testing.assert_allclose(image[..., 1], sheet[0], atol=1e-6)
+    assert figure.axes[0].get_images()[0].get_interpolation() == "nearest"
+    assert figure.axes[0].get_title() == "filters"
 
 
 def test_refusals_and_tiles() -> None:
