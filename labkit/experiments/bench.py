@@ -202,6 +202,8 @@ LABS = (
     "can_you_trust_a_heatmap",
     "known_causes",
     "adversarial_masks",
+    "filters",
+    "generator_prior",
 )
 
 

@@ -1,7 +1,7 @@
 """The golden calls: each public function once, on four scenes, with options that make it cheap.
 
 Methods come from the registry of their package, with the options of their row; what else is public stands in
-`labkit.ledger.golden_table` and `golden_world`.
+`labkit.ledger.golden_table` and the files beside it.
 All run in float64, where rounding does not matter; methods that ask fast copies of a network, and the plain
 form of those with a ``_result``, once more in float32. Searches take a few steps. Measures are held against
 maps that are made of waves, so that their answers rest on no method. Names are the public ones, so that files
@@ -213,12 +213,21 @@ def _tools() -> dict[str, Golden]:
 @functools.cache
 def calls() -> dict[str, Golden]:
     """All golden calls by name. What a call answers for is, unless it says otherwise, what bears its name."""
-    from labkit.ledger import golden_table, golden_world
+    from labkit.ledger import (
+        golden_concepts,
+        golden_filters,
+        golden_space,
+        golden_synthesis,
+        golden_table,
+        golden_world,
+    )
 
     found = _tools()
     found |= _methods(found)
-    for place, table in (golden_table.TABLES | golden_world.TABLES).items():
-        found |= {f"{place}.{name}": call for name, call in table().items()}
+    files = (golden_concepts, golden_filters, golden_space, golden_synthesis, golden_table, golden_world)
+    for file in files:
+        for place, table in file.TABLES.items():
+            found |= {f"{place}.{name}": call for name, call in table().items()}
     for name, call in found.items():
         if not call.covers:
             place, _, own = name.rpartition(".")

@@ -7,7 +7,7 @@ from labkit.models.features import features
 from labkit.models.heads import gap_head, last_spatial
 from labkit.models.receptive_fields import ReceptiveField, layer_names, layer_shapes, receptive_fields
 from labkit.models.tail import Tail, run_from
-from labkit.models.zoo import bundled_models, list_models, load_model, wrap_model
+from labkit.models.zoo import bundled_generators, bundled_models, list_models, load_model, wrap_model
 
 __all__ = [
     "ReceptiveField",
@@ -16,6 +16,7 @@ __all__ = [
     "Target",
     "Unit",
     "borrow",
+    "bundled_generators",
     "bundled_models",
     "class_score",
     "direction",

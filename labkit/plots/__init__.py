@@ -1,5 +1,6 @@
 """Figures, and the one rule by which a map is scaled for the eye."""
 
+from labkit.plots.embeddings import show_neighbors, show_points, show_scatter_of_pictures
 from labkit.plots.figures import (
     CURVES,
     DIVERGING,
@@ -27,8 +28,11 @@ __all__ = [
     "show_curves",
     "show_intervals",
     "show_maps",
+    "show_neighbors",
     "show_patches",
     "show_pictures",
+    "show_points",
+    "show_scatter_of_pictures",
     "show_scores",
     "show_sheet",
     "tiled",

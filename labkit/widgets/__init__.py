@@ -5,8 +5,12 @@ Importing this package needs ipywidgets and anywidget; the pages they show load 
 
 from labkit.widgets.activation import ActivationExplorer
 from labkit.widgets.comparer import Comparer
+from labkit.widgets.embedding import EmbeddingExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.sanity import SanityExplorer
 
-__all__ = ["ActivationExplorer", "Comparer", "MaskExplorer", "OcclusionExplorer", "SanityExplorer"]
+__all__ = [
+    "ActivationExplorer", "Comparer", "EmbeddingExplorer", "MaskExplorer", "OcclusionExplorer",
+    "SanityExplorer",
+]  # fmt: skip
