@@ -22,7 +22,7 @@ __all__ = ["ActivationExplorer"]
 
 COUNT = 9  # patches a channel
 FINE = 32  # a map is sent with so many places a side at most
-PATCH = 72  # and a patch with so many pixels
+PATCH = 56  # and a patch with so many pixels
 STEPS = (16, 128)  # of the synthesis: a coarse picture first
 Synthesize = Callable[..., Tensor]
 
