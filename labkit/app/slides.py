@@ -44,7 +44,7 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               ("visualization.activation_grid",), "Yosinski et al. 2015"),
         Slide("Patches that excite a unit most", "patches", _FILTERS,
               ("visualization.top_patches", "visualization.guided_patches", "visualization.packing"),
-              "Zhou et al. 2015; Springenberg et al. 2015"),
+              "Zeiler and Fergus 2014; Springenberg et al. 2015"),
         Slide("Nearest neighbours in feature space"),
         Slide("PCA, t-SNE, DeepMDS, intrinsic dimension"),
         Slide("Gradient ascent: a picture for a unit"),
