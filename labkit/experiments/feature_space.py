@@ -220,7 +220,7 @@ def v4(bench: Bench, *, pca: Own) -> Result:
     """Is the intrinsic dimension far below the width, and does DeepMDS reach it better than PCA?"""
     pca(torch.eye(3), 1)  # unwritten: say so at once
     seen = bank(bench, 2000, lesson=400)
-    half, steps = len(seen.labels) // 2, 12 if bench.quick else 800
+    half, steps = len(seen.labels) // 2, {"quick": 12, "class": 300, "full": 800}[bench.mode]
     labels = seen.labels[:half], seen.labels[half:]
     shares, apart, cloud, gain, lost, lottery = [], [], [], [], [], []
     stresses: dict[str, list[float]] = {"DeepMDS": [], "random": []}

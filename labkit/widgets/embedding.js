@@ -11,7 +11,7 @@ class Embedding extends View {
 
   build() {
     const { ui, el } = this;
-    Object.assign(this, { at: { scale: 1, x: 0, y: 0 }, ghost: -1, lasso: null, chosen: new Set(this.model.get("chosen")), sheet: null, points: null, frames: 0 });
+    Object.assign(this, { at: { scale: 1, x: 0, y: 0 }, ghost: -1, lasso: null, stand: {}, chosen: new Set(this.model.get("chosen")), sheet: null, points: null, frames: 0 });
     ui.picture = panel(this, "Picture", "picture");
     ui.near = h("canvas", { class: "lk-near", role: "img", "aria-label": "Nearest neighbours" });
     ui.nearWord = h("figcaption", {}, h("b", {}, "Nearest in the space of features"));
@@ -20,6 +20,7 @@ class Embedding extends View {
     ui.plane = panel(this, "Plane", "plane");
     ui.plane.focusable("The plane of pictures. Arrow keys go to the next picture, Enter pins it.");
     ui.plane.stage.classList.add("lk-pointed");
+    this.drawnPhoto = this.stand; // the picture panel is painted here
     this.listen(ui.plane.stage);
     const perplexities = this.model.get("stops");
     ui.perplexity = stopSlider("Perplexity", (i) => number(this.model.get("stops")[i] ?? perplexities[0]).replace(/\.0+$/, ""), guarded(el, (perplexity) => this.set({ perplexity })));
@@ -59,7 +60,7 @@ class Embedding extends View {
 
   // ---- what is known: PCA and DeepMDS have no perplexity
   keyOf(setting) { return [setting.picture, setting.target, setting.picture === 0 ? setting.perplexity : 0].join("|"); }
-  get photo() { return this.count && [...this.answers.values()].some((a) => a.picture === this.state.picture) ? (this.stand ??= {}) : undefined; }
+  get photo() { return this.count && [...this.answers.values()].some((a) => a.picture === this.state.picture) ? this.stand : undefined; }
   classOf({ target }) { return target; }
   className(index) { return index < 0 ? this.state.colour : super.className(index); }
   take(answer) { if (answer?.kind === "points") { this.version += 1; this.keep(this.unpack(answer)); } }
@@ -176,6 +177,8 @@ class Embedding extends View {
     this.points = answer?.xy ?? null;
     const names = this.model.get("captions").map((c) => c.name), title = names[state.picture];
     setText(ui.plane.aside, !answer ? "" : answer.whole ? title : `${title}, step ${answer.step} of ${answer.of}`);
+    setText(ui.picture.aside, "");
+    this.inspected = ""; // the frame has written over it
     this.legend();
     this.redraw();
   }
