@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from labkit.widgets import Comparer, MaskExplorer, OcclusionExplorer, SanityExplorer
+from labkit.widgets import Comparer, EmbeddingExplorer, MaskExplorer, OcclusionExplorer, SanityExplorer
 
 SIDE = 64
 CLASSES = ["fire engine", "horse", "zebra", "wolf", "tank", "deer", "cow", "bus", "car", "tree", "dog", "cat"]
@@ -73,7 +73,27 @@ def sanity(net: Any, images: Any, **given: Any) -> SanityExplorer:
     return explorer
 
 
-EXPLORERS = {"occlusion": occlusion, "comparer": comparer, "masks": masks, "sanity": sanity}
+def embedding(net: Any, images: Any, **_: Any) -> EmbeddingExplorer:
+    """Forty pictures of two kinds that lie apart; DeepMDS was not computed."""
+    generator = torch.Generator().manual_seed(2)
+    kinds = torch.arange(40) % 2
+    rows = torch.randn(40, 5, generator=generator) + 6 * kinds[:, None]
+    shown = images[:1].expand(40, -1, -1, -1) * torch.rand(40, 3, 1, 1, generator=generator)
+    explorer = EmbeddingExplorer(
+        net, shown, features=rows, groups={"kind": (["left", "right"], kinds)}, perplexities=(3, 8),
+        perplexity=8, steps=60, names=[f"block {i + 1}" for i in range(40)],
+    )  # fmt: skip
+    explorer.precompute([0, 1])
+    return explorer
+
+
+EXPLORERS = {
+    "occlusion": occlusion,
+    "comparer": comparer,
+    "masks": masks,
+    "sanity": sanity,
+    "embedding": embedding,
+}
 
 
 class Saved(NamedTuple):
