@@ -32,6 +32,7 @@ class Embedding extends View {
     this.model.on("change:shown", guarded(el, () => { this.open(); this.draw(); }));
     this.model.on("change:stops", guarded(el, () => this.draw()));
     this.model.on("change:chosen", guarded(el, () => { this.chosen = new Set(this.model.get("chosen")); this.draw(); }));
+    this.curves.push({ resize: () => { if (this.photo) this.redraw(); } });
     this.open();
     return { aside: [ui.picture.node, near, ui.legend], main: [ui.plane.node], controls: [ui.perplexity.node, ui.zoom.node, ui.colours, h("div", { class: "lk-buttons" }, all, tool, ...(this.page ? [] : [ui.again]))] };
   }
@@ -169,7 +170,7 @@ class Embedding extends View {
   paint() {
     const { ui, state } = this, stops = this.model.get("stops"), answer = this.find();
     ui.picker.node.hidden = true;
-    ui.perplexity.node.hidden = state.picture !== 0;
+    ui.perplexity.node.style.visibility = state.picture === 0 ? "" : "hidden"; // its room stays
     ui.perplexity.set(stops.length, Math.min(state.perplexity, stops.length - 1), (perplexity) => this.known({ perplexity }), (perplexity) => Boolean(this.find({ perplexity })));
     ui.zoom.set(SIDES.length, state.zoom, () => true);
     for (const tick of ui.colours.children) tick.setAttribute("aria-pressed", String(tick.dataset.colour === state.colour));
@@ -242,12 +243,11 @@ class Embedding extends View {
     pen.clearRect(0, 0, 192, 192); near.clearRect(0, 0, wide, 128);
     const { names, values } = this.group ?? {}, of = (j) => names[values[j]];
     const rest = i < 0 || !this.sheet;
-    setText(ui.picture.wait, rest ? "point at a picture" : "");
     setText(ui.nearWord.firstChild, rest ? "Nearest neighbours" : `Nearest: ${this.nearOf(i).filter((j) => values[j] === values[i]).length} of ${this.k} share the ${this.state.colour}`);
     if (this.chosen.size && rest) {
       const counts = names.map((name, g) => [name, [...this.chosen].filter((j) => values[j] === g).length]).filter(([, n]) => n).sort((a, b) => b[1] - a[1]);
       setText(ui.picture.foot, `${this.chosen.size} chosen: ${counts.slice(0, 3).map(([name, n]) => `${name} ${n}`).join(", ")}`);
-    } else setText(ui.picture.foot, rest ? "" : `${this.names[i]} \u00B7 ${of(i)}`);
+    } else setText(ui.picture.foot, rest ? "point at a picture" : `${this.names[i]} \u00B7 ${of(i)}`);
     ui.picture.canvas.setAttribute("aria-label", rest ? "No picture is pointed at" : `${this.names[i]}, ${of(i)}`);
     ui.near.setAttribute("aria-label", rest ? "Nearest neighbours" : `Nearest neighbours: ${listed(this.nearOf(i).map((j) => `${this.names[j]}, ${of(j)}`))}`);
     if (rest) return;
