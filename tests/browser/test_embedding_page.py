@@ -23,7 +23,7 @@ def spot(page, i):
     """Where a point lies on the screen."""
     box = page.locator("[data-panel=plane] .lk-stage").bounding_box()
     x, y = page.evaluate(f"(i) => {VIEW}.spot(i)", i)
-    return box["x"] + x, box["y"] + y
+    return box["x"] + x * box["width"] / 600, box["y"] + y * box["height"] / 600
 
 
 def test_the_points_lie_where_python_put_them(page, saved):
