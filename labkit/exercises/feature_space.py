@@ -116,7 +116,7 @@ def pca(features, count):
     """PCA by SVD: the rows seen along the directions in which they vary most, and these directions.
 
     features: (N, D); count: how many directions.
-    Returns points (N, count) and directions (count, D) of length 1, the entry of largest size positive.
+    Returns points (N, count) and directions (count, D) of length 1, the largest entry positive.
     """
     centred = features - features.mean(0)
     directions = torch.linalg.svd(centred, full_matrices=False)[2][:count]
@@ -159,10 +159,10 @@ def affinity_cases(draw: Draw):
     ),
 )  # fmt: skip
 def affinities(squares, perplexity):
-    """t-SNE's affinities: for each row a bandwidth by bisection, so that its perplexity is the one given.
+    """t-SNE's affinities: for each row a bandwidth by bisection, so that its perplexity is right.
 
-    squares: squared distances (N, N); perplexity: a number. Returns (N, N), the same both ways, 0 on the
-    diagonal, all together 1.
+    squares: squared distances (N, N); perplexity: a number.
+    Returns (N, N), the same both ways, 0 on the diagonal, all together 1.
     """
     squares = squares.clone().fill_diagonal_(float("inf"))
     low = torch.full_like(squares[:, :1], -20.0)
@@ -244,7 +244,8 @@ def dimension_cases(draw: Draw):
 def mle_dimension(features, k):
     """Levina and Bickel's estimate of the dimension, the inverses averaged over rows.
 
-    features: (N, D), no row twice; k: how many neighbours, at least 2. Returns one number (a tensor).
+    features: (N, D), no row twice; k: how many neighbours, at least 2.
+    Returns one number (a tensor).
     """
     near = torch.cdist(features, features).sort(1).values[:, 1 : k + 1]
     inverses = (near[:, -1:] / near[:, :-1]).log().mean(1)
