@@ -39,14 +39,16 @@ def test_it_beats_pca_on_what_is_bent_also_on_rows_it_has_not_seen():
 
 
 def test_hard_pairs_lower_the_worst_errors():
-    rows = bent(200)
+    generator = torch.Generator().manual_seed(0)
+    middles = 4 * torch.randn(12, 20, generator=generator)
+    rows = middles.repeat(20, 1) + torch.randn(240, 20, generator=generator)
 
     def worst(weight):
-        points = deep_mds(rows, dimensions=1, steps=300, hard_weight=weight)
+        points = deep_mds(rows, dimensions=3, steps=200, hard_weight=weight)
         off = (torch.pdist(rows) - torch.pdist(points)).abs()
-        return float(off.quantile(0.999))
+        return float(off.quantile(0.995))
 
-    assert worst(2.0) < worst(0.0)
+    assert worst(1.0) < worst(0.0)
 
 
 def test_it_is_watched_stopped_and_repeatable():
