@@ -16,7 +16,7 @@ class Embedding extends View {
     Object.assign(this, { at: { scale: 1, x: 0, y: 0 }, ghost: -1, lasso: null, stand: {}, chosen: new Set(this.model.get("chosen")), sheet: null, points: null, frames: 0 });
     ui.picture = panel(this, "Picture", "picture");
     ui.near = h("canvas", { class: "lk-near", role: "img", "aria-label": "Nearest neighbours" });
-    ui.nearWord = h("figcaption", {}, h("b", {}, "Nearest in the space of features"));
+    ui.nearWord = h("figcaption", {}, h("b", {}, "Nearest neighbours"));
     const near = h("figure", { class: "lk-panel", "data-panel": "near" }, ui.nearWord, ui.near);
     ui.legend = h("div", { class: "lk-hues", role: "group", "aria-label": "Colours" });
     ui.plane = panel(this, "Plane", "plane");
@@ -261,7 +261,7 @@ class Embedding extends View {
     pen.clearRect(0, 0, 192, 192); near.clearRect(0, 0, wide, 128);
     const { names, values } = this.group ?? {}, of = (j) => names[values[j]];
     const rest = i < 0 || !this.sheet;
-    setText(ui.nearWord.firstChild, rest ? "Nearest neighbours" : `Nearest: ${this.nearOf(i).filter((j) => values[j] === values[i]).length} of ${this.k} share the ${this.state.colour}`);
+    setText(ui.nearWord.firstChild, rest ? "Nearest neighbours" : `${this.nearOf(i).filter((j) => values[j] === values[i]).length} of ${this.k} share the ${this.state.colour}`);
     if (this.chosen.size && rest) {
       const counts = names.map((name, g) => [name, [...this.chosen].filter((j) => values[j] === g).length]).filter(([, n]) => n).sort((a, b) => b[1] - a[1]);
       setText(ui.picture.foot, `${this.chosen.size} chosen: ${counts.slice(0, 3).map(([name, n]) => `${name} ${n}`).join(", ")}`);
