@@ -152,7 +152,7 @@ def v3(bench: Bench, *, pca: Own, nearest_neighbors: Own, precision_at_k: Own) -
     def drawn(rows: Tensor, draw: int, few: float = perplexity) -> Tensor:
         options = {"early_steps": max(10, steps // 2), "steps": steps}
         generator = torch.Generator().manual_seed(draw)
-        return tsne(rows, perplexity=few, init="random", generator=generator, **options)
+        return tsne(rows, perplexity=few, init="random", generator=generator, **options)  # type: ignore[arg-type]
 
     gains: dict[str, list[Interval]] = {CONV4: [], CONV6: []}
     makes: dict[str, list[Interval]] = {CONV4: [], CONV6: []}
