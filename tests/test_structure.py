@@ -114,7 +114,7 @@ def test_arrows_run_one_way() -> None:
     ("where", "source"),
     [
         ("labkit.data.render", "from labkit.models import load_model"),
-        ("labkit.attribution.cam", "import labkit.concepts.tcav"),
+        ("labkit.attribution.cam", "import labkit.concepts.concept_tests"),
         ("labkit.attribution.cam", "from ..concepts import tcav"),
         ("labkit.plots", "def f():\n    from labkit.widgets import base"),
         ("labkit.models.zoo", "import importlib\nimportlib.import_module('labkit.checking.check')"),
@@ -148,7 +148,6 @@ SHORT = {  # what may be shorter than a family of functions, and why
     "labkit.cli": "a door",
     "labkit.lab": "a door",
     "labkit.core.files": "a door to the disk",
-    "labkit.models.minivgg": "an architecture",
 }
 
 

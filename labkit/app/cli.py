@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from labkit import __version__
+from labkit.app.lecture import demo
 from labkit.app.numbers import claims, scoreboard
 
 __all__ = ["app"]
@@ -40,6 +41,9 @@ def _mistakes() -> Iterator[None]:
         yield
     except typer.Exit:
         raise
+    except BrokenPipeError:  # `labkit claims | head`: whoever read has enough, and no word reaches it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError) as problem:
         if os.environ.get("LABKIT_TRACEBACK"):
             raise
@@ -152,9 +156,12 @@ def release(
 ) -> None:
     """Write the student notebooks from the solutions; refuses, naming the cell, if a solution would leak."""
     with _mistakes():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # before it is imported: answers show hundreds of bars
         from labkit.grading.bundle import release_bundle
         from labkit.grading.release import release as write
 
+        if any(solutions.glob("*.ipynb")):
+            typer.echo("Running every solution, stub and misconception, some minutes ...", err=True)
         written = write(solutions, notebooks)
         for path in [*written, *([release_bundle(out, notebooks=notebooks.absolute())] if bundle else [])]:
             typer.echo(f"wrote {path}")
@@ -183,6 +190,7 @@ def grade(
     with _mistakes():
         from collections import Counter
 
+        os.environ.setdefault("TQDM_DISABLE", "1")  # the reference answers' own bars
         from labkit.core.checks import check_choice
         from labkit.grading.grade import grade_class
 
@@ -215,40 +223,6 @@ def _existing(notebook: Path) -> Path:
     known = sorted(str(here / p.name) for p in here.glob("*.ipynb")) if here.is_dir() else []
     cure = f" Did you mean {nearest(str(notebook), known, n=1)[0]}?" if known else ""
     raise FileNotFoundError(f"There is no notebook {notebook}.{cure}")
-
-
-@app.command()
-def demo(
-    name: Annotated[str, typer.Argument(help="Which demo (see --list).")] = "occlusion",
-    model: Annotated[str, typer.Option(help="The network, perhaps one that is wrong.")] = "minivgg",
-    out: Annotated[Path | None, typer.Option("--out", help="The page to write [NAME.html].")] = None,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only write the page.")] = False,
-    only_list: Annotated[bool, typer.Option("--list", help="List demos and networks, and stop.")] = False,
-) -> None:
-    """Write a lecture demo as one page that needs no kernel and no network, and open it."""
-    from labkit.app.demos import DEMOS, NETWORKS, check_network
-
-    if only_list:
-        for known, make in DEMOS.items():
-            typer.echo(f"{known:<12} {(make.__doc__ or '').strip()}")
-        typer.echo(f"{'--model':<12} {', '.join(NETWORKS)}")
-        return
-    with _mistakes():
-        from labkit.core.checks import check_choice
-
-        check_choice("NAME", name, DEMOS)
-        check_network(model)
-        stem = name if model == "minivgg" else f"{name}-{model}"  # a page a network
-        page = (out or Path(f"{stem}.html")).expanduser().absolute()
-        page.parent.mkdir(parents=True, exist_ok=True)
-        typer.echo("Computing all the answers, about a minute ...", err=True)
-        page.write_text(DEMOS[name](model), encoding="utf-8")
-        typer.echo(f"wrote {page} ({page.stat().st_size / 2**20:.1f} MB)")
-        if not no_browser:
-            import webbrowser
-
-            if not webbrowser.open(page.as_uri()):
-                typer.echo(f"No browser was found here; open {page.as_uri()} in one.", err=True)
 
 
 MARKS = {"ok": ("\u2713", "green"), "missing": ("\u2717", "yellow"), "broken": ("\u2717", "red")}
@@ -292,7 +266,7 @@ def fetch(
             )
 
 
-for _command in (claims, scoreboard):
+for _command in (demo, claims, scoreboard):
     app.command()(_answered(_command))
 
 

@@ -195,6 +195,7 @@ def experiment(id: str, lab: str, **own: str) -> Callable[[Callable[..., Result]
 
 LABS = (
     "feature_space",
+    "units_and_patches",
     "which_pixels_matter",
     "gradients_and_their_tricks",
     "learned_masks",
@@ -202,6 +203,8 @@ LABS = (
     "can_you_trust_a_heatmap",
     "known_causes",
     "adversarial_masks",
+    "filters",
+    "generator_prior",
 )
 
 

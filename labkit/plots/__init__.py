@@ -14,20 +14,26 @@ from labkit.plots.figures import (
     show_pictures,
     show_scores,
 )
+from labkit.plots.units import for_the_eye, show_channels, show_patches, show_sheet, tiled
 
 __all__ = [
     "CURVES",
     "DIVERGING",
     "INK",
     "SEQUENTIAL",
+    "for_the_eye",
     "overlay",
     "scale_of",
+    "show_channels",
     "show_curves",
     "show_intervals",
     "show_maps",
     "show_neighbors",
+    "show_patches",
     "show_pictures",
     "show_points",
     "show_scatter_of_pictures",
     "show_scores",
+    "show_sheet",
+    "tiled",
 ]

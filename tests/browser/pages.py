@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from labkit.widgets import Comparer, EmbeddingExplorer, MaskExplorer, OcclusionExplorer, SanityExplorer
+from labkit.widgets import (
+    ActivationExplorer,
+    Comparer,
+    EmbeddingExplorer,
+    MaskExplorer,
+    OcclusionExplorer,
+    SanityExplorer,
+)
 
 SIDE = 64
 CLASSES = ["fire engine", "horse", "zebra", "wolf", "tank", "deer", "cow", "bus", "car", "tree", "dog", "cat"]
@@ -87,7 +94,18 @@ def embedding(net: Any, images: Any, **_: Any) -> EmbeddingExplorer:
     return explorer
 
 
+def half_grey(net: Any, layer: str, channel: int, **options: Any) -> torch.Tensor:
+    return torch.full((3, SIDE, SIDE), channel / 12)
+
+
+def activation(net: Any, images: Any, **given: Any) -> ActivationExplorer:
+    explorer = ActivationExplorer(net, images, synthesize=half_grey, layer="5", **given)
+    explorer.precompute(pictures=[0, 1], layers=["5", "9"], channels=3)
+    return explorer
+
+
 EXPLORERS = {
+    "activation": activation,
     "occlusion": occlusion,
     "comparer": comparer,
     "masks": masks,

@@ -1,4 +1,4 @@
-"""The mask and the sanity explorer in JupyterLab: a slider moves, the page shows the library's answer."""
+"""The mask, sanity and activation explorer in JupyterLab: a slider moves, the library's answer is shown."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import pytest
 from labkit.attribution import extremal_perturbation_result, saliency
 from labkit.evaluation import randomized
 from labkit.optimize import masked
+from labkit.visualization import activation_grid, top_patches_result
 
 from .jupyter import WORLD
 
@@ -69,6 +70,11 @@ many = torch.rand(30, 3, 48, 48, generator=generator)
 w = EmbeddingExplorer(net, many, picture=1, steps=20_000, perplexities=[4, 8], perplexity=8)
 w
 """
+ACTIVATION = """
+from labkit.widgets import ActivationExplorer
+w = ActivationExplorer(net, pictures, synthesize=False)
+w
+"""
 
 
 def test_the_embedding_is_seen_running_and_stops(lab, open_page, world):
@@ -86,3 +92,24 @@ def test_the_embedding_is_seen_running_and_stops(lab, open_page, world):
     page.click("text=Go on")
     page.wait_for_function(f"(stopped) => {step} > stopped", arg=stopped)
     page.click("text=Stop")
+
+
+def test_a_channel_is_chosen_and_its_patches_come(lab, open_page, world):
+    net, pictures = world
+    page = lab.open(open_page, [WORLD, ACTIVATION], ".lk-activation .lk-stage")
+    page.wait_for_function(f"() => Boolean({EXPLORER}.find())")
+    layer, channels = page.evaluate(f"() => [{EXPLORER}.state.layer, {EXPLORER}.entry.channels]")
+    found = top_patches_result(net, pictures, layer)
+    grid = activation_grid(net, pictures[:1], layer)[0]
+    for channel in (channels - 1, 0):
+        page.locator("input[aria-label^=Channel]").fill(str(channel))
+        page.wait_for_function(f"() => {EXPLORER}.state.channel === {channel} && {EXPLORER}.of('patches')")
+        shown = page.evaluate(f"() => {EXPLORER}.of('patches').pictures")
+        assert shown == found.pictures[channel].tolist()
+    values = np.array(page.evaluate(f"() => Array.from({EXPLORER}.of('grid').values)"))
+    entry = page.evaluate(f"() => {EXPLORER}.entry")
+    assert values.size == channels * entry["height"] * entry["width"]
+    assert abs(values.max() - float(grid.max())) < 1e-4 * float(grid.max())
+    page.locator("[data-panel=picture] .lk-stage").hover()
+    foot = "document.querySelector('[data-panel=vector] .lk-foot').textContent"
+    page.wait_for_function(f"() => /^(loudest|all silent)/.test({foot})")
