@@ -394,6 +394,8 @@ def test_a_map_says_where_its_peak_lies_and_what_share_is_inside(page, saved):
         label = page.locator("[data-kind=mask]").get_attribute("aria-label")
         assert f"IoU with the truth {explorer.answer['iou'][explorer.stop]:.2f}" in label
         return
+    elif name == "EmbeddingExplorer":
+        pytest.skip("its plane is no map")
     else:
         kind = "map-{}" if name == "Comparer" else "{}-now"
         maps = {kind.format(n): m[None] for n, m in explorer.maps.items()}
