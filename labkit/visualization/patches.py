@@ -79,8 +79,8 @@ class _Best:
         if self.per_picture == 1:
             best, at = (found[..., None] for found in flat.max(2))
         else:
-            order = flat.sort(dim=2, descending=True, stable=True)
-            best, at = order.values[..., : self.per_picture], order.indices[..., : self.per_picture]
+            ranked = flat.sort(dim=2, descending=True, stable=True)
+            best, at = ranked.values[..., : self.per_picture], ranked.indices[..., : self.per_picture]
         self.fired += (best[..., 0] > 0).sum(0)
         numbers = torch.arange(rows.start, rows.stop, device=maps.device)[:, None, None].expand(best.shape)
         # what was found first comes first among equals
