@@ -7,9 +7,9 @@ A conditional projected GAN (Sauer et al. 2021): the critic sees a frozen minivg
 through spectrally normalized heads with class projection (Miyato and Koyama 2018); hinge loss, differentiable
 augmentation (Zhao et al. 2020), R1 on the pictures every eighth step, a running mean of the weights, a rate
 that falls at the end. Pictures of a class come four at a time and are held to lie as far apart as real ones:
-without that each class became one picture. It is judged by minivgg-11, a network of another design and other scenes, never by the
-critic's kin. A run goes on from the last checkpoint in its folder; sheets are written there to be looked at.
---write puts the running mean into the package.
+without that each class became one picture. It is judged by minivgg-11, a network of another design and other
+scenes, never by the critic's kin. A run goes on from the last checkpoint in its folder; sheets are written
+there to be looked at. --write puts the running mean into the package.
 """
 
 from __future__ import annotations

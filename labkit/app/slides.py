@@ -81,7 +81,8 @@ PARTS: dict[str, tuple[Slide, ...]] = {
     ),
     "Can you trust a heatmap?": (
         Slide("The weather of the tanks: a cause without a place", "compare --model minivgg-weather", _TRUST),
-        Slide("Randomized parameters", "sanity", _TRUST, ("evaluation.cascading_randomization",), "Adebayo et al. 2018"),
+        Slide("Randomized parameters", "sanity", _TRUST, ("evaluation.cascading_randomization",),
+              "Adebayo et al. 2018"),
         Slide("Insertion and deletion", "", _TRUST, ("evaluation.deletion",), "Petsiuk et al. 2018"),
         Slide("Retraining after removal", "", _TRUST, ("evaluation.roar",), "Hooker et al. 2019"),
         Slide("An explanation should be falsifiable", "masks", _TRUST),
@@ -90,10 +91,11 @@ PARTS: dict[str, tuple[Slide, ...]] = {
     ),
     "What do the units know?": (
         Slide("The fire engines of two cities", "compare --model minivgg-melbourne", _TRUST),
-        Slide("Testing with concept vectors"),
-        Slide("Network dissection; Broden"),
+        Slide("Testing with concept vectors", "", "",
+              ("concepts.cav", "concepts.tcav", "concepts.paired_cav"), "Kim et al. 2018"),
+        Slide("Network dissection; Broden", "", "", ("concepts.dissect",), "Bau et al. 2017"),
         Slide("Concepts are vectors"),
-        Slide("Similarity overlays"),
+        Slide("Similarity overlays", "", "", ("concepts.similarity_map",), "Fong and Vedaldi 2018"),
         Slide("A simple model stands in for the network"),
     ),
     "Fooling a network; texture and style": (

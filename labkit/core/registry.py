@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 TAKES = {
     "model": "model",
     "pictures": "images",
+    "many": "pictures",  # a data set, of which all is asked together
     "target": "target",
     "class": "target",
     "labels": "labels",
@@ -26,6 +27,15 @@ TAKES = {
     "game": "value",
     "players": "n_players",
     "side": "side",
+    "count": "count",
+    "vector": "vector",  # a direction in a layer
+    "concept": "concept",  # pictures that show a thing, or their features
+    "others": "others",
+    "present": "present",  # the same scenes with and without a thing
+    "absent": "absent",
+    "names": "names",  # of label maps' values
+    "one target": "target",  # for all pictures
+    "bank": "pictures",  # any number of them, about which together there is one answer
 }
 # What a network may lack: a head of global average pooling and one linear layer; a feature map (N, K, h, w);
 # that ReLU alone bends its signal; that it takes pictures in colour.
@@ -68,7 +78,8 @@ class Method:
     ``paper``: authors and year, as its docstring's source has them; "" for none.
     ``options``: what makes a call cheap: contract and golden answers call it so.
     ``takes``: what must be given, in order, from ``TAKES``; all else is an option.
-    ``gives``: "maps", "pictures", "masks", "segments", "weights" or "scores".
+    ``gives``: "maps", "pictures", "masks", "segments", "weights", "activations", "scores", "patches" (a row a
+    unit), "points" (a row a picture), "rows" (their numbers) or "number".
     ``needs``: what a network must have, from ``NEEDS``; another one is refused.
     ``dead``: on a network whose last feature map is off: a map of "zero", a method that "warns", or "any".
     ``amplifies``: whether rounding grows on the way, as in a search or by a sign.

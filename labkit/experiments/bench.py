@@ -194,6 +194,7 @@ def experiment(id: str, lab: str, **own: str) -> Callable[[Callable[..., Result]
 
 
 LABS = (
+    "units_and_patches",
     "which_pixels_matter",
     "gradients_and_their_tricks",
     "learned_masks",

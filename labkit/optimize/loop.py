@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import numbers
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -33,12 +34,14 @@ class Descent(NamedTuple):
     """What a search left behind: ``losses``, one a step; ``complete``: False if it was stopped; ``alive``
     (N,): whether the loss without its price had a slope other than exactly zero in any step, row by row of
     the variables (one for all where these have no rows in common): where it had none, the price alone made
-    the result; ``held`` (N,): the held score of each picture at the end, None where none was."""
+    the result; ``held`` (N,): the held score of each picture at the end, None where none was; ``memory``:
+    what the optimizer remembers, for a search that goes on."""
 
     losses: Float[Tensor, " T"]
     complete: bool
     alive: Bool[Tensor, " N"]
     held: Float[Tensor, " N"] | None = None
+    memory: dict[str, Any] | None = None
 
 
 def warn_of_dead(alive: Bool[Tensor, " N"]) -> None:
@@ -114,6 +117,8 @@ def minimize(
     project: Callable[[int], object] | None = None,
     on_frame: Callable[[int, float], object] | None = None,
     every: int = 10,
+    first: int = 0,
+    memory: dict[str, Any] | None = None,
     refusal: str = NO_WAY,
     describe: str = "optimizing",
     progress: Callable[[float], None] | None = None,
@@ -131,6 +136,8 @@ def minimize(
     ``project``: called with each step after it, without gradients, to clamp or to blur.
     ``on_frame``: called without gradients with the step and its loss after the first step, after ``every``
     steps more and after the last: for pictures of the search, which the variables hold then.
+    ``first``, ``memory``: the number of the first step and the ``memory`` of a search that this one goes on
+    from, as if it had not ended.
     ``refusal``: what is said where no gradient of the loss reaches the variables.
     ``describe``, ``progress``: the bar's title; gets the share done in place of a bar, which shows if it
     takes more than a moment.
@@ -148,30 +155,32 @@ def minimize(
     check_positive("steps", steps)
     check_positive("every", every)
     check_choice("optimizer", optimizer, OPTIMIZERS)
-    rates = _rates(rate, schedule, steps)
+    rates = _rates(rate, schedule, first + steps)
     band = None if hold is None else Band(hold, variables)
     if band is not None and optimizer == "lbfgs":
         raise ValueError(
             'optimizer must be "adam" or "sgd" where a score is held; got "lbfgs", whose line search needs '
             "the loss's whole gradient."
         )
-    first = rates(0)
-    kept = [v.requires_grad for v in variables]
+    begin = rates(first)
+    asking = [v.requires_grad for v in variables]
     search: torch.optim.Optimizer
     if optimizer == "adam":
         # a slope that is nothing but rounding must not become a whole step
-        search = torch.optim.Adam(variables, first, eps=1e-5)
+        search = torch.optim.Adam(variables, begin, eps=1e-5)
     elif optimizer == "sgd":
-        search = torch.optim.SGD(variables, first, momentum=0.9, dampening=0.9)
+        search = torch.optim.SGD(variables, begin, momentum=0.9, dampening=0.9)
     else:
-        search = torch.optim.LBFGS(variables, first, max_iter=20, line_search_fn="strong_wolfe")
+        search = torch.optim.LBFGS(variables, begin, max_iter=20, line_search_fn="strong_wolfe")
+    if memory is not None:
+        search.load_state_dict(memory)
     losses: list[float] = []
     slopes_of = _Slopes(variables, refusal, band is not None)
     for variable in variables:
         variable.requires_grad_(True)
     try:
         with working(describe, steps, "step", progress=progress, should_stop=should_stop) as work:
-            for step in range(steps):
+            for step in range(first, first + steps):
                 if work.stopped():
                     break
                 if callable(rate) or schedule is not None:
@@ -201,12 +210,13 @@ def minimize(
                 with torch.no_grad():
                     if project is not None:
                         project(step)
-                    if on_frame is not None and (step % every == 0 or step == steps - 1):
+                    if on_frame is not None and (step % every == 0 or step == first + steps - 1):
                         on_frame(step, losses[-1])
-                work.at(step + 1)
-        held = None if band is None else band.final(max(0, len(losses) - 1), loss)
+                work.at(step + 1 - first)
+        held = None if band is None else band.final(max(0, first + len(losses) - 1), loss)
     finally:
-        for variable, needed in zip(variables, kept, strict=True):
+        for variable, needed in zip(variables, asking, strict=True):
             variable.grad = None
             variable.requires_grad_(needed)
-    return Descent(torch.tensor(losses), work.complete, slopes_of.alive, held)
+    kept = copy.deepcopy(search.state_dict())
+    return Descent(torch.tensor(losses), work.complete, slopes_of.alive, held, kept)

@@ -1,6 +1,11 @@
 """What has the network learned? Filters, activations, the space of features, and pictures made for a unit."""
 
 from labkit.core.registry import Method
+from labkit.visualization.activation_maximization import RECIPES, visualize, visualize_result
+from labkit.visualization.activations import activation_grid
+from labkit.visualization.ascent import Visualization
+from labkit.visualization.concept_packing import Packing, packing, packing_result
+from labkit.visualization.facets import Facets, multifaceted, multifaceted_result
 from labkit.visualization.filter_fits import (
     GaborFit,
     OpponentFit,
@@ -10,9 +15,38 @@ from labkit.visualization.filter_fits import (
     opponent_fit_result,
 )
 from labkit.visualization.generator_prior import Dreamed, dgn_am, dgn_am_result
+from labkit.visualization.guided import guided_patches
+from labkit.visualization.intrinsic_dimensions import (
+    Dimension,
+    intrinsic_dimension,
+    intrinsic_dimension_result,
+)
+from labkit.visualization.learned_projections import DeepMDS, deep_mds, deep_mds_result
+from labkit.visualization.neighbors import Neighbors, nearest_neighbors, nearest_neighbors_result
+from labkit.visualization.patches import TopPatches, top_patches, top_patches_result
+from labkit.visualization.projections import PCA, TSNE, pca, pca_result, tsne, tsne_result
 from labkit.visualization.weights import FilterGrid, filter_grid, filter_grid_result
 
 METHODS: dict[str, Method] = {
+    "activation_grid": Method(
+        activation_grid,
+        "Activation grid",
+        "Yosinski et al. 2015",
+        takes=("model", "pictures", "layer"),
+        gives="activations",
+        dead="any",
+    ),
+    "deep_mds": Method(
+        deep_mds,
+        "DeepMDS",
+        "Gong, Boddeti and Jain 2019",
+        {"steps": 4},
+        takes=("features",),
+        gives="points",
+        models="agnostic",
+        scope="global",
+        amplifies=True,
+    ),
     "dgn_am": Method(
         dgn_am,
         "Generator prior",
@@ -45,6 +79,48 @@ METHODS: dict[str, Method] = {
         models="agnostic",
         scope="global",
     ),
+    "guided_patches": Method(
+        guided_patches,
+        "Guided patches",
+        "Springenberg et al. 2015",
+        {"count": 2},
+        takes=("model", "many", "layer"),
+        gives="patches",
+        needs=("relu",),
+        dead="any",
+        scope="global",
+    ),
+    "intrinsic_dimension": Method(
+        intrinsic_dimension,
+        "Intrinsic dimension",
+        "Levina and Bickel 2004",
+        {"draws": 1},
+        takes=("features",),
+        gives="number",
+        models="agnostic",
+        scope="global",
+    ),
+    "multifaceted": Method(
+        multifaceted,
+        "Multifaceted visualization",
+        "Nguyen, Yosinski and Clune 2016",
+        {"facets": 2, "steps": 2},
+        takes=("model", "one target", "bank", "layer"),
+        gives="pictures",
+        needs=("colour",),
+        dead="warns",
+        amplifies=True,
+        scope="global",
+    ),
+    "nearest_neighbors": Method(
+        nearest_neighbors,
+        "Nearest neighbours",
+        "Cover and Hart 1967",
+        takes=("features",),
+        gives="rows",
+        models="agnostic",
+        scope="global",
+    ),
     "opponent_fit": Method(
         opponent_fit,
         "Opponent fit",
@@ -56,20 +132,101 @@ METHODS: dict[str, Method] = {
         models="agnostic",
         scope="global",
     ),
+    "packing": Method(
+        packing,
+        "Packing",
+        "Bau et al. 2017",
+        takes=("maps", "labels"),
+        gives="weights",
+        models="agnostic",
+        scope="global",
+    ),
+    "pca": Method(
+        pca,
+        "PCA",
+        "Pearson 1901",
+        takes=("features",),
+        gives="points",
+        models="agnostic",
+        scope="global",
+    ),
+    "top_patches": Method(
+        top_patches,
+        "Top patches",
+        "Zhou et al. 2015",
+        {"count": 2},
+        takes=("model", "many", "layer"),
+        gives="patches",
+        dead="any",
+        scope="global",
+    ),
+    "tsne": Method(
+        tsne,
+        "t-SNE",
+        "van der Maaten and Hinton 2008",
+        {"perplexity": 5, "early_steps": 4, "steps": 4},
+        takes=("features",),
+        gives="points",
+        models="agnostic",
+        scope="global",
+        amplifies=True,
+    ),
+    "visualize": Method(
+        visualize,
+        "Activation maximization",
+        "Simonyan et al. 2014",
+        {"steps": 3, "start": "grey", "colours": None, "channels": 3},
+        takes=("model", "target", "count", "side"),
+        gives="pictures",
+        needs=("colour",),
+        dead="warns",
+        amplifies=True,
+        scope="global",
+    ),
 }
 
 __all__ = [
     "METHODS",
+    "PCA",
+    "RECIPES",
+    "TSNE",
+    "DeepMDS",
+    "Dimension",
     "Dreamed",
+    "Facets",
     "FilterGrid",
     "GaborFit",
+    "Neighbors",
     "OpponentFit",
+    "Packing",
+    "TopPatches",
+    "Visualization",
+    "activation_grid",
+    "deep_mds",
+    "deep_mds_result",
     "dgn_am",
     "dgn_am_result",
     "filter_grid",
     "filter_grid_result",
     "gabor_fit",
     "gabor_fit_result",
+    "guided_patches",
+    "intrinsic_dimension",
+    "intrinsic_dimension_result",
+    "multifaceted",
+    "multifaceted_result",
+    "nearest_neighbors",
+    "nearest_neighbors_result",
     "opponent_fit",
     "opponent_fit_result",
+    "packing",
+    "packing_result",
+    "pca",
+    "pca_result",
+    "top_patches",
+    "top_patches_result",
+    "tsne",
+    "tsne_result",
+    "visualize",
+    "visualize_result",
 ]

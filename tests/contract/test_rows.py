@@ -16,6 +16,8 @@ from labkit.core.registry import NEEDS, TAKES, rows
 from labkit.ledger.golden_calls import PACKAGES, packages
 
 ROWS = rows(packages())
+GIVES = ("maps", "pictures", "masks", "segments", "weights", "activations", "patches", "scores",
+         "points", "rows", "number")  # fmt: skip
 README = (Path(labkit.__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 
 
@@ -49,7 +51,7 @@ def test_a_row_is_true(name: str) -> None:
     assert when in ("post hoc", "intrinsic")
     assert models in ("specific", "agnostic")
     assert scope in ("local", "global")
-    assert row.gives in ("maps", "pictures", "masks", "segments", "weights", "scores")
+    assert row.gives in GIVES
     assert row.dead in ("zero", "warns", "any")
     assert set(row.needs) <= set(NEEDS)
     parameters = list(inspect.signature(row.function).parameters.values())
@@ -57,7 +59,7 @@ def test_a_row_is_true(name: str) -> None:
     assert [p.name for p in parameters[: len(taken)]] == taken
     assert set(row.options) <= {p.name for p in parameters[len(taken) :]}
     if "model" in row.takes:
-        assert all(p.kind is p.KEYWORD_ONLY for p in parameters[3:])
+        assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in parameters[3:])
     if row.result is not None:
         assert row.result.__name__ == f"{row.function.__name__}_result"
 

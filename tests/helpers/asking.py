@@ -17,13 +17,17 @@ from labkit.core.registry import TAKES, Method, rows
 from labkit.ledger.golden_calls import packages
 from labkit.models import borrow, record
 
-# What only reads a model's weights, or asks a second network beside it, has tests of its own.
+# What only reads a model's weights, asks a second network or is given a concept has tests of its own.
+OF_ITS_OWN = {"generator", "concept", "present", "names", "vector"}
 ROWS = {
     name: row
     for name, row in rows(packages()).items()
-    if "model" in row.takes and row.takes != ("model", "layer") and "generator" not in row.takes
+    if "model" in row.takes and row.takes != ("model", "layer") and not OF_ITS_OWN & set(row.takes)
 }
 OF_PICTURES = [name for name, row in ROWS.items() if "pictures" in row.takes]
+ONE_BY_ONE = [
+    name for name, row in ROWS.items() if not {"bank", "many"} & set(row.takes)
+]  # an answer a picture
 
 
 # Their classes end in a ReLU, so that an untrained one may give a class no slope at all, which is said.
@@ -48,7 +52,16 @@ def ask(name: str, model: Any, images: Any, target: Any = 1, of: str = "", **opt
     """The method's answer, cheaply; ``of`` is the awkward model's name, from which a layer follows."""
     row = ROWS[name]
     values = dict.fromkeys(("target", "class", "labels"), target)
-    values |= {"model": model, "pictures": images, "layer": layer_of(of), "side": tuple(images.shape[2:])}
+    values |= {
+        "model": model,
+        "pictures": images,
+        "many": images,
+        "bank": images,
+        "count": len(images),
+        "layer": layer_of(of),
+        "side": tuple(images.shape[2:]),
+    }
+    values["one target"] = int(target[0]) if isinstance(target, Tensor) else target
     if "features" in row.takes:
         values["features"] = _features(of or "functional", images)
     given = {TAKES[kind]: values[kind] for kind in row.takes}

@@ -14,8 +14,8 @@ import nbformat
 import pytest
 
 from labkit.exercises import by_notebook
-from labkit.grading.solutions import write_answers
 from labkit.grading.release import student_copy
+from labkit.grading.solutions import write_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
@@ -62,6 +62,12 @@ both = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda p: p.stem)
 @both
 def test_answers_are_those_of_the_exercise_file(path):
     assert write_answers(load(path), by_notebook(path.stem)) == [], "run labkit release"
+
+
+@both
+def test_exercises_come_in_the_order_of_their_checks(path):
+    checks = re.findall(r'^check\("([\w.]+)"', "\n".join(texts(load(path), "code")), re.MULTILINE)
+    assert [exercise.id for exercise in by_notebook(path.stem)] == checks
 
 
 @both
