@@ -26,6 +26,7 @@ class Slide(NamedTuple):
         return f"{self.demo.replace(' --model ', '-')}.html" if self.demo else ""
 
 
+_FILTERS = "11_filters_and_activations"
 _WARM, _WHICH, _GRADIENTS = "01_warm_up", "21_which_pixels_matter", "22_gradients_and_their_tricks"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
 
@@ -36,11 +37,14 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               ("evaluation.accuracy_by_group", "evaluation.average_image"), "Buolamwini and Gebru 2018"),
     ),
     "What has the network learned?": (
-        Slide("First-layer filters, and higher ones", "filters", "",
+        Slide("First-layer filters, and higher ones", "filters", _FILTERS,
               ("visualization.filter_grid", "visualization.gabor_fit", "visualization.opponent_fit"),
               "Krizhevsky et al. 2012"),
-        Slide("Activations as pictures, channel by channel"),
-        Slide("Patches that excite a unit most"),
+        Slide("Activations as pictures, channel by channel", "activations", _FILTERS,
+              ("visualization.activation_grid",), "Yosinski et al. 2015"),
+        Slide("Patches that excite a unit most", "patches", _FILTERS,
+              ("visualization.top_patches", "visualization.guided_patches", "visualization.packing"),
+              "Zhou et al. 2015; Springenberg et al. 2015"),
         Slide("Nearest neighbours in feature space"),
         Slide("PCA, t-SNE, DeepMDS, intrinsic dimension"),
         Slide("Gradient ascent: a picture for a unit"),

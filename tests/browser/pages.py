@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from labkit.widgets import Comparer, MaskExplorer, OcclusionExplorer, SanityExplorer
+from labkit.widgets import ActivationExplorer, Comparer, MaskExplorer, OcclusionExplorer, SanityExplorer
 
 SIDE = 64
 CLASSES = ["fire engine", "horse", "zebra", "wolf", "tank", "deer", "cow", "bus", "car", "tree", "dog", "cat"]
@@ -73,7 +73,23 @@ def sanity(net: Any, images: Any, **given: Any) -> SanityExplorer:
     return explorer
 
 
-EXPLORERS = {"occlusion": occlusion, "comparer": comparer, "masks": masks, "sanity": sanity}
+def half_grey(net: Any, layer: str, channel: int, **options: Any) -> torch.Tensor:
+    return torch.full((3, SIDE, SIDE), channel / 12)
+
+
+def activation(net: Any, images: Any, **given: Any) -> ActivationExplorer:
+    explorer = ActivationExplorer(net, images, synthesize=half_grey, layer="5", **given)
+    explorer.precompute(pictures=[0, 1], layers=["5", "9"], channels=3)
+    return explorer
+
+
+EXPLORERS = {
+    "activation": activation,
+    "occlusion": occlusion,
+    "comparer": comparer,
+    "masks": masks,
+    "sanity": sanity,
+}
 
 
 class Saved(NamedTuple):

@@ -210,7 +210,8 @@ def test_no_number_of_another_setting_is_shown(open_page, saved, tmp_path):
     assert page.evaluate(NUMBERS, everywhere) == []
     page.evaluate(f"() => {{ {VIEW}.show(0); {VIEW}.set({{ target: 7 }}); void 0 }}")  # the picture is
     known = page.evaluate(f"() => Boolean({VIEW}.find())")
-    assert known == (type(saved.explorer).__name__ == "OcclusionExplorer")  # whose drops are of all classes
+    # an occlusion's drops are of all classes; activations are of none
+    assert known == (type(saved.explorer).__name__ in ("OcclusionExplorer", "ActivationExplorer"))
     answers = ".lk-main figure:not([data-panel=picture]) *, .lk-pair *, .lk-answer"
     assert known or page.evaluate(NUMBERS, answers) == []
 
@@ -382,6 +383,13 @@ def test_a_map_says_where_its_peak_lies_and_what_share_is_inside(page, saved):
     explorer.wait_idle()
     if name == "OcclusionExplorer":
         maps = {"map": explorer.method(explorer.model, explorer.image, **explorer.settings)}
+    elif name == "ActivationExplorer":
+        small = explorer.grid[explorer.channel]
+        rows, columns = (
+            [min(range(len(m)), key=lambda k: abs(m[k] - at - 0.5)) for at in range(64)]
+            for m in (explorer._entry(explorer.layer)[axis] for axis in ("rows", "columns"))
+        )
+        maps = {"map": small[rows][:, columns][None]}
     elif name == "MaskExplorer":
         label = page.locator("[data-kind=mask]").get_attribute("aria-label")
         assert f"IoU with the truth {explorer.answer['iou'][explorer.stop]:.2f}" in label

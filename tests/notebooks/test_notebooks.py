@@ -22,6 +22,7 @@ SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 # 23 and 25 say of each number what it does not prove, 22 and 24 have six exercises
 WORDS = {
     "01_warm_up": (1000, 1550),
+    "11_filters_and_activations": (1200, 1800),
     "21_which_pixels_matter": (1200, 1800),
     "22_gradients_and_their_tricks": (1200, 1800),
     "23_learned_masks": (1200, 1800),
@@ -31,6 +32,7 @@ WORDS = {
 # a prediction is a cell of its own
 CODE = {
     "01_warm_up": (12, 24),
+    "11_filters_and_activations": (12, 26),
     "21_which_pixels_matter": (12, 26),
     "22_gradients_and_their_tricks": (12, 31),
     "23_learned_masks": (24, 32),

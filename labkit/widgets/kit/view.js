@@ -134,7 +134,7 @@ class View {
     const wanted = {};
     for (const [key, now] of Object.entries(this.first)) {
       if (key === "theme") continue;
-      const text = said.get(key), value = text === null ? now : Array.isArray(now) ? (text ? text.split(",").map(plain) : []) : typeof now === "boolean" ? text === "true" : plain(text);
+      const text = said.get(key), value = text === null ? now : Array.isArray(now) ? (text ? text.split(",").map(plain) : []) : typeof now === "boolean" ? text === "true" : this.choices()[key]?.includes(text) ? text : plain(text);
       if (text === null || this.legal(key, value)) wanted[key] = value;
     }
     if (this.known(wanted)) Object.assign(this.state, wanted);
