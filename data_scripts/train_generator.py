@@ -6,9 +6,10 @@
 A conditional projected GAN (Sauer et al. 2021): the critic sees a frozen minivgg's features at four depths
 through spectrally normalized heads with class projection (Miyato and Koyama 2018); hinge loss, differentiable
 augmentation (Zhao et al. 2020), R1 on the pictures every eighth step, a running mean of the weights, a rate
-that falls at the end. It is judged by minivgg-11, a network of another design and other scenes, never by the
-critic's kin. A run goes on from the last checkpoint in its folder; sheets are written there to be looked at.
---write puts the running mean into the package.
+that falls at the end. Pictures of a class come four at a time and are held to lie as far apart as real ones:
+without that each class became one picture. It is judged by minivgg-11, a network of another design and other
+scenes, never by the critic's kin. A run goes on from the last checkpoint in its folder; sheets are written
+there to be looked at. --write puts the running mean into the package.
 """
 
 from __future__ import annotations
@@ -242,12 +243,8 @@ class Run:
             kept = torch.load(folder / "checkpoint.pt", weights_only=False)
             for name in ("generator", "mean"):
                 getattr(self, name).load_state_dict(kept[name])
-            self.critic.heads.load_state_dict(kept["heads"], strict=False)
+            self.critic.heads.load_state_dict(kept["heads"])
             for name, optimizer in self.steps.items():
-                if name == "critic" and len(kept["critic steps"]["param_groups"][0]["params"]) != len(
-                    optimizer.param_groups[0]["params"]
-                ):
-                    continue  # noqa
                 optimizer.load_state_dict(kept[f"{name} steps"])
             self.shown, self.seconds, self.history = kept["shown"], kept["seconds"], kept["history"]
             torch.set_rng_state(kept["chance"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labkit.ledger.scoreboard import BUNDLED, rows_in
-from labkit.models import load_model
+from labkit.models import bundled_generators, load_model
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 NETWORKS = {
@@ -25,7 +25,15 @@ def numbers(text: str) -> list[float]:
 
 
 def test_every_bundled_network_has_a_row() -> None:
-    assert set(NETWORKS) == {path.stem for path in WEIGHTS.glob("*.json")}
+    assert {*NETWORKS, *bundled_generators()} == {path.stem for path in WEIGHTS.glob("*.json")}
+
+
+@pytest.mark.parametrize("name", bundled_generators())
+def test_a_generators_numbers_are_those_of_its_card(name: str) -> None:
+    judged = load_model(name).card["judged"]
+    (row,) = re.findall(rf"^\| `{name}` \|[^|]*\|([^|]*)\|", README, re.MULTILINE)
+    shares = [float(n) for n in re.findall(r"(?<![\w.])\.\d+", row)]
+    assert shares == [round(judged["named"], 2), round(judged["of real pictures"]["named"], 2)]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -47,7 +47,8 @@ class Generator(nn.Module):
     """A style-based generator: codes (N, noise + classes), not pictures, become pictures in [0, 1].
 
     The first ``noise`` numbers of a code say how the picture looks, drawn from a standard normal; the others
-    how much there is of each class, which was one-hot in training: see ``codes``. Two linear layers turn the
+    how much there is of each class, which was one-hot in training: see ``codes``. Where these add up to more
+    than 1, they are divided by their sum. Two linear layers turn the
     code into a style w; from a learned 4 x 4 map each block doubles the side (nearest), and every convolution
     is scaled and lifted by w. Each side gives colours, which are added up. The same code gives the same
     picture, in eval mode. With 12 classes it has 1,537,919 parameters and gives 64 x 64 pixels.
@@ -139,6 +140,7 @@ class Generator(nn.Module):
                 f"{tuple(codes.shape)}. A generator takes no pictures: draw codes with generator.codes(3, 8)."
             )
         noise, kinds = codes.split([self.noise, self.kinds.in_features], 1)
+        kinds = kinds / kinds.sum(1, keepdim=True).clamp(min=1)  # no more of all classes than there ever was
         w = self.mapping(torch.cat([noise, self.kinds(kinds)], 1))
         x = self.start.expand(len(codes), -1, -1, -1)
         picture = None

@@ -73,6 +73,17 @@ def test_a_search_begins_between_the_classes_and_stays_where_codes_are() -> None
     assert ((begun >= low) & (begun <= high)).float().mean() > 0.98
 
 
+def test_there_is_never_more_of_all_classes_than_one() -> None:
+    maker = small()
+    codes = maker.codes(0, 2)
+    codes[:, 6:] = torch.tensor([1.0, 1.0, 0.0])
+    halves = codes.clone()
+    halves[:, 6:] = torch.tensor([0.5, 0.5, 0.0])
+    assert torch.allclose(maker(codes), maker(halves), atol=1e-6)
+    halves[:, 6:] /= 2
+    assert not torch.allclose(maker(codes), maker(halves), atol=1e-4)  # less is less
+
+
 def test_pictures_and_strange_codes_are_refused() -> None:
     maker = small()
     with pytest.raises(ValueError, match=r"codes must have the shape \(N, 9\).*takes no pictures"):
