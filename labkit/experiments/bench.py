@@ -194,6 +194,7 @@ def experiment(id: str, lab: str, **own: str) -> Callable[[Callable[..., Result]
 
 
 LABS = (
+    "what_excites_a_unit",
     "which_pixels_matter",
     "gradients_and_their_tricks",
     "learned_masks",

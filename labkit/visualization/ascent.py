@@ -20,11 +20,11 @@ STARTS = ("noise", "grey", "mean")
 
 
 class Visualization(NamedTuple):
-    """``images`` (N, C, H, W), 0 to 1; ``score`` (N,) of these pictures as they are, ``scores`` (T, N) of what
-    the network saw at each step; ``frames`` (F, N, C, H, W) with the number of steps ``at`` (F,) which each;
-    ``fired`` (N,): False where the gradient was exactly zero in every step; ``redirected`` (N,): in how many;
-    ``complete``: False if ``should_stop`` ended it; ``values``, ``seed`` and ``memory``: what a search needs to
-    go on."""
+    """``images`` (N, C, H, W), 0 to 1; ``score`` (N,) of these pictures as they are, ``scores`` (T, N) of
+    what the network saw at each step; ``frames`` (F, N, C, H, W), each after ``at`` (F,) steps; ``fired``
+    (N,): False where the gradient was exactly zero in every step; ``redirected`` (N,): in how many it was;
+    ``complete``: False if ``should_stop`` ended it; ``values``, ``seed`` and ``memory``: what a search needs
+    to go on."""
 
     images: Float[Tensor, "N C H W"]
     score: Float[Tensor, " N"]
