@@ -58,7 +58,7 @@ def _held(
 def v6(bench: Bench) -> Result:
     """Do better regularizers make more natural class images? One logit for all, judged by another network."""
     scenes = bank(bench.count(360, lesson=120, few=48), "test")
-    count, starts = bench.count(12, lesson=4, few=2), bench.count(3, lesson=1, few=1)
+    count, starts = bench.count(12, lesson=3, few=2), bench.count(3, lesson=1, few=1)
     steps, model = bench.steps(200, 4), bench.network(SEEDS[0])
     with torch.no_grad():
         logits = torch.cat([model(part) for part in scenes.images.split(64)])
@@ -133,7 +133,7 @@ def v7(bench: Bench, *, facet_starts: Callable[..., Tensor]) -> Result:
     scenes = bank(bench.count(1200, lesson=240, few=48), "train")
     top, steps = min(200, len(scenes.images) // 4), bench.steps(100, 3)
     model = bench.network(SEEDS[0])
-    units = units_of(bench, 24, 4, model, scenes)
+    units = units_of(bench, 24, 3, model, scenes)
     with torch.no_grad():
         maps = torch.cat([last_spatial(model, part) for part in scenes.images.split(64)])
     drives, known, facets = maps.mean((2, 3)), F.normalize(maps.mean((2, 3)), dim=1), 4
@@ -230,7 +230,7 @@ def _read(
 ) -> dict[str, Any]:  # fmt: skip
     """How often the reader is right, unit by unit, for one network and everything it is shown."""
     model = bench.network(name)
-    units = units_of(bench, 40, 8, model, old)
+    units = units_of(bench, 40, 6, model, old)
     with torch.no_grad():
         first, then = (
             torch.cat([last_spatial(model, part) for part in scenes.images.split(64)])[:, units]

@@ -190,8 +190,8 @@ def visualize(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     Unit: picture value. Labels: post hoc, specific to differentiable models, global.
     Source: Simonyan et al. 2014, "Deep Inside Convolutional Networks", section 2; Yosinski et al. 2015,
     "Understanding Neural Networks Through Deep Visualization", section 4; Olah, Mordvintsev and Schubert
-    2017, "Feature Visualization". The first two take steps of the gradient as it is; we divide it by its root mean
-    square, so that one rate and one penalty fit all units.
+    2017, "Feature Visualization". The first two take steps of the gradient as it is; we divide it by its
+    root mean square, so that one rate and one penalty fit all units.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     >>> visualize(net, 1, side=16, steps=2).shape
