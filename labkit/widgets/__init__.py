@@ -3,9 +3,10 @@
 Importing this package needs ipywidgets and anywidget; the pages they show load nothing from a network.
 """
 
+from labkit.widgets.ascent import AscentExplorer
 from labkit.widgets.comparer import Comparer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.sanity import SanityExplorer
 
-__all__ = ["Comparer", "MaskExplorer", "OcclusionExplorer", "SanityExplorer"]
+__all__ = ["AscentExplorer", "Comparer", "MaskExplorer", "OcclusionExplorer", "SanityExplorer"]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from labkit.widgets import Comparer, MaskExplorer, OcclusionExplorer, SanityExplorer
+from labkit.widgets import AscentExplorer, Comparer, MaskExplorer, OcclusionExplorer, SanityExplorer
 
 SIDE = 64
 CLASSES = ["fire engine", "horse", "zebra", "wolf", "tank", "deer", "cow", "bus", "car", "tree", "dog", "cat"]
@@ -73,7 +73,16 @@ def sanity(net: Any, images: Any, **given: Any) -> SanityExplorer:
     return explorer
 
 
-EXPLORERS = {"occlusion": occlusion, "comparer": comparer, "masks": masks, "sanity": sanity}
+def ascent(net: Any, images: Any, **given: Any) -> AscentExplorer:
+    explorer = AscentExplorer(net, images, layers=["3", "7"], steps=12, every=3, **given)
+    explorer.precompute(pictures=[0, 1])
+    explorer.precompute(settings=[{"blur": True}, {"target": 3}, {"layer": "7", "channel": 2}])
+    return explorer
+
+
+EXPLORERS = {
+    "ascent": ascent, "occlusion": occlusion, "comparer": comparer, "masks": masks, "sanity": sanity
+}  # fmt: skip
 
 
 class Saved(NamedTuple):

@@ -41,7 +41,7 @@ const refreshFrame = (view) => {
   ui.root.dataset.waiting = !photo; // nothing of another picture is shown
   if (!photo) return;
   const caption = model.get("captions")[view.state.picture] || {}, { name, truth } = caption;
-  const title = model.get("heading"), [before, after] = view.question(), words = title ? [title, "", ""] : [before, view.className(view.target), after];
+  const title = model.get("heading"), [before, after, word = view.className(view.target)] = view.question(), words = title ? [title, "", ""] : [before, word, after];
   if (ui.question.dataset.words !== words.join()) {
     ui.question.replaceChildren(words[0], ...(title ? [] : [h("em", {}, words[1]), words[2]]));
     ui.question.dataset.words = words.join();
