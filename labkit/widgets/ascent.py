@@ -1,4 +1,4 @@
-"""Ascent explorer: watch a picture being made for a class or a unit, with regularizers switched on and off."""
+"""Ascent explorer: watch a picture being made for a class or a unit, regularizers switched on and off."""
 
 from __future__ import annotations
 
@@ -171,12 +171,14 @@ class AscentExplorer(PictureExplorer):
         start = self._placed(self.images[picture]) if before is None else before
         while done < self.steps:
             count = min(self.every, self.steps - done)
-            with lock_of(self.model), stoppable(self.model, stale), torch.inference_mode(False):
-                with torch.enable_grad():
-                    run = visualize_result(
-                        self.model, self._goal(target, layer, channel), start=start, steps=count,
-                        every=self.every, progress=lambda _: None, **options,
-                    )  # fmt: skip
+            with (
+                lock_of(self.model), stoppable(self.model, stale), torch.inference_mode(False),
+                torch.enable_grad(),
+            ):  # fmt: skip
+                run = visualize_result(
+                    self.model, self._goal(target, layer, channel), start=start, steps=count,
+                    every=self.every, progress=lambda _: None, **options,
+                )  # fmt: skip
             if stale():
                 raise Stopped
             start, done = run, len(run.scores)
