@@ -67,7 +67,7 @@ def screenshot(kind: str, browser: str, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
         page_file = explorer.save_html(Path(folder) / "page.html")
         chromium = play.chromium.launch(executable_path=shutil.which(browser), args=["--no-sandbox"])
-        page = chromium.new_page(viewport={"width": 900, "height": 700}, device_scale_factor=1.5)
+        page = chromium.new_page(viewport={"width": 900, "height": 520}, device_scale_factor=1.5)
         page.goto(page_file.as_uri())
         page.wait_for_selector(".lk-stage")
         page.locator("#root").screenshot(path=out)

@@ -148,7 +148,6 @@ SHORT = {  # what may be shorter than a family of functions, and why
     "labkit.cli": "a door",
     "labkit.lab": "a door",
     "labkit.core.files": "a door to the disk",
-    "labkit.models.minivgg": "an architecture",
 }
 
 

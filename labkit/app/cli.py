@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from labkit import __version__
+from labkit.app.lecture import demo
 from labkit.app.numbers import claims, scoreboard
 
 __all__ = ["app"]
@@ -217,40 +218,6 @@ def _existing(notebook: Path) -> Path:
     raise FileNotFoundError(f"There is no notebook {notebook}.{cure}")
 
 
-@app.command()
-def demo(
-    name: Annotated[str, typer.Argument(help="Which demo (see --list).")] = "occlusion",
-    model: Annotated[str, typer.Option(help="The network, perhaps one that is wrong.")] = "minivgg",
-    out: Annotated[Path | None, typer.Option("--out", help="The page to write [NAME.html].")] = None,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only write the page.")] = False,
-    only_list: Annotated[bool, typer.Option("--list", help="List demos and networks, and stop.")] = False,
-) -> None:
-    """Write a lecture demo as one page that needs no kernel and no network, and open it."""
-    from labkit.app.demos import DEMOS, NETWORKS, check_network
-
-    if only_list:
-        for known, make in DEMOS.items():
-            typer.echo(f"{known:<12} {(make.__doc__ or '').strip()}")
-        typer.echo(f"{'--model':<12} {', '.join(NETWORKS)}")
-        return
-    with _mistakes():
-        from labkit.core.checks import check_choice
-
-        check_choice("NAME", name, DEMOS)
-        check_network(model)
-        stem = name if model == "minivgg" else f"{name}-{model}"  # a page a network
-        page = (out or Path(f"{stem}.html")).expanduser().absolute()
-        page.parent.mkdir(parents=True, exist_ok=True)
-        typer.echo("Computing all the answers, about a minute ...", err=True)
-        page.write_text(DEMOS[name](model), encoding="utf-8")
-        typer.echo(f"wrote {page} ({page.stat().st_size / 2**20:.1f} MB)")
-        if not no_browser:
-            import webbrowser
-
-            if not webbrowser.open(page.as_uri()):
-                typer.echo(f"No browser was found here; open {page.as_uri()} in one.", err=True)
-
-
 MARKS = {"ok": ("\u2713", "green"), "missing": ("\u2717", "yellow"), "broken": ("\u2717", "red")}
 
 
@@ -292,7 +259,7 @@ def fetch(
             )
 
 
-for _command in (claims, scoreboard):
+for _command in (demo, claims, scoreboard):
     app.command()(_answered(_command))
 
 

@@ -154,8 +154,16 @@ def _sanity(model: str = "minivgg") -> str:
     return explorer.to_html(title="Does the map notice that the network forgets?", limit_mb=8)
 
 
+def _filters(model: str = "minivgg") -> str:
+    """The filters of the first layer beside the same with shuffled phases, and those of higher layers."""
+    from labkit.app.sheets import filters_html
+
+    return filters_html(model)
+
+
 DEMOS: dict[str, Callable[[str], str]] = {
     "compare": _compare,
+    "filters": _filters,
     "masks": _masks,
     "occlusion": _occlusion,
     "sanity": _sanity,

@@ -15,11 +15,14 @@ from typing import Any, ParamSpec, TypeVar
 TAKES = {
     "model": "model",
     "pictures": "images",
+    "many": "pictures",  # a data set, of which all is asked together
     "target": "target",
     "class": "target",
     "labels": "labels",
     "layer": "layer",
     "features": "features",
+    "filters": "filters",
+    "generator": "generator",  # a module that makes pictures of codes
     "maps": "maps",
     "game": "value",
     "players": "n_players",
@@ -69,7 +72,8 @@ class Method:
     ``paper``: authors and year, as its docstring's source has them; "" for none.
     ``options``: what makes a call cheap: contract and golden answers call it so.
     ``takes``: what must be given, in order, from ``TAKES``; all else is an option.
-    ``gives``: "maps", "pictures", "masks", "segments" or "weights".
+    ``gives``: "maps", "pictures", "masks", "segments", "weights", "activations", "scores", "patches" (a row a
+    unit), "points" (a row a picture), "rows" (their numbers) or "number".
     ``needs``: what a network must have, from ``NEEDS``; another one is refused.
     ``dead``: on a network whose last feature map is off: a map of "zero", a method that "warns", or "any".
     ``amplifies``: whether rounding grows on the way, as in a search or by a sign.

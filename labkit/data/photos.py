@@ -127,6 +127,19 @@ def _carried() -> list[tuple[str, np.ndarray, int | None]]:
     return found
 
 
+def photo_files(folder: str | os.PathLike[str], cure: str = "") -> list[Path]:
+    """The files of a folder, and of those within it, that are pictures by their ending; sorted.
+
+    Raises FileNotFoundError for a folder that is not there or holds none, with ``cure`` as its last sentence.
+    """
+    place = Path(folder).expanduser()
+    files = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        cure = cure or f"Pass a folder with {', '.join(SUFFIXES[:3])} files."
+        raise FileNotFoundError(f"there is no picture in {place}. {cure}")
+    return files
+
+
 def sample_photos(size: int = 224, folder: str | os.PathLike[str] | None = None) -> list[Photo]:
     """Photographs to look at, square and float32 in [0, 1].
 
@@ -139,11 +152,5 @@ def sample_photos(size: int = 224, folder: str | os.PathLike[str] | None = None)
     if not chosen:
         made = ((n, Image.fromarray(a).convert("RGBA"), k) for n, a, k in _carried())
         return [Photo(name, _fit(picture, size), label) for name, picture, label in made]
-    place = Path(chosen).expanduser()
-    files = sorted(p for p in place.glob("*") if p.suffix.lower() in SUFFIXES)
-    if not files:
-        raise FileNotFoundError(
-            f"there is no picture in {place}. "
-            f"Set LABKIT_PHOTOS to a folder with {', '.join(SUFFIXES[:3])} files."
-        )
+    files = photo_files(chosen, f"Set LABKIT_PHOTOS to a folder with {', '.join(SUFFIXES[:3])} files.")
     return [Photo(p.stem, load_photo(p, size), photo_label(p.name)) for p in files]

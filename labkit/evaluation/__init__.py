@@ -4,6 +4,7 @@ from labkit.core.statistics import Interval, Permutation, bootstrap, permutation
 from labkit.evaluation.controls import (
     centre_map,
     colour_features,
+    colour_histogram,
     control_maps,
     edge_map,
     equal_norm_noise,
@@ -32,6 +33,7 @@ from labkit.evaluation.localization import (
     pointing_game,
     pointing_hits,
 )
+from labkit.evaluation.neighborhoods import neighbor_accuracy, neighbor_precision, precision_at_k, stress
 from labkit.evaluation.randomization import execution_order, randomized
 from labkit.evaluation.retraining import Roar, remove, roar
 from labkit.evaluation.sanity import (
@@ -64,6 +66,7 @@ __all__ = [
     "centre_map",
     "class_selectivity",
     "colour_features",
+    "colour_histogram",
     "control_maps",
     "deletion",
     "edge_map",
@@ -74,6 +77,8 @@ __all__ = [
     "insertion",
     "iou",
     "matched_gaussian",
+    "neighbor_accuracy",
+    "neighbor_precision",
     "of_another",
     "other_pictures",
     "peaks",
@@ -82,6 +87,7 @@ __all__ = [
     "pointing_game",
     "pointing_hits",
     "position_features",
+    "precision_at_k",
     "random_directions",
     "random_map",
     "random_projections",
@@ -94,5 +100,6 @@ __all__ = [
     "share",
     "ssim",
     "ssim_floor",
+    "stress",
     "twin",
 ]

@@ -194,6 +194,7 @@ def experiment(id: str, lab: str, **own: str) -> Callable[[Callable[..., Result]
 
 
 LABS = (
+    "units_and_patches",
     "what_excites_a_unit",
     "which_pixels_matter",
     "gradients_and_their_tricks",
@@ -202,6 +203,8 @@ LABS = (
     "can_you_trust_a_heatmap",
     "known_causes",
     "adversarial_masks",
+    "filters",
+    "generator_prior",
 )
 
 

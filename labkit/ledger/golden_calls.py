@@ -1,7 +1,7 @@
 """The golden calls: each public function once, on four scenes, with options that make it cheap.
 
 Methods come from the registry of their package, with the options of their row; what else is public stands in
-`labkit.ledger.golden_table` and `golden_world`.
+`labkit.ledger.golden_table` and the files beside it.
 All run in float64, where rounding does not matter; methods that ask fast copies of a network, and the plain
 form of those with a ``_result``, once more in float32. Searches take a few steps. Measures are held against
 maps that are made of waves, so that their answers rest on no method. Names are the public ones, so that files
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from labkit import attribution, data, models, optimize
+from labkit import visualization as v
 from labkit.adversarial import fgsm
 from labkit.attribution.occlusion_sensitivity import window_starts
 from labkit.core.registry import rows
@@ -145,6 +146,13 @@ def _tools() -> dict[str, Golden]:
             "plain": invert(g.model, EARLY, kept[EARLY], steps=3, alpha_weight=0.1)
         }
 
+    def patched() -> Any:
+        few: dict[str, Any] = {"units": [3, 70, 95], "count": 2, "per_picture": 2, "batch_size": 3}
+        found = v.top_patches_result(g.model, g.images, "features.9", **few)
+        return [found.values, found.boxes, found.fired, v.top_patches(g.model, g.images, "features.9", **few),
+                v.guided_patches(g.model, g.images, "features.9", **few)]  # fmt: skip
+
+    signs = torch.tensor([1.0, -1.0]).double().view(1, 2, 1, 1)
     a = attribution
     masks = import_module(a.extremal_perturbation.__module__)
     levels, areas = (
@@ -189,18 +197,28 @@ def _tools() -> dict[str, Golden]:
             (fgsm,), 1e-3,
         ),
         "style.invert": Golden(inverted, (invert, invert_result)),
+        "visualization.activation_grid": Golden(
+            lambda: v.activation_grid(g.model, g.images, EARLY)[:, ::6], (v.activation_grid,)
+        ),
+        "visualization.packing": Golden(
+            lambda: v.packing_result(g.others[:, None].expand(-1, 2, -1, -1) * signs, g.masks + 1, top=0.1),
+            (v.packing, v.packing_result),
+        ),
+        "visualization.top_patches": Golden(
+            patched, (v.top_patches, v.top_patches_result, v.guided_patches)
+        ),
     }  # fmt: skip
 
 
 @functools.cache
 def calls() -> dict[str, Golden]:
     """All golden calls by name. What a call answers for is, unless it says otherwise, what bears its name."""
-    from labkit.ledger import golden_synthesis, golden_table, golden_world
+    from labkit.ledger import golden_filters, golden_space, golden_synthesis, golden_table, golden_world
 
     found = _tools()
     found |= _methods(found)
-    for tables in (golden_synthesis.TABLES, golden_table.TABLES, golden_world.TABLES):
-        for place, table in tables.items():
+    for file in (golden_filters, golden_space, golden_synthesis, golden_table, golden_world):
+        for place, table in file.TABLES.items():
             found |= {f"{place}.{name}": call for name, call in table().items()}
     for name, call in found.items():
         if not call.covers:

@@ -192,6 +192,12 @@ def _models() -> dict[str, Golden]:
             g.model(g.images)
         return [m.run_from(g.model, LAYER, kept[LAYER] * 2), m.Tail(g.model, EARLY).alone * 1.0]
 
+    def fields() -> Any:
+        found = m.receptive_fields(g.model, [EARLY, LAYER, "pool"])
+        return {
+            name: [field.rows, field.columns, *field.stride, field.because] for name, field in found.items()
+        }
+
     goals = (3, g.targets, m.unit(EARLY, 4), m.unit(LAYER, 7, (3, 5)), lambda out: out.logsumexp(1))
     return {
         "load_model": Golden(loaded, (m.load_model, type(g.model))),
@@ -206,7 +212,7 @@ def _models() -> dict[str, Golden]:
         "pick": Golden(lambda: [m.pick(g.model(g.images), goal) for goal in (3, g.targets)]),
         "layer_names": Golden(lambda: m.layer_names(g.model)),
         "layer_shapes": Golden(lambda: m.layer_shapes(g.model, g.images)),
-        "receptive_fields": Golden(lambda: m.receptive_fields(g.model.features)),
+        "receptive_fields": Golden(fields),
         "last_spatial": Golden(lambda: m.last_spatial(g.model, g.images)),
         "gap_head": Golden(lambda: m.gap_head(g.model, g.images)._asdict()),
         "fast.fast_copy": Golden(copied, (fast.fast_copy, fast.memory_format), 1e-3),

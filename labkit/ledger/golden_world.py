@@ -70,7 +70,7 @@ def _data() -> dict[str, Golden]:
         "render": Golden(rendered, (d.render, d.item, d.Scene, d.Thing), 1e-3),
         "replace": Golden(replaced, rtol=1e-3),
         "MiniBroden": Golden(one, rtol=1e-3),
-        "stack": Golden(stacked, rtol=1e-3),
+        "stack": Golden(stacked, (d.stack, d.SceneStack), 1e-3),
         "gather": Golden(gathered, rtol=1e-3),
     }
 

@@ -5,16 +5,18 @@ from labkit.core.targets import Score, Target, Unit, class_score, direction, pic
 from labkit.models.dataflow import scores
 from labkit.models.features import features
 from labkit.models.heads import gap_head, last_spatial
-from labkit.models.layers import layer_names, layer_shapes, receptive_fields
+from labkit.models.receptive_fields import ReceptiveField, layer_names, layer_shapes, receptive_fields
 from labkit.models.tail import Tail, run_from
-from labkit.models.zoo import bundled_models, list_models, load_model, wrap_model
+from labkit.models.zoo import bundled_generators, bundled_models, list_models, load_model, wrap_model
 
 __all__ = [
+    "ReceptiveField",
     "Score",
     "Tail",
     "Target",
     "Unit",
     "borrow",
+    "bundled_generators",
     "bundled_models",
     "class_score",
     "direction",

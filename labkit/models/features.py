@@ -19,7 +19,7 @@ from labkit.core.hooks import borrow, find_layer
 from labkit.core.progress import working
 from labkit.models.dataflow import Flow
 
-__all__ = ["batches", "features"]
+__all__ = ["Stream", "batches", "features"]
 
 Pool = str | int | None
 DTYPES = (torch.float16, torch.float32, torch.float64)
@@ -82,11 +82,22 @@ def _pooled(out: Any, pool: Pool, layer: str, count: int, axis: int) -> Tensor:
     return F.adaptive_avg_pool2d(out, pool)
 
 
-class _Stream:
-    """Hooks that write what layers give into arrays, batch by batch, and end the pass after the last."""
+class Stream:
+    """Hooks that write what layers give into arrays, batch by batch, and end the pass after the last.
 
-    def __init__(self, layers: Sequence[str], pool: Pool, dtype: torch.dtype, total: int) -> None:
-        self.layers, self.pool, self.dtype, self.total = layers, pool, dtype, total
+    ``take``: called with a layer, what it gives for a batch (channels in front) and the pictures' numbers, in
+    place of the arrays: so nothing has to be kept.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[str],
+        pool: Pool = None,
+        dtype: torch.dtype = torch.float32,
+        total: int = 0,
+        take: Callable[[str, Tensor, slice], None] | None = None,
+    ) -> None:
+        self.layers, self.pool, self.dtype, self.total, self.take = layers, pool, dtype, total, take
         self.kept: dict[str, Tensor] = {}
         self.rows = slice(0, 0)
         self.calls: dict[nn.Module, int] = {}
@@ -97,6 +108,7 @@ class _Stream:
 
     @contextmanager
     def on(self, model: nn.Module) -> Iterator[None]:
+        """For the block, hear the layers of a model, of which they must be."""
         asked: dict[nn.Module, list[tuple[str, int | None]]] = {}
         for name in self.layers:
             module, call = find_layer(model, name)
@@ -108,7 +120,7 @@ class _Stream:
                 def hook(module: nn.Module, _args: Any, out: Any, names=names) -> None:
                     call = self.calls[module] = self.calls.get(module, -1) + 1
                     for name, wanted in names:
-                        self.see(name, wanted, module, call, out)
+                        self._see(name, wanted, module, call, out)
                     if self.last == (module, call):
                         raise _Enough
 
@@ -118,16 +130,21 @@ class _Stream:
             for handle in handles:
                 handle.remove()
 
-    def see(self, name: str, wanted: int | None, module: nn.Module, call: int, out: Any) -> None:
+    def _see(self, name: str, wanted: int | None, module: nn.Module, call: int, out: Any) -> None:
         if self.last is None:
             if wanted in (None, call):
                 self.first.pop(name, None)  # so that the order is that of the calls kept
                 self.first[name] = module, call, out.clone() if isinstance(out, Tensor) else out
         elif self.first[name][1] == call:
-            self.keep(name, out)
+            self._keep(name, out)
 
-    def keep(self, name: str, out: Any) -> None:
-        value = _pooled(out, self.pool, name, self.rows.stop - self.rows.start, self.axes.get(name, 1))
+    def _keep(self, name: str, out: Any) -> None:
+        axis = self.axes.get(name, 1)
+        value = _pooled(out, self.pool, name, self.rows.stop - self.rows.start, axis)
+        if self.take is not None:
+            self.take(name, value.movedim(axis, 1) if value.ndim == 4 else value, self.rows)
+            self.wrote.add(name)
+            return
         if name not in self.kept:
             self.kept[name] = torch.empty(self.total, *value.shape[1:], dtype=self.dtype)
         self.kept[name][self.rows] = value.to("cpu", self.dtype)
@@ -153,7 +170,7 @@ class _Stream:
             )
         self.axes = flow.axes({name: out for name, (_, _, out) in self.first.items()}) if flow else {}
         for name, (module, call, out) in self.first.items():
-            self.keep(name, out)
+            self._keep(name, out)
             self.first[name], self.last = (module, call, None), (module, call)
 
 
@@ -213,7 +230,7 @@ def features(
     names = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
     if not names:
         raise ValueError("layers must name at least one layer; got none.")
-    stream = _Stream(names, pool, dtype, len(pictures))
+    stream = Stream(names, pool, dtype, len(pictures))
     with (
         borrow(model),
         torch.no_grad(),

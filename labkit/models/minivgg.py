@@ -15,19 +15,25 @@ WIDTHS = (32, 48, 96, 96, 128, 160)
 
 
 class MiniVGG(nn.Module):
-    """Six convolutions with batch norm and ReLU (the first with stride 2), two poolings, GAP, a linear layer.
+    """Convolutions with batch norm and ReLU (the first with stride 2), poolings, GAP, a linear layer.
 
     Takes RGB in [0, 1], float (N, 3, H, W), sides divisible by 8 (128 where it was trained); returns logits
     (N, classes). Normalization lives inside. The last feature map, ``features.19`` after its ReLU, is an
     eighth of the picture's side: 16 x 16 at 128. With 12 classes it has 438,604 parameters. ``pools`` are the
     numbers of the convolutions (from 0) that a pooling follows: a third one makes the last map 8 x 8.
+    ``widths`` has one entry a convolution; ``stem`` is the odd side of the first one's filters: 5 cannot show
+    an edge's form, 11 can.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, classes: int = 12, widths: Sequence[int] = WIDTHS, pools: Collection[int] = (1, 2)
+        self,
+        classes: int = 12,
+        widths: Sequence[int] = WIDTHS,
+        pools: Collection[int] = (1, 2),
+        stem: int = 5,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
@@ -35,7 +41,7 @@ class MiniVGG(nn.Module):
         layers: list[nn.Module] = []
         channels = 3
         for number, width in enumerate(widths):
-            size = 5 if number == 0 else 3
+            size = stem if number == 0 else 3
             stride = 2 if number == 0 else 1
             layers += [nn.Conv2d(channels, width, size, stride, size // 2, bias=False)]
             layers += [nn.BatchNorm2d(width), nn.ReLU()]

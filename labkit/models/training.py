@@ -25,7 +25,8 @@ from labkit.models.features import batches
 
 
 class Recipe(NamedTuple):
-    """What ``fit`` does. ``flip`` is switched off where the data set carries writing."""
+    """What ``fit`` does. ``flip`` is switched off where the data set carries writing; ``coarse`` is the share
+    of pictures that are shown at half their side, enlarged again, to a network that is to judge such ones."""
 
     epochs: int = 8
     batch: int = 64
@@ -37,10 +38,11 @@ class Recipe(NamedTuple):
     light: float = 0.15
     noise: float = 0.015
     seed: int = 0
+    coarse: float = 0.0
 
 
 def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """A random flip of each picture, one shift for all, other brightness and contrast, and noise."""
+    """A random flip of each picture, one shift for all, other brightness and contrast, coarseness, noise."""
     n, _, height, width = images.shape
     if recipe.flip:
         turned = torch.rand(n, generator=generator) < 0.5
@@ -52,6 +54,10 @@ def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tens
     if recipe.light:
         gain, lift = (1 + recipe.light * (2 * torch.rand(2, n, 1, 1, 1, generator=generator) - 1)).unbind()
         images = (images - 0.5) * gain + 0.5 + (lift - 1) * 0.5
+    if recipe.coarse:
+        small = torch.rand(n, generator=generator) < recipe.coarse
+        halved = nn.functional.avg_pool2d(images[small], 2)
+        images[small] = nn.functional.interpolate(halved, size=(height, width), mode="bilinear")
     if recipe.noise:
         images = images + recipe.noise * torch.randn(images.shape, generator=generator)
     return images.clamp(0, 1)

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from labkit.core.checks import check_channels, check_positive, nearest
 from labkit.core.door import weight_of
-from labkit.models.layers import layer_names
+from labkit.models.generator import Generator
 from labkit.models.minivgg import MiniVGG
+from labkit.models.receptive_fields import layer_names
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -81,9 +82,11 @@ class Wrapped(nn.Module):
 
 
 def _dress(
-    model: nn.Module, classes: Sequence[str], input_size: int, card: dict[str, Any] | None
+    model: nn.Module, classes: Sequence[str], input_size: int | None, card: dict[str, Any] | None
 ) -> nn.Module:
-    given = {"classes": list(classes), "input_size": int(input_size), "layers": layer_names(model)}
+    given: dict[str, Any] = {"classes": list(classes), "layers": layer_names(model)}
+    if input_size is not None:  # a generator takes no pictures
+        given["input_size"] = int(input_size)
     for name, value in {**given, "card": card or {}}.items():
         object.__setattr__(model, name, value)  # past nn.Module: a network may have a child named "layers"
     return model.eval()
@@ -138,8 +141,13 @@ def wrap_model(
 
 
 def bundled_models() -> list[str]:
-    """The names of the networks that ship with the kit."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+    """The names of the networks that ship with the kit: all name what a picture shows."""
+    return sorted({path.stem for path in WEIGHTS.glob("*.safetensors")} - set(bundled_generators()))
+
+
+def bundled_generators() -> list[str]:
+    """The names of the networks that ship with the kit and make pictures from codes."""
+    return sorted(path.stem for path in WEIGHTS.glob("generator*.safetensors"))
 
 
 def _torchvision_models() -> list[str]:
@@ -149,7 +157,7 @@ def _torchvision_models() -> list[str]:
 
 
 def list_models() -> list[str]:
-    """Every name ``load_model`` knows: the bundled networks, then torchvision's classifiers.
+    """Every classifier ``load_model`` knows: the bundled networks, then torchvision's.
 
     >>> "squeezenet1_1" in list_models()
     True
@@ -157,25 +165,40 @@ def list_models() -> list[str]:
     return bundled_models() + _torchvision_models()
 
 
+def _card(name: str) -> dict[str, Any]:
+    return json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _filled(model: nn.Module, name: str) -> nn.Module:
+    """A bundled network with its weights, which are kept in half precision."""
+    state = load_file(WEIGHTS / f"{name}.safetensors")
+    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return model
+
+
 def load_model(name: str) -> nn.Module:
     """A network by name, in eval mode, on the kit's contract.
 
-    Bundled networks (``minivgg``, ...) need no network. For torchvision's, pretrained weights are taken from
-    torch's own cache (``TORCH_HOME``) or downloaded into it with a progress bar; offline, the error says
-    what to run. Raises ValueError for an unknown name, with the nearest known ones, RuntimeError for weights
-    that are not there and cannot be downloaded, or cannot be read.
+    Bundled networks (``minivgg``, ...) need no network. ``load_model("generator")`` takes codes and gives
+    pictures in [0, 1] of ``side`` pixels: see ``labkit.models.generator.Generator`` and its ``codes``.
+    For torchvision's, pretrained weights are taken from torch's own cache (``TORCH_HOME``) or downloaded into
+    it with a progress bar; offline, the error says what to run.
+    Raises ValueError for an unknown name, with the nearest known ones, RuntimeError for weights that are not
+    there and cannot be downloaded, or cannot be read.
 
     >>> load_model("minivgg-random").classes[:2]
     ['fire engine', 'bus']
     """
     if name in bundled_models():
-        card = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
-        model = MiniVGG(len(card["classes"]), pools=card.get("pools", (1, 2)))
-        state = load_file(WEIGHTS / f"{name}.safetensors")
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        card = _card(name)
+        given = {key: card[key] for key in ("widths", "pools", "stem") if key in card}
+        model = _filled(MiniVGG(len(card["classes"]), **given), name)
         return _dress(model, card["classes"], card["input_size"], card)
+    if name in bundled_generators():
+        card = _card(name)
+        return _dress(_filled(Generator(len(card["classes"])), name), card["classes"], None, card)
     if name not in _torchvision_models():
-        close = ", ".join(repr(n) for n in nearest(name, list_models()))
+        close = ", ".join(repr(n) for n in nearest(name, list_models() + bundled_generators()))
         raise ValueError(
             f"name must be one of labkit.models.list_models(); got {name!r}. The nearest are {close}."
         )

@@ -1,5 +1,6 @@
 """Figures, and the one rule by which a map is scaled for the eye."""
 
+from labkit.plots.embeddings import show_neighbors, show_points, show_scatter_of_pictures
 from labkit.plots.figures import (
     CURVES,
     DIVERGING,
@@ -13,17 +14,25 @@ from labkit.plots.figures import (
     show_pictures,
     show_scores,
 )
+from labkit.plots.units import for_the_eye, show_channels, show_patches, tiled
 
 __all__ = [
     "CURVES",
     "DIVERGING",
     "INK",
     "SEQUENTIAL",
+    "for_the_eye",
     "overlay",
     "scale_of",
+    "show_channels",
     "show_curves",
     "show_intervals",
     "show_maps",
+    "show_neighbors",
+    "show_patches",
     "show_pictures",
+    "show_points",
+    "show_scatter_of_pictures",
     "show_scores",
+    "tiled",
 ]

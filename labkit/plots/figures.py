@@ -22,13 +22,15 @@ SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 INK = "#767f8b"  # a grey that reads on light and on dark ground
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
+    """A figure of so many inches, on no ground."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
     figure.patch.set_alpha(0)
     return figure
 
 
-def _bare(axes, title: str = "", color: str = INK, size: int = 10) -> None:
+def bare(axes, title: str = "", color: str = INK, size: int = 10) -> None:
+    """Take ticks and frame from axes."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -68,10 +70,10 @@ def show_pictures(images: Float[Tensor, "N 3 H W"], titles: Sequence[str] = (), 
     count = len(images)
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = _figure(1.75 * columns, 1.95 * rows)
+    figure = blank(1.75 * columns, 1.95 * rows)
     for number in range(rows * columns):
         axes = figure.add_subplot(rows, columns, number + 1)
-        _bare(axes, titles[number] if number < min(len(titles), count) else "")
+        bare(axes, titles[number] if number < min(len(titles), count) else "")
         if number < count:
             axes.imshow(_picture(images[number]))
     return figure
@@ -98,20 +100,20 @@ def show_maps(
     # two threads that take slices of one tensor that asks for gradients can lock each other out within torch
     images, maps = images.detach(), {name: value.detach() for name, value in maps.items()}
     rows, columns = len(maps) + 1, len(images)
-    figure = _figure(1.75 * columns + 1.0, 1.8 * rows)
+    figure = blank(1.75 * columns + 1.0, 1.8 * rows)
     widths = [1.0] * columns + [0.07]
     grid = figure.subplots(rows, columns + 1, squeeze=False, gridspec_kw={"width_ratios": widths})
     grid[0, columns].set_axis_off()
     for column in range(columns):
         grid[0, column].imshow(_picture(images[column]))
-        _bare(grid[0, column], titles[column] if column < len(titles) else "", size=12)
+        bare(grid[0, column], titles[column] if column < len(titles) else "", size=12)
     whole = scale_of(list(maps.values())) if shared else None
     for row, (name, value) in enumerate(maps.items(), 1):
         low, high, colours = whole or scale_of(value)
         for column in range(columns):
             values = value[column].detach().cpu().float().numpy()
             drawn = grid[row, column].imshow(values, vmin=low, vmax=high, cmap=colours)
-            _bare(grid[row, column])
+            bare(grid[row, column])
         grid[row, 0].set_ylabel(name, fontsize=12, color=INK)
         shown = list(maps.values()) if shared else [value]
         bar = figure.colorbar(drawn, cax=grid[row, columns], extend=_arrows(shown, low, high))
@@ -134,7 +136,7 @@ def show_scores(logits: Float[Tensor, " C"], classes: Sequence[str], top: int = 
     """The ``top`` classes of one picture as bars of probability, with their logits in numbers."""
     probabilities = torch.softmax(logits.detach().cpu().float(), 0)
     best = probabilities.argsort(descending=True)[:top].tolist()
-    figure = _figure(4.2, 0.36 * len(best) + 0.5)
+    figure = blank(4.2, 0.36 * len(best) + 0.5)
     axes = figure.add_subplot()
     axes.barh(range(len(best)), [float(probabilities[i]) for i in best], color="#4c8bd6", height=0.66)
     for row, index in enumerate(best):
@@ -155,7 +157,7 @@ def show_intervals(
     rows: Mapping[str, tuple[float, float, float]], *, baseline: float | None = None, unit: str = ""
 ) -> Figure:
     """Values with their intervals, one a row, and the baseline they are to be compared with."""
-    figure = _figure(5.2, 0.42 * len(rows) + 0.7)
+    figure = blank(5.2, 0.42 * len(rows) + 0.7)
     axes = figure.add_subplot()
     for number, (value, low, high) in enumerate(rows.values()):
         axes.plot([low, high], [number, number], color="#4c8bd6", lw=5, alpha=0.45, solid_capstyle="round")
@@ -192,7 +194,7 @@ def show_curves(
     ``ticks`` are words for the places of ``x``; ``baseline`` is a dashed line to compare with. Raises
     ValueError for a line that has not one point for each of ``x``.
     """
-    figure = _figure(5.6, 3.1)
+    figure = blank(5.6, 3.1)
     axes = figure.add_subplot()
     for number, (name, points) in enumerate(lines.items()):
         if len(points) != len(x):

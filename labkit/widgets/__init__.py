@@ -3,10 +3,15 @@
 Importing this package needs ipywidgets and anywidget; the pages they show load nothing from a network.
 """
 
+from labkit.widgets.activation import ActivationExplorer
 from labkit.widgets.ascent import AscentExplorer
 from labkit.widgets.comparer import Comparer
+from labkit.widgets.embedding import EmbeddingExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.sanity import SanityExplorer
 
-__all__ = ["AscentExplorer", "Comparer", "MaskExplorer", "OcclusionExplorer", "SanityExplorer"]
+__all__ = [
+    "ActivationExplorer", "AscentExplorer", "Comparer", "EmbeddingExplorer", "MaskExplorer",
+    "OcclusionExplorer", "SanityExplorer",
+]  # fmt: skip

@@ -62,7 +62,8 @@ class Ascent extends View {
     return true;
   }
 
-  question() { return ["What excites ", "?", this.goal]; }
+  question() { return ["What excites ", "?"]; }
+  subject() { return this.goal; }
   answerText() {
     const { answer } = this, all = this.model.get("steps");
     if (!answer) return this.live ? "The ascent begins \u2026" : "";

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from asking import OF_PICTURES, OF_ROWS, ROWS, ask, close, given_back, precise
+from asking import OF_PICTURES, ONE_BY_ONE, ROWS, ask, close, given_back, precise
 from awkward import build, pictures, shared
 from torch import Tensor, nn
 
@@ -58,7 +58,7 @@ def test_takes_pictures_as_they_come(method: str, kind: str) -> None:
     assert close(answer, torch.stack([expected[0]] * 2) if "expanded" in kind else expected)
 
 
-@pytest.mark.parametrize("method", OF_ROWS)
+@pytest.mark.parametrize("method", ONE_BY_ONE)
 def test_two_threads_do_not_mix(method: str) -> None:
     model, images = precise(ROWS[method], build("inplace"), pictures("inplace", 6))
     expected = ask(method, model, images)

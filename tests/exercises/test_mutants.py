@@ -44,6 +44,11 @@ EQUIVALENT = {
         "difference.abs() < 1e-06 -> difference.abs() <= 1e-06 in line 2": "no difference is just that small",
         "1.0 -> 2.0 in line 4": "what stands in for a difference of 0 is not used",
     },
+    "visualization.commonest": {
+        "(labels[:, :, None] == labels[:, None, :]).sum(2) -> "
+        "(labels[:, :, None] == labels[:, None, :]).sum(1) in line 1": "who agrees with whom is symmetric"
+    },
+    "visualization.strongest": {"True -> 2 in line 7": "both are true"},
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },

@@ -99,9 +99,15 @@ def test_the_students_maps_are_enlarged_to_those_of_the_library():
         assert torch.allclose(maps, library(model, images, 4), atol=1e-5)
 
 
-def test_a5_takes_a_guest_instead_of_the_bundled_networks():
-    net = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 5, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(5, 12)
-    ).eval()
-    bench = Bench("quick", guest=(net, torch.rand(3, 3, 16, 16)))
+@pytest.mark.parametrize("seed", range(20))
+def test_a5_takes_a_guest_instead_of_the_bundled_networks(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 5, 3),
+            torch.nn.AdaptiveAvgPool2d(1),
+            torch.nn.Flatten(),
+            torch.nn.Linear(5, 12),
+        ).eval()
+        bench = Bench("quick", guest=(net, torch.rand(3, 3, 16, 16)))
     assert a5(bench, **references("A5")).measures[0].holds

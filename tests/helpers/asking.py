@@ -17,9 +17,16 @@ from labkit.core.registry import TAKES, Method, rows
 from labkit.ledger.golden_calls import packages
 from labkit.models import borrow, record
 
-ROWS = {name: row for name, row in rows(packages()).items() if "model" in row.takes}
-OF_ROWS = [name for name, row in ROWS.items() if "bank" not in row.takes]  # an answer a picture
+# What only reads a model's weights, or asks a second network beside it, has tests of its own.
+ROWS = {
+    name: row
+    for name, row in rows(packages()).items()
+    if "model" in row.takes and row.takes != ("model", "layer") and "generator" not in row.takes
+}
 OF_PICTURES = [name for name, row in ROWS.items() if "pictures" in row.takes]
+ONE_BY_ONE = [
+    name for name, row in ROWS.items() if not {"bank", "many"} & set(row.takes)
+]  # an answer a picture
 
 
 # Their classes end in a ReLU, so that an untrained one may give a class no slope at all, which is said.
@@ -44,8 +51,15 @@ def ask(name: str, model: Any, images: Any, target: Any = 1, of: str = "", **opt
     """The method's answer, cheaply; ``of`` is the awkward model's name, from which a layer follows."""
     row = ROWS[name]
     values = dict.fromkeys(("target", "class", "labels"), target)
-    values |= {"model": model, "pictures": images, "layer": layer_of(of), "side": tuple(images.shape[2:])}
-    values |= {"bank": images, "count": len(images)}
+    values |= {
+        "model": model,
+        "pictures": images,
+        "many": images,
+        "bank": images,
+        "count": len(images),
+        "layer": layer_of(of),
+        "side": tuple(images.shape[2:]),
+    }
     values["one target"] = int(target[0]) if isinstance(target, Tensor) else target
     if "features" in row.takes:
         values["features"] = _features(of or "functional", images)

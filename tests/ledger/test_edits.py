@@ -71,7 +71,7 @@ def edit(root: Path, file: str, pattern: str, new: str | Callable[[re.Match[str]
 
 CORE = (
     "core/checks", "core/hooks", "core/targets", "core/door", "core/statistics",
-    "models/zoo", "models/layers", "models/fast", "data/render", "optimize/images",
+    "models/zoo", "models/receptive_fields", "models/fast", "data/render", "optimize/images",
 )  # fmt: skip
 NEW_METHOD = '''
 

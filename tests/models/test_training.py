@@ -114,6 +114,12 @@ def test_augmentation_step_by_step() -> None:
     bright = run(light=0.15)
     assert 0 <= bright.min() < bright.max() <= 1
     assert len({round(float(v), 4) for v in (bright - x).mean((1, 2, 3))}) > 32, "another light each picture"
+    half = run(coarse=0.5)
+    same = (half == x).flatten(1).all(1)
+    assert 16 < int(same.sum()) < 48
+    small = torch.nn.functional.avg_pool2d(x, 2)
+    large = torch.nn.functional.interpolate(small, scale_factor=2, mode="bilinear")
+    assert torch.allclose(half[~same], large[~same], atol=1e-6)
 
 
 def test_fit_refuses_what_does_not_fit() -> None:
@@ -214,3 +220,11 @@ def test_minivgg_is_small_plain_and_takes_pictures_from_0_to_1() -> None:
     kinds = {type(m).__name__ for m in net.features}
     assert kinds == {"Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"}
     assert "mean" not in net.state_dict()
+
+
+def test_a_stem_is_as_wide_as_asked_for() -> None:
+    net = MiniVGG(widths=(48, 64, 96, 128, 176), pools=(0, 2), stem=11).eval()
+    assert net.features[0].weight.shape == (48, 3, 11, 11)
+    assert sum(p.numel() for p in net.parameters()) <= 500_000
+    with torch.no_grad():
+        assert net.features(torch.rand(1, 3, 128, 128)).shape == (1, 176, 16, 16)

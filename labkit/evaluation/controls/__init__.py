@@ -3,6 +3,7 @@
 from labkit.core.statistics import permutation_test, rank_p
 from labkit.evaluation.controls.features import (
     colour_features,
+    colour_histogram,
     matched_gaussian,
     position_features,
     random_directions,
@@ -16,6 +17,7 @@ from labkit.evaluation.controls.pictures import equal_norm_noise, of_another, ot
 __all__ = [
     "centre_map",
     "colour_features",
+    "colour_histogram",
     "control_maps",
     "edge_map",
     "equal_norm_noise",

@@ -108,6 +108,25 @@ def colour_features(
     return F.pixel_unshuffle(fine, patch)
 
 
+def colour_histogram(images: Float[Tensor, "N 3 H W"], bins: int = 4) -> Float[Tensor, "N F"]:
+    """The share of each picture's pixels in each of ``bins`` x ``bins`` x ``bins`` boxes of colour.
+
+    Which colours there are, without where: as Swain and Ballard 1991, "Color Indexing". Raises ValueError
+    for illegal pictures and for pictures that are not in colour.
+
+    >>> colour_histogram(torch.zeros(1, 3, 4, 4), 2).tolist()
+    [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
+    """
+    check_images(images)
+    check_positive("bins", bins)
+    if images.shape[1] != 3:
+        raise ValueError(f"images must have 3 channels, red, green and blue; got {tuple(images.shape)}.")
+    levels = (images.detach() * bins).long().clamp(0, bins - 1).flatten(2)
+    boxes = (levels[:, 0] * bins + levels[:, 1]) * bins + levels[:, 2]
+    counts = torch.zeros(len(images), bins**3, dtype=images.dtype, device=images.device)
+    return counts.scatter_add_(1, boxes, torch.ones_like(boxes, dtype=images.dtype)) / boxes.shape[1]
+
+
 def position_features(images: Float[Tensor, "N C H W"], grid: int) -> Float[Tensor, "N 2 grid grid"]:
     """The row and the column of each place of a ``grid`` x ``grid``, -1 to 1: features that see nothing.
 

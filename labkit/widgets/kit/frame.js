@@ -12,7 +12,7 @@ const buildFrame = (view, { main, aside = [], right = false, pickerAside = false
   ui.help = h("button", { class: "lk-button lk-help", "aria-label": "Keys", title: "Keys (?)", onclick: guarded(el, () => pressKey(view, "?")) }, "?");
   ui.picker = classPicker(view);
   ui.strip = pictureStrip(view);
-  ui.own = view.page ? "" : ownPhotograph(view);
+  ui.own = view.page ? "" : view.own();
   ui.keys = h("dialog", { class: "lk-keys", "aria-label": "Keys" }, h("dl", {}, ...[...keys, ...KEYS].flatMap(([key, does]) => [h("dt", {}, key), h("dd", {}, does)])),
     h("button", { class: "lk-button", onclick: () => ui.keys.close() }, "Close"));
   ui.main = h("div", { class: "lk-main" }, ...main);
@@ -41,7 +41,7 @@ const refreshFrame = (view) => {
   ui.root.dataset.waiting = !photo; // nothing of another picture is shown
   if (!photo) return;
   const caption = model.get("captions")[view.state.picture] || {}, { name, truth } = caption;
-  const title = model.get("heading"), [before, after, word = view.className(view.target)] = view.question(), words = title ? [title, "", ""] : [before, word, after];
+  const title = model.get("heading"), [before, after] = view.question(), words = title ? [title, "", ""] : [before, view.subject(), after];
   if (ui.question.dataset.words !== words.join()) {
     ui.question.replaceChildren(words[0], ...(title ? [] : [h("em", {}, words[1]), words[2]]));
     ui.question.dataset.words = words.join();

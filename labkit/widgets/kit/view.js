@@ -64,8 +64,10 @@ class View {
   // ---- drawing: an explorer's `paint` is called where there is a picture
   draw() { refreshFrame(this); if (this.photo) this.paint(this.photo); }
   question() { return ["What speaks for ", "?"]; }
+  subject() { return this.className(this.target); } // what the question is about
   answerText() { return ""; }
   press() { return false; }
+  own() { return ownPhotograph(this); } // how pictures of one's own come in
   // the outline of the truth, where it is asked for
   get edge() { const photo = this.photo; return this.state.truth && photo?.mask ? (photo.edge ??= outline(photo.mask, this.width, this.height)) : ""; }
   get truthToggle() { return this.model.get("measured") ? [toggle(this, "Truth", "truth", "Outline the true region")] : []; }

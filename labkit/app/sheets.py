@@ -1,0 +1,110 @@
+"""Pages of sheets: pictures side by side under one question, a sheet at a time by the arrow keys."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Panel", "Sheet", "filters_html", "mosaic", "sheets_html"]
+
+
+class Panel(NamedTuple):
+    """A picture (3 or 1, H, W), 0 to 1, with its title, and in words for those who do not see it."""
+
+    title: str
+    picture: Tensor
+    words: str
+
+
+class Sheet(NamedTuple):
+    """What is shown together: ``name`` on its button, ``says`` the answer to the page's question."""
+
+    name: str
+    says: str
+    panels: Sequence[Panel]
+
+
+def mosaic(images: Tensor, columns: int, gap: int = 1) -> Tensor:
+    """Small pictures (N, C, h, w) as one (C, H, W), row by row, with ``gap`` pixels of mid grey between.
+
+    >>> import torch
+    >>> mosaic(torch.zeros(5, 3, 4, 4), 3).shape
+    torch.Size([3, 9, 14])
+    """
+    count, channels, height, width = images.shape
+    rows = -(-count // columns)
+    whole = images.new_full((channels, rows * (height + gap) - gap, columns * (width + gap) - gap), 0.5)
+    for number, image in enumerate(images):
+        top, left = number // columns * (height + gap), number % columns * (width + gap)
+        whole[:, top : top + height, left : left + width] = image
+    return whole
+
+
+def sheets_html(question: str, sheets: Sequence[Sheet], choice: str = "Sheet") -> str:
+    """The page. ``question`` is its heading, ``choice`` what its buttons choose between."""
+    import jinja2
+    from markupsafe import Markup
+
+    from labkit.data.photos import encode
+
+    def sent(panel: Panel) -> dict[str, Any]:
+        picture = panel.picture.expand(3, -1, -1)
+        data = base64.b64encode(encode(picture)).decode()
+        return {"title": panel.title, "picture": f"data:image/png;base64,{data}", "words": panel.words}
+
+    data = [{"says": sheet.says, "panels": [sent(panel) for panel in sheet.panels]} for sheet in sheets]
+    template = files("labkit.app").joinpath("sheets.html").read_text("utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    text = json.dumps(data).replace("<", "\\u003c")
+    return environment.from_string(template).render(
+        question=question, sheets=sheets, choice=choice, data=Markup(text)
+    )
+
+
+def filters_html(model: str = "minivgg") -> str:
+    """The filters of two first layers, each beside the same with shuffled phases, and of higher layers."""
+    import torch
+    from torch import nn
+
+    from labkit.evaluation.controls import phase_shuffled
+    from labkit.experiments.filters import STEMS, described, first_filters
+    from labkit.models import load_model
+    from labkit.visualization import filter_grid_result
+
+    large, small = load_model(STEMS[0]), load_model(model)
+
+    def first(name: str, network: nn.Module) -> Sheet:
+        filters = first_filters(network)
+        shuffled = phase_shuffled(filters)
+        found = [int(torch.stack(described(part)).any(0).sum()) for part in (filters, shuffled)]
+        count, side = len(filters), filters.shape[-1]
+        says = (
+            f"{found[0]} of {count} filters of {name}, {side} x {side} pixels each, are an edge or a blob of "
+            f"opponent colours (r2 above .8); with their phases shuffled {found[1]}."
+        )
+        panels = []
+        for title, part in (("as trained", filters), ("the same, phases shuffled", shuffled)):
+            scale = part.flatten(1).abs().amax(1).clamp(min=1e-12).view(-1, 1, 1, 1)
+            words = f"{count} filters of {side} by {side} pixels in colour, {title}"
+            panels.append(Panel(title, mosaic(0.5 + part / (2 * scale), 8), words))
+        return Sheet(f"{name}, layer 1", says, panels)
+
+    def higher(number: int, layer: str) -> Sheet:
+        grid = filter_grid_result(large, layer, filters=10, kernels=20)
+        says = (
+            f"{grid.title}. A row is a filter, a square one of its kernels. Its channels are no colours: "
+            "what a kernel of 3 x 3 means hangs on what its channel means."
+        )
+        picture = mosaic(grid.images, grid.columns)
+        return Sheet(f"layer {number}", says, [Panel("kernels of ten filters", picture, grid.title)])
+
+    convolutions = [name for name, module in large.named_modules() if isinstance(module, nn.Conv2d)]
+    sheets = [first(STEMS[0], large), first(model, small)]
+    sheets += [higher(number, layer) for number, layer in enumerate(convolutions[1:], 2)]
+    return sheets_html("What do filters look like?", sheets, "Layer")

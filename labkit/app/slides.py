@@ -1,0 +1,113 @@
+"""The lectures' topics in their order: for each its demo, its notebook, the functions and the paper.
+
+A topic without a demo is listed all the same: the index of ``labkit demo`` shows it grey.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["PARTS", "SLIDES", "Slide"]
+
+
+class Slide(NamedTuple):
+    """A topic of the lectures. ``demo``: its name, perhaps with a network ("compare --model minivgg-tag"), or
+    "". ``notebook``: the name without ``.ipynb``, or "". ``functions``: dotted names below ``labkit``."""
+
+    topic: str
+    demo: str = ""
+    notebook: str = ""
+    functions: tuple[str, ...] = ()
+    paper: str = ""
+
+    @property
+    def page(self) -> str:
+        """The file name of the demo's page."""
+        return f"{self.demo.replace(' --model ', '-')}.html" if self.demo else ""
+
+
+_WARM, _WHICH, _GRADIENTS = "01_warm_up", "21_which_pixels_matter", "22_gradients_and_their_tricks"
+_MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
+
+PARTS: dict[str, tuple[Slide, ...]] = {
+    "Networks that learn": (
+        Slide("Update rule, loss, a training step", "", _WARM, ("models.training.fit",)),
+        Slide("Data sets are biased, and accuracy hides it", "", _TRUST,
+              ("evaluation.accuracy_by_group", "evaluation.average_image"), "Buolamwini and Gebru 2018"),
+    ),
+    "What has the network learned?": (
+        Slide("First-layer filters, and higher ones", "filters", "",
+              ("visualization.filter_grid", "visualization.gabor_fit", "visualization.opponent_fit"),
+              "Krizhevsky et al. 2012"),
+        Slide("Activations as pictures, channel by channel"),
+        Slide("Patches that excite a unit most"),
+        Slide("Nearest neighbours in feature space"),
+        Slide("PCA, t-SNE, DeepMDS, intrinsic dimension"),
+        Slide("Gradient ascent: a picture for a unit"),
+        Slide("Many facets of one unit"),
+        Slide("A generator as a prior", "", "", ("visualization.dgn_am",), "Nguyen et al. 2016"),
+        Slide("Inversion: what a layer keeps", "", _MASKS, ("style.invert",), "Mahendran and Vedaldi 2015"),
+    ),
+    "Which pixels decide?": (
+        Slide("Occlusion", "occlusion", _WHICH, ("attribution.occlusion",), "Zeiler and Fergus 2014"),
+        Slide("Saliency", "compare", _WHICH, ("attribution.saliency",), "Simonyan et al. 2014"),
+        Slide("Saliency seeds a segmentation: GrabCut", "", _WHICH,
+              ("attribution.grabcut", "attribution.threshold"), "Simonyan et al. 2014"),
+        Slide("CAM, Grad-CAM", "compare", _WHICH, ("attribution.cam", "attribution.grad_cam"),
+              "Zhou et al. 2016; Selvaraju et al. 2017"),
+        Slide("Clever Hans: a horse and its copyright mark", "compare --model minivgg-tag", _WHICH,
+              ("data.FAULTS",), "Lapuschkin et al. 2016"),
+        Slide("Deconvnet, guided backpropagation: the rule at a ReLU", "compare", _GRADIENTS,
+              ("attribution.deconvnet", "attribution.guided_backprop"), "Springenberg et al. 2015"),
+        Slide("SmoothGrad, integrated gradients", "compare", _GRADIENTS,
+              ("attribution.smooth_grad", "attribution.integrated_gradients"),
+              "Smilkov et al. 2017; Sundararajan et al. 2017"),
+        Slide("Excitation backprop", "", _GRADIENTS, ("attribution.excitation_backprop",),
+              "Zhang et al. 2016"),
+        Slide("Selectivity to the class asked for", "compare", _GRADIENTS, ("evaluation.rank_correlation",)),
+        Slide("RISE", "compare", _MASKS, ("attribution.rise",), "Petsiuk et al. 2018"),
+        Slide("Meaningful perturbation: the smallest mask", "masks", _MASKS,
+              ("attribution.meaningful_perturbation",), "Fong and Vedaldi 2017"),
+        Slide("Extremal perturbation: the best mask of an area", "masks", _MASKS,
+              ("attribution.extremal_perturbation",), "Fong et al. 2019"),
+        Slide("Channels that suffice", "", _MASKS, ("attribution.channel_attribution",), "Fong et al. 2019"),
+        Slide("LIME: a linear stand-in", "", _SHAP, ("attribution.lime",), "Ribeiro et al. 2016"),
+        Slide("Husky or wolf: the network read the snow", "compare --model minivgg-snow", _SHAP,
+              ("attribution.lime",), "Ribeiro et al. 2016"),
+        Slide("A bank loan: Shapley values", "", _SHAP,
+              ("attribution.shapley_values", "attribution.kernel_shap_values"), "Lundberg and Lee 2017"),
+        Slide("KernelSHAP, DeepSHAP", "", _SHAP, ("attribution.kernel_shap", "attribution.deep_shap"),
+              "Lundberg and Lee 2017"),
+    ),
+    "Can you trust a heatmap?": (
+        Slide("The weather of the tanks: a cause without a place", "compare --model minivgg-weather", _TRUST),
+        Slide("Randomized parameters", "sanity", _TRUST, ("evaluation.cascading_randomization",),
+              "Adebayo et al. 2018"),
+        Slide("Insertion and deletion", "", _TRUST, ("evaluation.deletion",), "Petsiuk et al. 2018"),
+        Slide("Retraining after removal", "", _TRUST, ("evaluation.roar",), "Hooker et al. 2019"),
+        Slide("An explanation should be falsifiable", "masks", _TRUST),
+        Slide("Masks against adversarial pictures", "", _TRUST, ("adversarial.fgsm",),
+              "Fong and Vedaldi 2017"),
+    ),
+    "What do the units know?": (
+        Slide("The fire engines of two cities", "compare --model minivgg-melbourne", _TRUST),
+        Slide("Testing with concept vectors"),
+        Slide("Network dissection; Broden"),
+        Slide("Concepts are vectors"),
+        Slide("Similarity overlays"),
+        Slide("A simple model stands in for the network"),
+    ),
+    "Fooling a network; texture and style": (
+        Slide("A step along the gradient's sign", "", "", ("adversarial.fgsm",), "Goodfellow et al. 2015"),
+        Slide("Examples transfer; a physical attack"),
+        Slide("Defences and how they fall"),
+        Slide("Dreams, textures, styles"),
+    ),
+    "Generators, circuits, games": (
+        Slide("Units of a generator; directions in its latent space"),
+        Slide("Circuits, read and written"),
+        Slide("Reference games"),
+    ),
+}  # fmt: skip
+
+SLIDES: tuple[Slide, ...] = tuple(slide for part in PARTS.values() for slide in part)
