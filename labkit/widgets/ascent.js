@@ -83,8 +83,8 @@ class Ascent extends View {
     ui.channel.set(this.channelsOf(state.layer), state.channel, (channel) => this.known({ channel }), (channel) => Boolean(this.find({ channel })));
     setText(ui.picture.foot, `named ${this.className(photo.top[0])} ${percent(photo.p[photo.top[0]])}`);
     ui.runs.hidden = !this.live;
-    ui.again.disabled = !answer || answer.complete || this.model.get("status") === "computing";
-    ui.anew.disabled = !answer;
+    if (this.live) ui.again.disabled = !answer || answer.complete || this.model.get("status") === "computing";
+    if (this.live) ui.anew.disabled = !answer;
     ui.made.set(answer ? "" : this.waitWord);
     this.drawCurve(answer, i);
     ui.frames.set(Math.max(1, this.count), i, () => Boolean(answer));
@@ -99,7 +99,8 @@ class Ascent extends View {
 
   drawCurve(answer, i) {
     const { at, scores } = answer ?? { at: [0], scores: [null] }, all = this.model.get("steps"), known = scores.filter((v) => v !== null);
-    const low = Math.min(0, ...known), high = Math.max(low + 1e-3, ...known), round = (v) => Number(v.toPrecision(2));
+    const least = Math.min(0, ...known), most = Math.max(least + 1e-3, ...known), wide = most - least > 4;
+    const low = wide ? Math.floor(least) : least, high = wide ? Math.ceil(most) : most, round = (v) => Number(wide ? v.toFixed(0) : v.toPrecision(2));
     this.ui.curve.draw({ shares: at.map((step) => step / all), labels: at.map((step, k) => (k === 0 || k === at.length - 1 ? String(step) : "")),
       span: [low, high], ticks: [low, (low + high) / 2, high].map(round), chosen: i, lines: [{ line: 0, strong: true, values: scores }],
       text: answer ? `after ${at[i]} steps, activation ${number(scores[i])}` : "not known yet" });
