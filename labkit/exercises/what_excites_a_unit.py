@@ -42,14 +42,14 @@ SIZE = "gradient.square().mean((1, 2, 3), keepdim=True).sqrt()"
     cases=ascend_cases, blocks=("labkit.visualization.visualize", "labkit.optimize.minimize"),
     mistakes=(
         ("images + rate", "images - rate", "You go down. The score is to rise: add the gradient."),
-        (f" / {SIZE}", "",
+        (" / size", "",
             "The gradient is used as it is. Divide it by its root mean square, picture by picture."),
         (SIZE, "gradient.square().mean().sqrt()",
             "One root mean square for the whole batch: each picture has its own."),
         (SIZE, "gradient.norm()", "You divide by the gradient's length. Its root mean square is asked for."),
         (SIZE, "gradient.abs().mean((1, 2, 3), keepdim=True)",
             "You divide by the mean size. The root mean square squares first."),
-        (f"gradient / {SIZE}", "gradient.sign()",
+        ("gradient / size", "gradient.sign()",
             "Every value moves by rate here. Keep the gradient's proportions."),
         ("0.5 + (1 - decay) * (images - 0.5)", "(1 - decay) * images",
             "Your pictures fall towards black. In pictures of 0 to 1, grey is .5: decay towards that."),
@@ -75,7 +75,8 @@ def ascend(score, images, steps, rate, decay, blur, every):
     for step in range(steps):
         images = images.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(images).sum(), images)
-        images = images + rate * gradient / gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
+        size = gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
+        images = images + rate * gradient / size
         images = 0.5 + (1 - decay) * (images - 0.5)
         if (step + 1) % every == 0:
             images = blur(images)
@@ -175,15 +176,14 @@ def diversity_cases(draw: Draw):
             "Cosines are asked for: bring each Gram matrix to length 1."),
         ("F.normalize(gram.flatten(1), dim=1)", "F.normalize(gram.flatten(1), dim=0)",
             "Each picture's matrix is brought to length 1: axis 1."),
-        ("cosines.sum() - len(cosines)", "cosines.sum()",
+        ("cosines.sum() - count", "cosines.sum()",
             "Each picture is compared with itself, too, which is always 1. Take these off."),
-        ("(len(cosines) * (len(cosines) - 1))", "len(cosines) ** 2",
+        ("(count * (count - 1))", "count**2",
             "The mean is over pairs of different pictures: N (N - 1) of them."),
-        ("(cosines.sum() - len(cosines)) / (len(cosines) * (len(cosines) - 1))",
-            "cosines.sum() - len(cosines)", "The mean over the pairs is asked for, not the sum."),
-        ("(cosines.sum() - len(cosines))", "(len(cosines) - cosines.sum())",
+        ("others / (count * (count - 1))", "others", "The mean over the pairs is asked for, not the sum."),
+        ("cosines.sum() - count", "count - cosines.sum()",
             "A loss is to fall when pictures differ: it is the likeness, with a plus."),
-        ("return (cosines", "return (cosines.detach()", TO_LEARN),
+        ("return others", "return others.detach()", TO_LEARN),
     ),
 )  # fmt: skip
 def diversity_loss(features):
@@ -196,4 +196,6 @@ def diversity_loss(features):
     gram = flat @ flat.transpose(1, 2)
     rows = F.normalize(gram.flatten(1), dim=1)
     cosines = rows @ rows.T
-    return (cosines.sum() - len(cosines)) / (len(cosines) * (len(cosines) - 1))
+    count = len(rows)
+    others = cosines.sum() - count
+    return others / (count * (count - 1))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from labkit.core.progress import working
 from labkit.core.statistics import Interval, share
-from labkit.experiments.bench import SEEDS, Bench
+from labkit.experiments.bench import SEEDS, Bench, answers
 from labkit.experiments.synthesis_judge import UNITS, bank, codes, units_of
 from labkit.experiments.what_excites_a_unit import patches_of
 from labkit.models import last_spatial, record, unit
@@ -188,6 +188,27 @@ def marks(asked: Quiz, said: object, reader: Callable[..., Tensor], of: str) -> 
     return found
 
 
-def right_class(answers: Int[Tensor, " N"], targets: Sequence[int]) -> float:
-    """The share of pictures that are named as they should be."""
-    return float((answers == torch.tensor(list(targets))).float().mean())
+def answered(
+    asked: Quiz, predictions: Mapping[str, object], reader: Callable[..., Tensor]
+) -> dict[str, Interval]:
+    """One's own and the reader's shares of right guesses, from the made images and from the patches."""
+    ways = {"from the made images": "images", "from the top patches": "patches"}
+    return {
+        f"{who}, {name}": found
+        for name, of in ways.items()
+        for who, found in marks(asked, predictions.get(name, ...), reader, of).items()
+    }
+
+
+def named_by(
+    models: Mapping[str, nn.Module], ways: Mapping[str, Float[Tensor, "N 3 H W"]], targets: Sequence[int]
+) -> list[str]:
+    """For each way of making images, the share of them that each network names as was meant."""
+    wanted = torch.tensor(list(targets))
+    return [
+        f"{way:16} " + ", ".join(
+            f"named by {name} {float((answers(net, images) == wanted).float().mean()):.2f}"
+            for name, net in models.items()
+        )
+        for way, images in ways.items()
+    ]  # fmt: skip

@@ -14,7 +14,7 @@ from labkit.data import MiniBroden, gather
 from labkit.experiments.bench import Bench
 from labkit.models import last_spatial, load_model
 
-JUDGE = "minivgg-2"  # to be the network with the 11 x 11 stem, once it is there
+JUDGE = "minivgg-11"  # an 11 x 11 stem, other widths, trained on other scenes
 UNITS = "features.19"  # the last feature map of those that are visualized
 SIDE = 128
 

@@ -1,4 +1,4 @@
-"""The ascent explorer in JupyterLab: it climbs, is stopped, goes on and begins anew, and a switch changes it."""
+"""The ascent explorer in JupyterLab: it climbs, is stopped, goes on, begins anew; a switch changes it."""
 
 import numpy as np
 import pytest
