@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit.ledger.scoreboard import BUNDLED, rows_in
 from labkit.models import load_model
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
@@ -41,3 +42,15 @@ def test_the_networks_numbers_are_those_of_the_card(name: str) -> None:
 def test_every_notebook_has_a_row() -> None:
     for path in (Path(__file__).resolve().parent.parent / "solutions").glob("*.ipynb"):
         assert f"| `{path.stem}` |" in README
+
+
+def test_the_methods_that_always_point_at_the_object_are_those_of_the_scoreboard() -> None:
+    names = {"DeepSHAP": "deep_shap", "SmoothGrad": "smooth_grad"}
+    (said,) = re.findall(r"lies off the centre: (.*) point at it every time", README)
+    told = {names.get(n) or n.lower().replace(" ", "_").replace("-", "_") for n in re.split(", | and ", said)}
+    rows = {row.method: row for row in rows_in(BUNDLED) if row.world == "clean"}
+    assert told == {name for name, row in rows.items() if row.values["off-centre"][0] == 1}
+    parts = {"edge detector": "the edges", "deconvnet": "deconvnet", "middle of the picture": "the centre"}
+    for words, name in parts.items():
+        (number,) = re.findall(rf"{words} in (\.\d+)", README)
+        assert float(number) == round(rows[name].values["off-centre"][0], 2)

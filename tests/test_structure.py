@@ -114,7 +114,7 @@ def test_arrows_run_one_way() -> None:
     ("where", "source"),
     [
         ("labkit.data.render", "from labkit.models import load_model"),
-        ("labkit.attribution.cam", "import labkit.concepts.tcav"),
+        ("labkit.attribution.cam", "import labkit.concepts.concept_tests"),
         ("labkit.attribution.cam", "from ..concepts import tcav"),
         ("labkit.plots", "def f():\n    from labkit.widgets import base"),
         ("labkit.models.zoo", "import importlib\nimportlib.import_module('labkit.checking.check')"),

@@ -41,6 +41,9 @@ def _mistakes() -> Iterator[None]:
         yield
     except typer.Exit:
         raise
+    except BrokenPipeError:  # `labkit claims | head`: whoever read has enough, and no word reaches it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     except (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError) as problem:
         if os.environ.get("LABKIT_TRACEBACK"):
             raise
@@ -153,9 +156,12 @@ def release(
 ) -> None:
     """Write the student notebooks from the solutions; refuses, naming the cell, if a solution would leak."""
     with _mistakes():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # before it is imported: answers show hundreds of bars
         from labkit.grading.bundle import release_bundle
         from labkit.grading.release import release as write
 
+        if any(solutions.glob("*.ipynb")):
+            typer.echo("Running every solution, stub and misconception, some minutes ...", err=True)
         written = write(solutions, notebooks)
         for path in [*written, *([release_bundle(out, notebooks=notebooks.absolute())] if bundle else [])]:
             typer.echo(f"wrote {path}")
@@ -184,6 +190,7 @@ def grade(
     with _mistakes():
         from collections import Counter
 
+        os.environ.setdefault("TQDM_DISABLE", "1")  # the reference answers' own bars
         from labkit.core.checks import check_choice
         from labkit.grading.grade import grade_class
 

@@ -184,12 +184,44 @@ def _facets(model: str = "minivgg") -> str:
     return facets_html(model)
 
 
+def _activations(model: str = "minivgg") -> str:
+    """All channels of four layers for a picture, and under the pointer what each of them says there."""
+    return _units(
+        model,
+        ("features.2", "features.5", "features.13", "features.19"),
+        4,
+        "What do all channels say of a picture?",
+    )
+
+
+def _patches(model: str = "minivgg") -> str:
+    """What the units of two late layers fire at most, with the guided patches: can you name them?"""
+    return _units(model, ("features.16", "features.19"), 8, "What does a late unit look for?")
+
+
+def _units(model: str, layers: tuple[str, ...], channels: int, question: str) -> str:
+    """The activation explorer's page, its patches from the first test scenes of the network's own world."""
+    from labkit.data import MiniBroden
+    from labkit.widgets import ActivationExplorer
+
+    show = chosen(model, 3)
+    faults = show.network.card["faults"]
+    scenes = MiniBroden(300, "test", faults=faults).stack()
+    explorer = ActivationExplorer(
+        show.network, show.images, masks=show.masks, data=scenes, layers=layers, steps=(48,), **show.given
+    )
+    explorer.precompute(pictures=range(len(show.images)), layers=layers, channels=channels)
+    return explorer.to_html(title=question, limit_mb=8)
+
+
 DEMOS: dict[str, Callable[[str], str]] = {
+    "activations": _activations,
     "ascend": _ascend,
     "compare": _compare,
     "facets": _facets,
     "filters": _filters,
     "masks": _masks,
     "occlusion": _occlusion,
+    "patches": _patches,
     "sanity": _sanity,
 }

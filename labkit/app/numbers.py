@@ -77,11 +77,15 @@ def scoreboard(
     measured take seconds to minutes each and are kept beside the page as they come (NAME.jsonl), so that a
     run that was stopped goes on; with --stale they take the place of those that ship.
     """
-    from labkit.ledger.scoreboard import BUNDLED
+    from labkit.core.checks import check_choice
+    from labkit.ledger.scoreboard import ABOUT, BASELINES, BUNDLED, METHODS
     from labkit.ledger.scoreboard import scoreboard as rows_of
     from labkit.ledger.scoreboard_page import scoreboard_html
     from labkit.ledger.staleness import checkout
 
+    for option, given, known in (("--world", world, ABOUT), ("--method", method, [*METHODS, *BASELINES])):
+        for name in given or ():
+            check_choice(option, name, known)
     page = out.expanduser().absolute()
     page.parent.mkdir(parents=True, exist_ok=True)
     ships = stale and scenes is None and checkout()

@@ -26,6 +26,7 @@ class Slide(NamedTuple):
         return f"{self.demo.replace(' --model ', '-')}.html" if self.demo else ""
 
 
+_FILTERS = "11_filters_and_activations"
 _EXCITES = "13_what_excites_a_unit"
 _WARM, _WHICH, _GRADIENTS = "01_warm_up", "21_which_pixels_matter", "22_gradients_and_their_tricks"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
@@ -37,11 +38,14 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               ("evaluation.accuracy_by_group", "evaluation.average_image"), "Buolamwini and Gebru 2018"),
     ),
     "What has the network learned?": (
-        Slide("First-layer filters, and higher ones", "filters", "",
+        Slide("First-layer filters, and higher ones", "filters", _FILTERS,
               ("visualization.filter_grid", "visualization.gabor_fit", "visualization.opponent_fit"),
               "Krizhevsky et al. 2012"),
-        Slide("Activations as pictures, channel by channel"),
-        Slide("Patches that excite a unit most"),
+        Slide("Activations as pictures, channel by channel", "activations", _FILTERS,
+              ("visualization.activation_grid",), "Yosinski et al. 2015"),
+        Slide("Patches that excite a unit most", "patches", _FILTERS,
+              ("visualization.top_patches", "visualization.guided_patches", "visualization.packing"),
+              "Zhou et al. 2015; Springenberg et al. 2015"),
         Slide("Nearest neighbours in feature space"),
         Slide("PCA, t-SNE, DeepMDS, intrinsic dimension"),
         Slide("Gradient ascent: a picture for a unit", "ascend", _EXCITES, ("visualization.visualize",),
@@ -94,10 +98,11 @@ PARTS: dict[str, tuple[Slide, ...]] = {
     ),
     "What do the units know?": (
         Slide("The fire engines of two cities", "compare --model minivgg-melbourne", _TRUST),
-        Slide("Testing with concept vectors"),
-        Slide("Network dissection; Broden"),
+        Slide("Testing with concept vectors", "", "",
+              ("concepts.cav", "concepts.tcav", "concepts.paired_cav"), "Kim et al. 2018"),
+        Slide("Network dissection; Broden", "", "", ("concepts.dissect",), "Bau et al. 2017"),
         Slide("Concepts are vectors"),
-        Slide("Similarity overlays"),
+        Slide("Similarity overlays", "", "", ("concepts.similarity_map",), "Fong and Vedaldi 2018"),
         Slide("A simple model stands in for the network"),
     ),
     "Fooling a network; texture and style": (

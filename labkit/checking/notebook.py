@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from labkit.checking.check import CheckText
 from labkit.checking.judge import ExerciseResult, Judge
 from labkit.exercises import notebooks
 from labkit.sandbox.job import Job
-from labkit.sandbox.sandbox import plain_sandbox
+from labkit.sandbox.sandbox import SandboxError, plain_sandbox
 
 __all__ = ["check_notebook", "NotebookReport"]
 
@@ -66,6 +68,8 @@ def check_notebook(path: str | Path, exercises: Sequence[Exercise] | None = None
     Raises ValueError for a file that is not a notebook or holds no exercise.
     """
     book = read_notebook(path)
+    starting = threading.Thread(target=_start, daemon=True)  # it imports torch, and so does this process
+    starting.start()
     asked = list(exercises) if exercises is not None else _exercises_of(Path(path).name, book)
     blocks = sorted({name for exercise in asked for name in exercise.blocks})
     results = []
@@ -78,6 +82,7 @@ def check_notebook(path: str | Path, exercises: Sequence[Exercise] | None = None
             continue
         cases = [case for _, case in judge.cases]
         steps = book.slice(exercise.name)
+        starting.join()
         work = Job(exercise.name, steps, cases, blocks, exercise.seconds, files=files)
         done = plain_sandbox().run(work)
         result = judge.result(done.outcomes)
@@ -85,6 +90,12 @@ def check_notebook(path: str | Path, exercises: Sequence[Exercise] | None = None
         results.append(result)
     notes = [*stale_state(book, [e.name for e in asked]), *_unwritten(path)]
     return NotebookReport(Path(path).name, results, notes)
+
+
+def _start() -> None:
+    """Start the sandbox; why it does not start is said where it is used."""
+    with suppress(SandboxError):
+        plain_sandbox()
 
 
 def _unwritten(path: str | Path) -> list[str]:

@@ -176,9 +176,11 @@ def check_channels(images: torch.Tensor, channels: int) -> None:
     """Raise ValueError unless the pictures have the channels that a normalization has: subtracting it would
     silently turn a grey picture into three equal channels."""
     if images.shape[1] != channels:
+        cure = f"Repeat a grey picture: images.expand(-1, {channels}, -1, -1)."
+        if images.shape[1] != 1 and images.shape[-1] == channels:
+            cure = "The channels lie last; put them first: images.permute(0, 3, 1, 2)."
         raise ValueError(
-            f"images must have {channels} channels for this model; got {tuple(images.shape)}. "
-            f"Repeat a grey picture: images.expand(-1, {channels}, -1, -1)."
+            f"images must have {channels} channels for this model; got {tuple(images.shape)}. {cure}"
         )
 
 

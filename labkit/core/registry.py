@@ -28,6 +28,12 @@ TAKES = {
     "players": "n_players",
     "side": "side",
     "count": "count",
+    "vector": "vector",  # a direction in a layer
+    "concept": "concept",  # pictures that show a thing, or their features
+    "others": "others",
+    "present": "present",  # the same scenes with and without a thing
+    "absent": "absent",
+    "names": "names",  # of label maps' values
     "one target": "target",  # for all pictures
     "bank": "pictures",  # any number of them, about which together there is one answer
 }

@@ -122,8 +122,13 @@ def class_indices(outputs: Tensor, target: Target, argument: str = "target") -> 
             if argument == "target"
             else ""
         )
+        cure = ""
+        if isinstance(target, str):
+            cure = f" Write model.classes.index({target!r})."
+        elif isinstance(target, list | tuple):
+            cure = " Write torch.tensor([...]), one class index a picture."
         raise TypeError(
-            f"{argument} must be a class index, a tensor of them{more}; got {type(target).__name__}."
+            f"{argument} must be a class index, a tensor of them{more}; got {type(target).__name__}.{cure}"
         )
     classes = torch.as_tensor(target, device=outputs.device).long()  # type: ignore[arg-type]
     if classes.is_inference():  # which autograd would not save

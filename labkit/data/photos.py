@@ -72,6 +72,12 @@ def load_photo(path: str | os.PathLike[str], size: int | None = None) -> Float[T
     return _fit(_open(Path(path).expanduser(), str(path)), size)
 
 
+def is_cropped(path: str | os.PathLike[str], size: int) -> bool:
+    """Whether ``load_photo(path, size)`` cuts away a pixel's width or more; only the file's head is read."""
+    with Image.open(Path(path).expanduser()) as picture:
+        return abs(picture.width - picture.height) * size >= min(picture.size)
+
+
 def decode_photo(
     data: bytes, size: int | None = None, name: str = "the uploaded file"
 ) -> Float[Tensor, "3 H W"]:

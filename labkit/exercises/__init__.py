@@ -1,10 +1,10 @@
-"""The exercises, a file or two for each notebook, found by their id.
+"""The exercises, a file or more for each notebook, found by their id.
 
 ``labkit/exercises/warm_up.py`` belongs to the notebook ``01_warm_up`` (the name without its number) and holds
 ``SHEET``, a `labkit.calls.form.Sheet` with its exercises in the notebook's order; what does not fit stands in
-``warm_up_more.py``, a name that begins alike, and comes after these. Importing this package imports none of
-them: the worker that runs students' code builds its networks with ``labkit.calls.recipes`` and must not see
-the rest.
+``warm_up_more.py``, a name that begins alike and says what is in it. Files come in the order of their names,
+which is the notebook's. Importing this package imports none of them: the worker that runs students' code
+builds its networks with ``labkit.calls.recipes`` and must not see the rest.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ __all__ = ["find", "all_exercises", "by_notebook", "notebooks"]
 
 
 def _modules() -> list[str]:
-    names = (info.name for info in pkgutil.iter_modules(__path__) if not info.ispkg)
-    return sorted(name for name in names if not name.startswith("_"))
+    return sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.ispkg)
 
 
 def _load(module: str) -> tuple[str, tuple[Exercise, ...]]:

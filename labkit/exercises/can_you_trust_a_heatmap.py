@@ -1,12 +1,14 @@
-"""The exercises of the notebook 25: rank correlation, deletion curve, pointing game, worst group."""
+"""The exercises of the notebook 25 that ask the network: how alike maps are, forgetting, taking away."""
 # ruff: noqa: B905
 
 from __future__ import annotations
 
 import torch
+from tqdm.auto import tqdm
 
-from labkit.calls.exercise import Case
+from labkit.calls.exercise import Case, Recipe
 from labkit.calls.form import Draw, Sheet
+from labkit.evaluation import execution_order, randomized
 
 SHEET = Sheet("25_can_you_trust_a_heatmap")
 
@@ -60,6 +62,55 @@ def rank_correlation(first, second):
     a, b = (m.flatten(1).argsort(1).argsort(1).double() for m in (first, second))
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+
+
+def cascade_cases(draw: Draw):
+    for name in ("a network of three layers", "another one, other pictures"):
+        net = draw.net("deeper", hidden=3 + draw.index(3))
+        target = torch.tensor([draw.index(3) for _ in range(3)])
+        method = Recipe("labkit.calls.recipes:slopes")
+        yield Case(name, (net, method, draw.pictures(3, 3, 8, 6), target))
+
+
+@SHEET.exercise(
+    "evaluation.cascade", "A network that forgets", points=4, minutes=14, difficulty=2,
+    cases=cascade_cases, blocks=("labkit.evaluation.cascading_randomization",),
+    imports=("torch", "numpy", "math", "tqdm", "labkit"),
+    mistakes=(
+        ("[::-1]", "",
+            "You begin at the picture. The head forgets first, and execution_order gives it last."),
+        ("layers[:depth]", "layers[depth - 1 : depth]",
+            "One layer alone is fresh in each of your networks. What was forgotten stays forgotten."),
+        ("layers[:depth]", "layers", "All layers are fresh from the start: one more each time."),
+        ("method(twin, images, target)", "method(model, images, target)",
+            "You map the trained network again and again: ask the one that has forgotten."),
+        ("method(twin, images, target)", "method(twin, images, twin(images).argmax(1))",
+            "The question stays the same: ask for target, whatever the forgetful network would name."),
+        ({"maps[0].abs()": "maps[0]", "(m.abs()": "(m"},
+            "The signs count in yours. Compare the sizes: a map and its negative show the same places."),
+        ("rank_correlation(m.abs(), whole) for m in maps[1:]",
+            "rank_correlation(m.abs(), n.abs()) for m, n in zip(maps[1:], maps)",
+            "You compare with the step before. Compare with the map of the network that knows everything."),
+        ("rank_correlation(m.abs(), whole)", "(m.abs() - whole).abs().mean((1, 2))",
+            "That is a distance. Use your rank_correlation: maps have no common unit."),
+    ),
+)  # fmt: skip
+def cascade(model, method, images, target):
+    """A method's maps while the network forgets, one layer more each time, the head first.
+
+    model: left as it was; method: a function, (model, images, target) -> maps (N, H, W), signed;
+    images: (N, 3, H, W); target: (N,), class indices.
+    Returns two tensors: the maps, (L + 1, N, H, W), first those of the model itself; and (L, N),
+    the rank correlation of the later maps with these, in sizes.
+    """
+    layers = execution_order(model, images)[::-1]
+    maps = [method(model, images, target)]
+    for depth in tqdm(range(1, len(layers) + 1), leave=False):
+        twin = randomized(model, layers[:depth], images)
+        maps.append(method(twin, images, target))
+    whole = maps[0].abs()
+    alike = [rank_correlation(m.abs(), whole) for m in maps[1:]]
+    return torch.stack(maps), torch.stack(alike)
 
 
 def curve_cases(draw: Draw):
@@ -131,135 +182,3 @@ def deletion_curve(model, image, values, target, steps, fill):
         with torch.no_grad():
             found.append(model(shown).softmax(1)[0, target])
     return torch.stack(found)
-
-
-OFFSETS = ((0, 0), (0, 2), (2, 2), (3, 1), (0, 5), (2, 3), (2, 1), (1, 1))
-
-
-def game_cases(draw: Draw):
-    """The nearest place of each mask lies at an offset from the peak; half of them reach on from there."""
-    for name, tolerance in (("the last map is flat", 3.5), ("some peaks exactly at the tolerance", 2)):
-        maps, masks = draw.numbers(16, 14, 12), torch.zeros(16, 14, 12, dtype=torch.bool)
-        for number, (values, mask) in enumerate(zip(maps, masks, strict=True)):
-            (down, across), reach = OFFSETS[number % 8][:: draw.pick(1, -1)], 3 if number < 8 else 1
-            row, column = draw.index(5), draw.index(4)
-            values[row, column] = values.max() + 1
-            values[values == values.min()] *= 3
-            mask[row + down :, column + across :][:reach, :reach] = True
-            turned = [axis for axis in (0, 1) if draw.index(2)]
-            maps[number], masks[number] = values.flip(turned), mask.flip(turned)
-        maps[-1], masks[-1, :4, :4] = 1.0, True
-        yield Case(name, (maps, masks, tolerance))
-
-
-FAR, FLAT = "(places**2).sum(1) <= tolerance**2", " and bool(values.max() > values.min())"
-ON_IT = "The peak need not lie on the mask itself: within the tolerance is near enough."
-
-
-@SHEET.exercise(
-    "evaluation.pointing_hits", "The pointing game", points=3, minutes=8, difficulty=1, cases=game_cases,
-    blocks=("labkit.evaluation.pointing_hits", "labkit.evaluation.pointing_game"),
-    mistakes=(
-        ("tolerance**2", "0", ON_IT),
-        ({"tolerance**2": "0", FLAT: ""}, f"{ON_IT} And a flat map misses, wherever argmax puts its peak."),
-        ("tolerance**2", "tolerance",
-            "You compare a squared distance with the tolerance: square that as well, or take the root."),
-        ("<=", "<", "A peak exactly at the tolerance hits: at most, not less than."),
-        ("(places**2).sum(1)", "(places.double().mean(0) ** 2).sum()",
-            "You measure to the middle of the mask. The nearest of its places counts."),
-        (FLAT, "",
-            "A flat map, all of its values alike, points nowhere: a miss, wherever argmax puts its peak."),
-        (FAR, "places.abs().amax(1) <= tolerance",
-            "You take the larger of the two steps. The distance is the straight one, by Pythagoras."),
-        (FAR, "places.abs().sum(1) <= tolerance",
-            "You add rows and columns up, as in walking round a block. The distance is the straight one."),
-        (FAR, "places[:, 0].abs() <= tolerance", "You compare rows only. The columns count as well."),
-        (FAR, "places[:, 1].abs() <= tolerance", "You compare columns only. The rows count as well."),
-        ("row, column =", "column, row =",
-            "Row and column of the peak are exchanged: nonzero gives the row first."),
-        ("values.shape[1]", "values.shape[0]",
-            "You divide the flat index by the height. A row is as long as the map is wide."),
-        ("values.argmax()", "values.abs().argmax()",
-            "The peak is the largest value, not the largest size: a strongly negative place speaks against."),
-        ("divmod(int(values.argmax()), values.shape[1])",
-            "((v @ torch.arange(len(v)).to(v) / v.sum()).round().long() for v in (values.relu().sum(1), "
-            "values.relu().sum(0)))",
-            "You point at the centre of mass. The game asks for the single highest place."),
-    ),
-)  # fmt: skip
-def pointing_hits(maps, masks, tolerance):
-    """Whether each map's highest place lies within tolerance pixels of its mask.
-
-    maps: (N, H, W), signed; masks: (N, H, W), booleans, none empty; tolerance: in pixels.
-    Returns (N,), booleans; False for a flat map.
-    """
-    hits = []
-    for values, mask in zip(maps, masks):
-        row, column = divmod(int(values.argmax()), values.shape[1])
-        places = mask.nonzero() - torch.tensor([row, column])
-        near = bool(((places**2).sum(1) <= tolerance**2).any())
-        hits.append(near and bool(values.max() > values.min()))
-    return torch.tensor(hits)
-
-
-def group_cases(draw: Draw):
-    """The worst group is not the smallest one, and the best lies farther from the mean."""
-    last, middle = 6 + draw.index(4), 4 + draw.index(3)
-    for name, numbers in (
-        ("sixty pictures in four groups", (0, 1, 4, last)),
-        ("groups that do not begin at 0", (9, 2, 8, middle)),
-    ):
-        sizes, errors = (5, 18, 30, 7), (2, 1 + draw.index(2), 13 + draw.index(2), 4)
-        groups = torch.tensor(numbers).repeat_interleave(torch.tensor(sizes))
-        wrong = torch.cat([torch.arange(size) < n for size, n in zip(sizes, errors, strict=True)])
-        labels = draw.pictures(60).mul(5).long()
-        mixed = draw.numbers(60).argsort()
-        predictions = torch.where(wrong, (labels + 1) % 5, labels)
-        yield Case(name, (predictions[mixed], labels[mixed], groups[mixed]))
-
-
-EMPTY = "Counting up meets numbers that no picture has; their mean is NaN. Take groups.unique()."
-SHARE, ALL = "right[groups == g].mean()", "right[groups == g].mean() for g in groups.unique()"
-
-
-@SHEET.exercise(
-    "evaluation.worst_gap", "What a mean hides", points=2, minutes=6, difficulty=1, cases=group_cases,
-    blocks=("labkit.evaluation.accuracy_by_group",),
-    mistakes=(
-        ("right.mean()", f"max({ALL})",
-            "You compare with the best group. Asked for is how far the worst lies below the mean."),
-        ("right.mean()", f"sum({ALL}) / len(groups.unique())",
-            "The mean is over all pictures, not over the groups: that is the number one usually reports."),
-        ("right.mean() - ", "",
-            "That is the worst group's accuracy. Asked for is its distance from the mean."),
-        ("right.mean() - min", "-right.mean() + min",
-            "The sign is turned: mean minus worst, so that a gap is positive."),
-        ("right.mean() - min", "-right.mean() + max",
-            "You measure to the best group. Asked for is the lowest accuracy, and how far it lies below."),
-        ("min", "max", "You take off the highest accuracy: the worst group has the lowest one."),
-        (f"min({ALL})", "right[groups == min(groups.unique(), key=lambda g: (groups == g).sum())].mean()",
-            "The smallest group need not be the worst one. Look for the lowest accuracy."),
-        (SHARE, "(right * (groups == g)).mean()",
-            "Divide by the number of pictures in the group, not by that of all pictures."),
-        (SHARE, "right[groups == g].sum()",
-            "You count the right answers of a group. Divide by its number of pictures."),
-        (ALL, "right[labels == g].mean() for g in labels.unique()",
-            "You group by the label. Which group a picture belongs to stands in groups."),
-        ("groups.unique()", "range(len(groups.unique()))",
-            "The groups' numbers have gaps, so counting up misses some: take groups.unique()."),
-        ("groups.unique()", "range(int(groups.max()) + 1)", EMPTY),
-        (f"min({ALL})", f"torch.stack([{SHARE} for g in range(int(groups.max()) + 1)]).min()", EMPTY),
-        ("groups.unique()", "range(int(groups.max()))",
-            "The last group is left out, for range ends before its number. Take groups.unique()."),
-        ("groups.unique()", "groups.unique()[:-1]",
-            "The last group is left out: range ends before the number that it is given."),
-    ),
-)  # fmt: skip
-def worst_gap(predictions, labels, groups):
-    """How far the worst group's accuracy lies below the mean over all pictures.
-
-    predictions, labels, groups: (N,), integers; the groups' numbers may have gaps.
-    Returns a number, never negative.
-    """
-    right = (predictions == labels).double()
-    return float(right.mean() - min(right[groups == g].mean() for g in groups.unique()))

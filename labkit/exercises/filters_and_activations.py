@@ -48,8 +48,8 @@ def grid_cases(draw: Draw):
 def filter_grid(weight, columns):
     """All filters side by side as one picture: zero is grey, each filter on its own scale.
 
-    weight: (K, C, h, w), of any sign; columns: filters in a row. The largest absolute weight of a filter
-    becomes 1 (or 0, where it is negative). One pixel of white (1) between filters, and in empty places.
+    weight: (K, C, h, w), of any sign; columns: filters in a row. A filter's largest absolute weight
+    becomes 1 (or 0, where it is negative). White (1): a pixel between filters, and empty places.
     Returns (C, H, W), filled row by row.
     """
     count, channels, height, width = weight.shape
@@ -97,8 +97,8 @@ def receptive_field(layers):
     """What a unit behind a stack of layers sees along one side: size, stride and start, in pixels.
 
     layers: a list of [kernel, stride, padding], the first layer first.
-    Returns three whole numbers: how many pixels one unit sees, how far the next unit's lie from them,
-    and the first pixel that unit 0 sees (negative within the padding).
+    Returns three whole numbers: how many pixels one unit sees, how far on the next unit's begin, and
+    the first pixel that unit 0 sees (negative within the padding).
     """
     size, stride, start = 1, 1, 0
     for kernel, step, padding in layers:
@@ -141,9 +141,9 @@ def strongest_cases(draw: Draw):
 def strongest(batches, count):
     """The strongest places of every unit over a data set that is seen once, batch by batch.
 
-    batches: an iterable of activations (B, K, h, w); count: how many places a unit, at most one a picture.
-    Returns three tensors (K, count), the strongest first: the values; the pictures' numbers over all
-    batches; the places within the h x w map, counted row by row. Of the activations nothing else is kept.
+    batches: an iterable of activations (B, K, h, w); count: places a unit, at most one a picture.
+    Returns three tensors (K, count), the strongest first: the values; the pictures' numbers, counted
+    over all batches; the places in the h x w map, counted row by row. Nothing else is kept.
     """
     best, seen = None, 0
     for maps in batches:
@@ -193,11 +193,13 @@ def crop(picture, row, column, size, stride, start, fill):
     size, stride, start: as from receptive_field.
     Returns (C, size, size); pixels that lie beyond the picture have the value fill.
     """
-    (channels, height, width), (top, left) = picture.shape, (start + row * stride, start + column * stride)
+    channels, height, width = picture.shape
+    top, left = start + row * stride, start + column * stride
     first, bottom = max(top, 0), min(top + size, height)
     at, last = max(left, 0), min(left + size, width)
     patch = torch.full((channels, size, size), fill, dtype=picture.dtype)
-    patch[:, first - top : bottom - top, at - left : last - left] = picture[:, first:bottom, at:last]
+    part = picture[:, first:bottom, at:last]
+    patch[:, first - top : bottom - top, at - left : last - left] = part
     return patch
 
 
@@ -229,7 +231,7 @@ def commonest_cases(draw: Draw):
 def commonest(labels):
     """For each unit, which share of its patches the commonest concept has.
 
-    labels: (U, k) whole numbers, the concept that each patch of a unit shows; 0 = none, which is a miss.
+    labels: (U, k) whole numbers, the concept that each patch of a unit shows; 0 = none, a miss.
     Returns (U,), from 0 (no patch shows any) to 1 (all show the same).
     """
     agree = (labels[:, :, None] == labels[:, None, :]).sum(2) * (labels > 0)

@@ -1,4 +1,4 @@
-"""The exercises of the notebook 23 that learn a mask: one step, and the search that uses one's own pieces."""
+"""The exercises of the notebook 23 that learn a mask: one step, the search of one's own pieces, an area."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 from labkit.calls.exercise import Case, Recipe
 from labkit.calls.form import Draw, Sheet
-from labkit.exercises.learned_masks import blend, mask_loss
+from labkit.exercises.learned_masks import TO_LEARN, blend, mask_loss, to_learn
 
 SHEET = Sheet("23_learned_masks")
 
@@ -126,3 +126,60 @@ def learn_mask(model, image, blurred, target, mask, area, smooth, steps):
             losses.append(float(loss(mask)))
         mask = mask_step(mask, loss, 0.1)
     return mask, losses
+
+
+def area_cases(draw: Draw):
+    """Areas times cells that int() or rounding up would get wrong, and none that lies halfway."""
+    yield Case("29 of 100 cells, or as many", (draw.pictures(10, 10), draw.pick(0.29, 0.57, 0.58)))
+    yield Case("a share that is no whole number of cells", (draw.pictures(8, 5), draw.pick(0.33, 0.58, 0.83)))
+    yield Case("an area too small for a single cell", (draw.pictures(7, 6), 0.01))
+    learned = to_learn(draw.pictures(7, 6))
+    yield Case("the gradient by which the mask is learned", (learned, draw.pick(0.11, 0.45, 0.57)))
+
+
+ONES = "len(values) - round(area * len(values)) :"
+
+
+@SHEET.exercise(
+    "attribution.area_loss", "An area, and not a weight", points=3, minutes=10, difficulty=2,
+    cases=area_cases, blocks=(
+        "labkit.attribution.extremal_perturbation", "labkit.attribution.extremal_perturbations.area_loss"),
+    mistakes=(
+        ("((values - wanted) ** 2).mean()", "(mask.mean() - area) ** 2",
+            "A grey mask has the right mean too. Compare the sorted values with zeros and ones."),
+        (".sort().values", "", "Sort the values first, or you ask for the lower part of the picture."),
+        ("sort()", "sort(descending=True)",
+            "The zeros come first in what you compare with, so sort in rising order."),
+        ("((values - wanted) ** 2)", "(values - wanted).abs()",
+            "The differences are squared, not taken absolute."),
+        (".mean()", ".sum()", "Take the mean over the pixels, not the sum."),
+        ("- wanted", "- (1 - wanted)", "The share asked for is that of the ones, not of the zeros."),
+        (".mean()", ".mean().sqrt()", "The length is squared: no root."),
+        ("mask.flatten().sort().values", "mask.sort().values.flatten()",
+            "You sort within each row. Flatten the mask first."),
+        ("(values - wanted)", "(1 - values[-round(area * len(values)) :])",
+            "You look at the ones only. The zeros before them are part of the mean."),
+        ("round", "int",
+            "You cut off, as int() and // do. The number of ones, area times n, is rounded to "
+            "the nearest one."),
+        ("- round(area * len(values))", "+ int(-area * len(values) // 1)",
+            "You round up. The number of ones, area times n, is rounded to the nearest one."),
+        ("len(values) - round", "-round",
+            "Where no cell is to be a one, your slice [-0:] is the whole mask. Count from its front."),
+        ({"mask.flatten().sort()": "mask.sort()",
+          ONES: ":, mask.shape[1] - round(area * mask.shape[1]) :"},
+            "Each row gets its own ones here. Flatten the mask first, then sort all of its values."),
+        (".mean()", ".mean().detach()", TO_LEARN),
+    ),
+)  # fmt: skip
+def area_loss(mask, area):
+    """How far a mask is from zeros and ones with this share of ones.
+
+    mask: (h, w), 0 to 1; area: the share, 0 to 1. The number of ones is rounded, and may be 0.
+    Returns a tensor of one number, 0 for a perfect mask. The mask is learned by it: gradients must
+    be able to flow.
+    """
+    values = mask.flatten().sort().values
+    wanted = torch.zeros_like(values)
+    wanted[len(values) - round(area * len(values)) :] = 1
+    return ((values - wanted) ** 2).mean()

@@ -1,4 +1,4 @@
-"""The exercises of the notebook 24: LIME's kernel and fit, Shapley values, KernelSHAP, DeepSHAP's rule."""
+"""The exercises of the notebook 24: LIME's kernel and fit, Shapley values, KernelSHAP's weight."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import torch
 
 from labkit.calls.exercise import Case
 from labkit.calls.form import Draw, Sheet
-from labkit.exercises._shap import SHAP, copies
 
 SHEET = Sheet("24_surrogates_and_shapley")
+
+
+def copies(draw: Draw, samples: int, parts: int):
+    """Rows of zeros and ones, the first all ones, none of them all zero."""
+    shown = draw.masks(samples, parts, share=0.55)
+    shown[0], shown[:, 0] = True, shown[:, 0] | ~shown.any(1)
+    return shown.to(draw.dtype)
 
 
 def kernel_cases(draw: Draw):
@@ -230,6 +236,3 @@ def kernel_shap_weight(players, size):
     from math import comb
 
     return (players - 1) / (comb(players, size) * size * (players - size))
-
-
-SHEET.exercises += SHAP.exercises

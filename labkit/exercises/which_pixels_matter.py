@@ -84,6 +84,41 @@ def occlusion(model, images, target, window, stride, fill):
     return total / count
 
 
+def energy_cases(draw: Draw):
+    for name in ("three signed maps", "other masks", "other maps"):
+        yield Case(name, (draw.numbers(3, 6, 5) + 0.4, draw.masks(3, 6, 5, share=0.4)))
+
+
+@SHEET.exercise(
+    "evaluation.energy_inside", "How much of the map lies on the object?", points=2, minutes=5, difficulty=1,
+    cases=energy_cases, blocks=("labkit.evaluation.energy_inside",),
+    mistakes=(
+        ("clamp(min=0)", "abs()", "Negative values must not count: clamp at zero, do not take abs."),
+        (".clamp(min=0)", "", "Negative values cancel positive ones here: clamp the map at zero first."),
+        ("/ positive.sum((1, 2))", "/ positive.sum()",
+            "You divide by the energy of the whole batch; each map has its own total."),
+        ("maps.clamp(min=0)", "(maps > 0).to(maps.dtype)",
+            "You count pixels. Add up the map's values, so that strong ones count more."),
+        ("/ positive.sum((1, 2))", "/ masks.sum((1, 2))",
+            "You divide by the mask's size. Divide by the energy of the whole map."),
+        ("(positive * masks)", "(positive * ~masks)", "That is the share outside of the mask."),
+        ("/ positive.sum", "/ (positive * ~masks).sum",
+            "You divide by what lies outside. Divide by the energy of the whole map."),
+        ("/ positive", "/ maps",
+            "Below the line the map is not clamped. Both sums are of the positive part."),
+        ("(positive *", "(maps *",
+            "Above the line the map is not clamped. Both sums are of the positive part."),
+    ),
+)  # fmt: skip
+def energy_inside(maps, masks):
+    """Share of each map's positive part that lies inside its mask.
+
+    maps: (N, H, W), of any sign; masks: (N, H, W), booleans. Returns (N,), from 0 to 1.
+    """
+    positive = maps.clamp(min=0)
+    return (positive * masks).sum((1, 2)) / positive.sum((1, 2))
+
+
 def saliency_cases(draw: Draw):
     def case(name, net, probe=None):
         place = {"height": 8, "width": 6} if net == "linear" else {}
@@ -262,38 +297,3 @@ def grad_cam(features, gradients, size):
     """
     maps = (gradients.mean((2, 3), keepdim=True) * features).sum(1).relu()
     return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def energy_cases(draw: Draw):
-    for name in ("three signed maps", "other masks", "other maps"):
-        yield Case(name, (draw.numbers(3, 6, 5) + 0.4, draw.masks(3, 6, 5, share=0.4)))
-
-
-@SHEET.exercise(
-    "evaluation.energy_inside", "How much of the map lies on the object?", points=2, minutes=5, difficulty=1,
-    cases=energy_cases, blocks=("labkit.evaluation.energy_inside",),
-    mistakes=(
-        ("clamp(min=0)", "abs()", "Negative values must not count: clamp at zero, do not take abs."),
-        (".clamp(min=0)", "", "Negative values cancel positive ones here: clamp the map at zero first."),
-        ("/ positive.sum((1, 2))", "/ positive.sum()",
-            "You divide by the energy of the whole batch; each map has its own total."),
-        ("maps.clamp(min=0)", "(maps > 0).to(maps.dtype)",
-            "You count pixels. Add up the map's values, so that strong ones count more."),
-        ("/ positive.sum((1, 2))", "/ masks.sum((1, 2))",
-            "You divide by the mask's size. Divide by the energy of the whole map."),
-        ("(positive * masks)", "(positive * ~masks)", "That is the share outside of the mask."),
-        ("/ positive.sum", "/ (positive * ~masks).sum",
-            "You divide by what lies outside. Divide by the energy of the whole map."),
-        ("/ positive", "/ maps",
-            "Below the line the map is not clamped. Both sums are of the positive part."),
-        ("(positive *", "(maps *",
-            "Above the line the map is not clamped. Both sums are of the positive part."),
-    ),
-)  # fmt: skip
-def energy_inside(maps, masks):
-    """Share of each map's positive part that lies inside its mask.
-
-    maps: (N, H, W), of any sign; masks: (N, H, W), booleans. Returns (N,), from 0 to 1.
-    """
-    positive = maps.clamp(min=0)
-    return (positive * masks).sum((1, 2)) / positive.sum((1, 2))

@@ -19,7 +19,7 @@ LAB = "13_what_excites_a_unit"
 JUDGE = "minivgg-11"  # of another design and other scenes than what is ascended
 ASCENDED = "minivgg-2"  # not the critic of the generator's training
 STARTS = 3  # of each class
-STEPS = 100
+STEPS = 60
 
 
 def bare(scene: Scene) -> Scene:
@@ -110,7 +110,7 @@ def v8(bench: Bench) -> Result:
         )
 
     trained = MiniBroden(9000, "train", 2)  # what the generator was trained on
-    known = halved([bare(trained.scene(i)) for i in range(bench.count(1500, lesson=150, few=4))])
+    known = halved([bare(trained.scene(i)) for i in range(bench.count(800, lesson=150, few=4))])
     away = nearest(dreamed, known) / nearest(pictures, known).median()
     gain = bootstrap(hits["DGN-AM"] - hits[f"best of {steps} codes"])
     return Result(

@@ -115,7 +115,7 @@ def searches(
     steps.
     """
     side = images.shape[-1]
-    coarse = {f"16 x 16 cells, $\\lambda_2$ = {price}": (16, price) for price in (0.0, 0.01, 0.1)}
+    coarse = {f"cells, $\\lambda_2$ = {price}": (16, price) for price in (0.0, 0.01, 0.1)}
     tries = {"version 1": (side, 0.0)} | coarse if tries is None else tries
     blurred = gaussian_blur(images, side * 10 / 224)
 

@@ -16,6 +16,26 @@ from labkit.grading.release import ReleaseError, is_edited
 
 __all__ = ["release_bundle"]
 
+START = """\
+Needs Python 3.11 or newer. In this folder (the first time loads some GB and takes minutes):
+
+Linux, macOS:
+    python3 -m venv .venv
+    .venv/bin/pip install {wheel}
+    .venv/bin/labkit lab
+
+Windows (PowerShell):
+    py -m venv .venv
+    .venv\\Scripts\\pip install {wheel}
+    .venv\\Scripts\\labkit lab
+
+On Linux without a GPU this first, it saves several GB:
+    .venv/bin/pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
+
+"labkit lab" copies the notebooks into the folder "labs" and opens them there: work in these copies.
+Something does not work? .venv/bin/labkit doctor (Windows: .venv\\Scripts\\labkit doctor)
+"""
+
 
 def release_bundle(
     out: str | Path = "dist", *, notebooks: str | Path = "notebooks", root: str | Path | None = None
@@ -49,10 +69,7 @@ def release_bundle(
             archive.write(wheel, wheel.name)
             for path in copies:
                 archive.write(path, f"notebooks/{path.name}")
-            archive.writestr(
-                "START_HERE.txt",
-                f"Needs Python 3.11 or newer.\n\n    python -m pip install {wheel.name}\n    labkit lab\n",
-            )
+            archive.writestr("START_HERE.txt", START.format(wheel=wheel.name))
     return write_whole(Path(out) / f"labkit-{labkit.__version__}-labs.zip", packed.getvalue())
 
 

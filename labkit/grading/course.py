@@ -63,17 +63,27 @@ class Student:
     email: str = ""
 
 
+def _read(what: str, path: str | Path, encoding: str = "utf-8") -> str:
+    """A file's text, or an error that says which file of the course it is."""
+    try:
+        return Path(path).read_text(encoding=encoding)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no {what} at {path}.") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"the {what} {path} is not in UTF-8. Save it anew as UTF-8.") from None
+
+
 def read_course(path: str | Path | None) -> Course:
     """The course file at ``path``, or the defaults for None.
 
-    Raises ValueError naming the entry that is unknown or of the wrong kind.
+    Raises ValueError naming the entry that is unknown or of the wrong kind, FileNotFoundError without a file.
     """
     if path is None:
         return Course()
     from labkit.core.checks import nearest
 
     try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        raw = tomllib.loads(_read("course file", path))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"the course file {path} is not TOML: {error}.") from None
     for key in raw:
@@ -107,12 +117,15 @@ def read_course(path: str | Path | None) -> Course:
 def read_roster(path: str | Path | None) -> list[Student]:
     """The students of a CSV file with the columns id, name, e-mail (a header is recognised; order kept).
 
-    Raises ValueError for an id that stands there twice.
+    Semicolons or tabs, which spreadsheets of some languages write, may stand for the commas. Raises
+    ValueError for an id that stands there twice or a file that is not UTF-8, FileNotFoundError for none.
     """
     if path is None:
         return []
-    text = Path(path).read_text(encoding="utf-8-sig")
-    rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+    text = _read("roster", path, "utf-8-sig")
+    lines = [line for line in text.splitlines() if line.strip()]
+    mark = max(",;\t", key=lines[0].count) if lines else ","  # of none, the first
+    rows = [row for row in csv.reader(lines, delimiter=mark) if any(cell.strip() for cell in row)]
     order = [0, 1, 2]
     if rows:
         head = [re.sub(r"[\s_-]", "", cell.lower()) for cell in rows[0]]

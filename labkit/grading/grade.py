@@ -124,6 +124,11 @@ def _asked(
         for _, book in books if not names else ():
             names |= {name for name, asked in known.items() if any(book.defines(e.name) for e in asked)}
     asked = [e for name in known if name in names for e in known[name] if e.id not in settings.dropped]
+    if not asked and not settings.notebooks and all(s.empty for s in submissions):
+        raise ValueError(
+            "nothing was handed in: the folder of submissions holds no notebook (.ipynb) and no zip of one. "
+            "Give the folder that holds one folder per student."
+        )
     if not asked:
         raise ValueError(
             "no exercise can be told from the names of the notebooks or the functions in them. "

@@ -56,7 +56,7 @@ def _valid(student: str) -> str:
     student = student.strip()
     if not re.fullmatch(r"[\w.@+-]{1,100}", student):
         raise ValueError(
-            f"student_id must be one word of letters, digits and . _ - @ +; got {student!r}. "
+            f"the id (--id) must be one word of letters, digits and . _ - @ +; got {student!r}. "
             "Write it as it stands in the course's roster."
         )
     return student

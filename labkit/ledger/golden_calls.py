@@ -213,11 +213,19 @@ def _tools() -> dict[str, Golden]:
 @functools.cache
 def calls() -> dict[str, Golden]:
     """All golden calls by name. What a call answers for is, unless it says otherwise, what bears its name."""
-    from labkit.ledger import golden_filters, golden_space, golden_synthesis, golden_table, golden_world
+    from labkit.ledger import (
+        golden_concepts,
+        golden_filters,
+        golden_space,
+        golden_synthesis,
+        golden_table,
+        golden_world,
+    )
 
     found = _tools()
     found |= _methods(found)
-    for file in (golden_filters, golden_space, golden_synthesis, golden_table, golden_world):
+    files = (golden_concepts, golden_filters, golden_space, golden_synthesis, golden_table, golden_world)
+    for file in files:
         for place, table in file.TABLES.items():
             found |= {f"{place}.{name}": call for name, call in table().items()}
     for name, call in found.items():

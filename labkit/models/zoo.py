@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,11 @@ def wrap_model(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}.")
+    if not isinstance(classes, Iterable):
+        raise TypeError(
+            f"classes must be the list of the classes' names, in the order of the outputs; got {classes!r}. "
+            "Write for example [str(k) for k in range(1000)] where they have no names."
+        )
     check_positive("input_size", input_size)
     means, stds = _per_channel("mean", mean), _per_channel("std", std)
     if len(means) != len(stds):

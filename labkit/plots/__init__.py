@@ -14,7 +14,7 @@ from labkit.plots.figures import (
     show_pictures,
     show_scores,
 )
-from labkit.plots.units import for_the_eye, show_channels, show_patches, tiled
+from labkit.plots.units import for_the_eye, show_channels, show_patches, show_sheet, tiled
 
 __all__ = [
     "CURVES",
@@ -34,5 +34,6 @@ __all__ = [
     "show_points",
     "show_scatter_of_pictures",
     "show_scores",
+    "show_sheet",
     "tiled",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from labkit.plots.figures import INK, bare, blank, scale_of
 
-__all__ = ["for_the_eye", "show_channels", "show_patches", "tiled"]
+__all__ = ["for_the_eye", "show_channels", "show_patches", "show_sheet", "tiled"]
 
 
 def for_the_eye(gradients: Float[Tensor, "... C H W"]) -> Float[Tensor, "... C H W"]:
@@ -70,6 +70,16 @@ def show_channels(
     return figure
 
 
+def show_sheet(sheet: Float[Tensor, "C H W"], title: str = "", width: float = 6.0) -> Figure:
+    """One small picture, grey or in colour, so many inches wide with its pixels seen: a sheet of filters."""
+    colours = sheet.detach().cpu().float().clamp(0, 1).permute(1, 2, 0).numpy()
+    figure = blank(width, width * sheet.shape[1] / sheet.shape[2] + (0.35 if title else 0.05))
+    axes = figure.add_subplot()
+    axes.imshow(np.repeat(colours, 3, 2) if colours.shape[2] == 1 else colours, interpolation="nearest")
+    bare(axes, title)
+    return figure
+
+
 def show_patches(
     patches: Float[Tensor, "U k C s t"],
     titles: Sequence[str] = (),
@@ -92,10 +102,11 @@ def show_patches(
     if guided is not None:
         below = [tiled(row, len(row)) for row in for_the_eye(guided.detach().cpu().float())]
         strips = [torch.cat([a, torch.ones_like(a[:, :1]), b], 1) for a, b in zip(strips, below, strict=True)]
-    columns = min(columns, len(strips))
+    columns = max(1, min(columns, len(strips)))
     rows, ratio = -(-len(strips) // columns), strips[0].shape[1] / strips[0].shape[2]
-    wide = 9.0 / columns
-    figure = blank(9.2, rows * (wide * ratio + 0.3))
+    whole = 7.5 if columns == 1 else 9.2
+    wide = (whole - 0.2) / columns
+    figure = blank(whole, rows * (wide * ratio + 0.3))
     for number, strip in enumerate(strips):
         axes = figure.add_subplot(rows, columns, number + 1)
         colours = strip.clamp(0, 1).permute(1, 2, 0).numpy()

@@ -20,8 +20,9 @@ def activation_grid(
     """What all channels of a layer give for pictures: a small map a channel, to be drawn side by side.
 
     Channels stand in front, also of a layer that has them last. Nothing is rescaled;
-    ``labkit.plots.show_channels`` draws a picture's channels on one scale, or each on its own. Unit: the
-    layer's activation. Raises KeyError for a wrong layer, with the nearest right ones; ValueError for a layer
+    ``labkit.plots.show_channels`` draws a picture's channels on one scale, or each on its own.
+
+    Unit: the layer's activation. Raises KeyError for a wrong layer, with the nearest right ones; ValueError for a layer
     that gives no map of the picture, and for activations that are not finite; RuntimeError for a model in
     training mode.
 

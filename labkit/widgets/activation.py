@@ -37,7 +37,8 @@ class ActivationExplorer(PictureExplorer):
     ``layers``: names of layers with feature maps; by default all ReLUs that give one, or else convolutions.
     ``data``: where patches come from, as ``top_patches`` takes it; by default the pictures themselves.
     ``synthesize``: ``(model, layer, channel, *, steps, should_stop) -> (3, H, W)``, by default
-    ``labkit.visualization.visualize`` where it is there; False: no synthesized picture.
+    ``labkit.visualization.visualize`` where it is there; False: none.
+    ``steps``: of the synthesis, a coarse picture first.
     ``labels``, ``names``, ``masks``: of each picture the true class, a caption, and where the truth lies.
 
     Traits: ``picture``, ``layer``, ``channel``, ``place`` (the pinned pixel [x, y], or []), ``each`` (every
@@ -70,12 +71,14 @@ class ActivationExplorer(PictureExplorer):
         layers: Sequence[str] | None = None,
         data: Any = None,
         synthesize: Synthesize | bool | None = None,
+        steps: Sequence[int] = STEPS,
         layer: str | None = None,
         channel: int | None = None,
         **given: Any,
     ) -> None:
         self._synthesize = _default() if synthesize in (None, True) else synthesize
         self._tops: dict[str, Any] = {}
+        self._steps = sorted(steps)
         super().__init__(model, images, synthesizes=callable(self._synthesize), **given)
         self.data = torch.stack(self.images) if data is None else data
         self.layers = self._described(layers)
@@ -157,7 +160,7 @@ class ActivationExplorer(PictureExplorer):
         return [("grid", self.picture, self.layer), *self._of_channel(self.layer, self.channel)]
 
     def _of_channel(self, layer: str, channel: int) -> list[tuple]:
-        steps = STEPS if self.synthesizes else ()
+        steps = self._steps if self.synthesizes else ()
         return [("patches", 0, layer, channel), *(("synth", 0, layer, channel, count) for count in steps)]
 
     def _make(self, key: tuple, stale: Stale, report: Report) -> Answer:
@@ -263,17 +266,14 @@ class ActivationExplorer(PictureExplorer):
 def _default() -> Synthesize | None:
     """The library's synthesis, where it is there."""
     from labkit import visualization
+    from labkit.models import unit
 
     result = getattr(visualization, "visualize_result", None)
-    if result is None:
-        return None
 
-    def synthesize(model: Any, layer: str, channel: int, *, steps: int, should_stop: Stale) -> Tensor:
-        from labkit.models import unit
+    def synthesize(model: Any, layer: str, channel: int, **options: Any) -> Tensor:
+        return cast(Any, result)(model, unit(layer, channel), **options).images[0]
 
-        return result(model, unit(layer, channel), steps=steps, should_stop=should_stop).images[0]
-
-    return synthesize
+    return synthesize if result is not None else None
 
 
 def _middles(ends: Tensor, step: int) -> list[float]:

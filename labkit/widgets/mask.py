@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,19 @@ __all__ = ["MaskExplorer"]
 
 AREAS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
 MODES = ("preserve", "delete")
+COARSE = 2.5  # seconds the first, coarse search may take
+WEIGHT = 4.0  # forward passes that a step costs for each area, about
+FEWEST = 12  # steps below which a mask says little
 
 
 class MaskExplorer(PictureExplorer):
     """Drag the area of an extremal mask, and see what the network is left with and what it says to that.
 
     All areas are searched at once (``labkit.attribution.extremal_perturbation_result``) and sent to the page,
-    so that the slider is followed at once. Beside the mask stand the picture that was optimized, as the
-    method says it, and the class's probability over the area.
+    so that the slider is followed at once; where that takes long, a search of some areas in fewer steps comes
+    first, and the page calls it coarse until the other is there. Beside the mask stand the picture that was
+    optimized, as the method says it, and the class's probability over the area. A mask suffices, says the
+    page, where it keeps half of the whole picture's probability; taken away, it loses more than half.
 
     ``areas``: shares of the picture, above 0 and below 1, rising.
     ``steps``: of the search.
@@ -114,16 +120,40 @@ class MaskExplorer(PictureExplorer):
     def _wanted(self) -> list[tuple]:
         return [self._key()]
 
+    def _saved(self) -> list[Answer]:
+        return [answer for answer in super()._saved() if not answer.get("coarse")]
+
+    # -- on the worker's thread: a coarse answer before the one asked for
+    def _work(self, stale: Stale) -> None:
+        key = self._key()
+        if key not in self._cache and self._coarse() is not None:
+            self._tell(status="computing", progress=0.0)
+            with suppress(Exception):  # the search itself comes next and shows its own error
+                self._answer(("coarse", *key[1:]), stale)
+        super()._work(stale)
+
+    def _coarse(self) -> tuple[list[int], int] | None:
+        """The stops and steps of a first search; None where the whole one is as quick."""
+        count = len(self.areas)
+        few = [list(range(self.stop % 2, count, 2)), [self.stop]]
+        steps = [int(COARSE / (WEIGHT * self._pass * len(stops))) for stops in few]
+        at = 0 if steps[0] >= FEWEST else 1
+        if WEIGHT * self._pass * count * self.steps <= COARSE:
+            return None
+        return few[at], min(self.steps, max(FEWEST // 2, steps[at]))
+
     def _make(self, key: tuple, stale: Stale, report: Report) -> Answer:
         from labkit.attribution import extremal_perturbation_result
         from labkit.core.locks import lock_of
 
         kind, picture, target, mode = key
         image, truth = self._placed(self.images[picture]), self._mask(picture)
+        coarse = self._coarse() if kind == "coarse" else None
+        stops, steps = coarse or (list(range(len(self.areas))), self.steps)
         with lock_of(self.model), stoppable(self.model, stale), torch.inference_mode(False):
             with torch.enable_grad():
                 found = extremal_perturbation_result(
-                    self.model, image, target, area=list(self.areas), mode=mode, steps=self.steps,
+                    self.model, image, target, area=[self.areas[i] for i in stops], mode=mode, steps=steps,
                     progress=report, should_stop=stale,
                 )  # fmt: skip
             if not found.complete or stale():
@@ -132,7 +162,8 @@ class MaskExplorer(PictureExplorer):
                 chances = as_logits(self.model(found.shown[0].clone())).softmax(1).float().cpu()
         masks = found.masks[0].cpu().float()
         return {
-            "kind": kind, "picture": picture, "target": target, "mode": mode,
+            "kind": "mask", "coarse": kind == "coarse", "stops": stops,
+            "picture": picture, "target": target, "mode": mode,
             "data": (masks * 255).round().byte().numpy().tobytes(),
             "shown": b"".join(pixels(left.float()) for left in found.shown[0]),
             "p": chances[:, target].tolist(),

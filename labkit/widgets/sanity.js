@@ -1,5 +1,7 @@
 // The sanity explorer: a slider makes the network forget from the top; each method's map before and now, and the curve.
 
+const ALIKE = 0.5; // a map has hardly noticed where its rank correlation and its SSIM are both above it
+
 class Sanity extends View {
   static kind = "sanity"; static cell = 19; static traits = ["depth", "absolute"]; static asks = ["depth"];
   static keys = [["\u2190 \u2192", "the layers, on the slider and on the curve"]];
@@ -16,7 +18,7 @@ class Sanity extends View {
     });
     ui.curve = curve(this, "Layers that are random", forget);
     this.curves.push(ui.curve);
-    const chart = h("figure", { class: "lk-panel lk-chart", "data-panel": "curve" }, h("figcaption", {}, h("b", {}, "Likeness to the trained map")), ui.curve.node);
+    const chart = h("figure", { class: "lk-panel lk-chart", "data-panel": "curve" }, h("figcaption", {}, h("b", {}, "Rank correlation with the trained map")), ui.curve.node);
     const last = (i) => (i ? `${i} of ${this.layers.length}, down to ${this.layers[i - 1]}` : "none");
     ui.depth = stopSlider("Random layers", last, forget);
     const signs = toggle(this, "Signs count", "absolute", "Compare the values with their signs, not their sizes alone", false);
@@ -36,8 +38,10 @@ class Sanity extends View {
     const { depth } = this.state;
     if (!depth) return "Drag the slider: one more layer is random at each step.";
     if (!this.at(depth)) return "";
-    const kept = this.ui.rows.filter((row) => this.likeness(row, depth) > 0.5).map((row) => row.title);
-    return kept.length ? `Hardly noticed by ${listed(kept)}.` : "Every map has noticed.";
+    const maps = this.at(depth).maps, there = this.ui.rows.filter(({ name }) => maps[name]?.values);
+    const kept = there.filter((row) => this.likeness(row, depth) > ALIKE && maps[row.name].ssim > ALIKE).map((row) => row.title);
+    if (!there.length) return "No map is there.";
+    return kept.length ? `Hardly noticed, rank and SSIM both above ${ALIKE}: ${listed(kept)}.` : `Every map has noticed: rank or SSIM is at most ${ALIKE}.`;
   }
 
   paint(photo) {
@@ -47,7 +51,7 @@ class Sanity extends View {
     setText(ui.picture.foot, !answer ? "" : answer.best === this.target ? `${name} ${percent(answer.p)}` : `named ${this.className(answer.best)} ${percent(answer.best_p)}`);
     const shares = range(layers.length + 1).map((i) => i / layers.length);
     ui.curve.draw({
-      shares, span: [-0.5, 1], ticks: [-0.5, 0, 0.5, 1], level: 0, chosen: state.depth,
+      shares, span: [-0.5, 1], ticks: [-0.5, 0, 0.5, 1], level: ALIKE, chosen: state.depth,
       labels: shares.map((s) => (s === 0 ? "trained" : s === 1 ? "all random" : "")),
       lines: ui.rows.map((row) => ({ line: row.line, strong: true, values: shares.map((_, i) => this.likeness(row, i)) })),
       text: `${state.depth} of ${layers.length} layers random`,

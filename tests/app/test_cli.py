@@ -37,6 +37,41 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         assert f"\n  {command} " in done.stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals a closed pipe otherwise")
+def test_a_reader_that_has_enough_is_no_mistake() -> None:
+    code = "import sys; from labkit.app.cli import app; app(['claims'])"
+    run = [sys.executable, "-c", code]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+@pytest.fixture(autouse=True)
+def bars_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Release and grade switch bars off for their process, which here is that of all tests."""
+    monkeypatch.setenv("TQDM_DISABLE", "")
+    monkeypatch.delenv("TQDM_DISABLE")
+
+
+def test_release_says_that_it_works_and_shows_no_bars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "05_demo.ipynb").touch()
+    seen = []
+    monkeypatch.setattr(
+        "labkit.grading.release.release", lambda *_: seen.append(os.environ.get("TQDM_DISABLE")) or []
+    )
+    result = labkit("release", "--solutions", str(tmp_path))
+    assert seen == ["1"]
+    assert result.output.splitlines() == [
+        "Running every solution, stub and misconception, some minutes ...",
+        "All student notebooks are up to date.",
+    ]
+
+
 def test_version() -> None:
     assert labkit("--version").output.strip() == f"labkit {__version__}"
 

@@ -198,3 +198,13 @@ def test_the_scoreboard_shows_rows_and_says_how_many_are_stale(tmp_path, monkeyp
     assert (asked["fresh"], asked["kept"]) == (True, page.with_suffix(".jsonl"))
     labkit("scoreboard", "--out", str(page), "--again")
     assert (asked["bundled"], asked["kept"]) == (None, page.with_suffix(".jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("option", "near"), [("--world", "--world must be one of 'clean'"), ("--method", "--method must be one")]
+)
+def test_the_scoreboard_names_the_option_that_is_wrong(tmp_path: Path, option: str, near: str) -> None:
+    result = labkit("scoreboard", option, "mud", "--out", str(tmp_path / "page.html"))
+    assert result.exit_code == 2
+    assert near in result.output
+    assert not (tmp_path / "page.html").exists()

@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from labkit.widgets import AscentExplorer, Comparer, MaskExplorer, OcclusionExplorer, SanityExplorer
+from labkit.widgets import (
+    ActivationExplorer,
+    AscentExplorer,
+    Comparer,
+    MaskExplorer,
+    OcclusionExplorer,
+    SanityExplorer,
+)
 
 SIDE = 64
 CLASSES = ["fire engine", "horse", "zebra", "wolf", "tank", "deer", "cow", "bus", "car", "tree", "dog", "cat"]
@@ -73,6 +80,16 @@ def sanity(net: Any, images: Any, **given: Any) -> SanityExplorer:
     return explorer
 
 
+def half_grey(net: Any, layer: str, channel: int, **options: Any) -> torch.Tensor:
+    return torch.full((3, SIDE, SIDE), channel / 12)
+
+
+def activation(net: Any, images: Any, **given: Any) -> ActivationExplorer:
+    explorer = ActivationExplorer(net, images, synthesize=half_grey, layer="5", **given)
+    explorer.precompute(pictures=[0, 1], layers=["5", "9"], channels=3)
+    return explorer
+
+
 def ascent(net: Any, images: Any, **given: Any) -> AscentExplorer:
     explorer = AscentExplorer(net, images, layers=["3", "7"], steps=12, every=3, **given)
     explorer.precompute(pictures=[0, 1])
@@ -81,8 +98,13 @@ def ascent(net: Any, images: Any, **given: Any) -> AscentExplorer:
 
 
 EXPLORERS = {
-    "ascent": ascent, "occlusion": occlusion, "comparer": comparer, "masks": masks, "sanity": sanity
-}  # fmt: skip
+    "activation": activation,
+    "ascent": ascent,
+    "occlusion": occlusion,
+    "comparer": comparer,
+    "masks": masks,
+    "sanity": sanity,
+}
 
 
 class Saved(NamedTuple):

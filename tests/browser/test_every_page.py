@@ -212,9 +212,74 @@ def test_no_number_of_another_setting_is_shown(open_page, saved, tmp_path):
     assert page.evaluate(NUMBERS, everywhere) == []
     page.evaluate(f"() => {{ {VIEW}.show(0); {VIEW}.set({{ target: 7 }}); void 0 }}")  # the picture is
     known = page.evaluate(f"() => Boolean({VIEW}.find())")
-    assert known == (type(saved.explorer).__name__ == "OcclusionExplorer")  # whose drops are of all classes
+    # an occlusion's drops are of all classes; activations are of none
+    assert known == (type(saved.explorer).__name__ in ("OcclusionExplorer", "ActivationExplorer"))
     answers = ".lk-main figure:not([data-panel=picture]) *, .lk-pair *, .lk-answer"
     assert known or page.evaluate(NUMBERS, answers) == []
+
+
+# ---- photographs of one's own
+
+
+@pytest.fixture
+def live(open_page, saved, tmp_path):
+    page = open_page(as_live(saved, tmp_path))
+    page.evaluate(f"() => {{ {VIEW}.model.set('status', 'computing'); void 0 }}")
+    return page
+
+
+def computes(page, share):
+    """The kernel says that it goes on, as it does many times a second."""
+    page.evaluate(f"(p) => {{ {VIEW}.model.set('progress', p); void 0 }}", share)
+    page.evaluate(FRAMES)
+
+
+def test_a_broken_upload_is_answered_whatever_is_computing(live):
+    bad = {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8\xff\xe0 no picture"}
+    live.locator(".lk-own input[type=file]").set_input_files(bad)
+    error = live.locator(".lk > .lk-error")
+    error.wait_for()
+    for share in (0.2, 0.5, 0.9):
+        computes(live, share)
+        assert error.is_visible()
+        assert "broken.jpg cannot be read as a picture" in error.inner_text()
+    live.evaluate(f"() => {{ {VIEW}.model.set('refused', 'there is no picture at x.png'); void 0 }}")
+    computes(live, 0.95)
+    assert "x.png" in error.inner_text()
+    live.locator(".lk-thumb:visible").nth(1).click()  # the hand's next act
+    assert error.is_hidden()
+
+
+@pytest.mark.parametrize(("size", "cropped"), [((90, 40), True), ((50, 50), False)])
+def test_the_page_says_whether_it_has_cut_a_photograph(live, tmp_path, size, cropped):
+    from PIL import Image
+
+    Image.new("RGB", size, "grey").save(tmp_path / "wall.png")
+    live.locator(".lk-own input[type=file]").set_input_files(tmp_path / "wall.png")
+    settle(live, f"{VIEW}.model.get('upload')?.name === 'wall'")
+    assert live.evaluate(f"() => {VIEW}.model.get('upload').cropped") is cropped
+
+
+def test_what_is_to_be_known_of_a_photograph_stands_below_the_answer(open_page, saved, tmp_path):
+    from labkit.models import load_model
+    from labkit.widgets.kit.photographs import what_to_know
+
+    note = what_to_know(load_model("minivgg-random"), cropped=True)
+    path = tmp_path / "noted.html"
+    path.write_text(saved.html.replace('"note": ""', f'"note": "{note}"', 1), "utf-8")
+    page = open_page(path.as_uri())
+    for theme in THEMES:
+        page.evaluate("(said) => { location.hash = said; void 0 }", f"theme={theme}")
+        for width, height in [*SCREENS, (600, 800)]:
+            resize(page, width, height)
+            assert page.inner_text(".lk-note") == note
+            above, below = (page.locator(where).bounding_box() for where in (".lk-answer", ".lk-note"))
+            assert 0 <= below["y"] - above["y"] - above["height"] < 20
+            assert page.evaluate(SCROLL)[0] == width
+            assert page.evaluate(CUT) == []
+            assert width == 600 or page.evaluate(SCROLL)[1] == height
+    page.keyboard.press("n")  # the other pictures are no photographs
+    assert page.locator(".lk-note").is_hidden()
 
 
 # ---- for every eye, hand and reader
@@ -326,6 +391,13 @@ def test_a_map_says_where_its_peak_lies_and_what_share_is_inside(page, saved):
         return
     if name == "OcclusionExplorer":
         maps = {"map": explorer.method(explorer.model, explorer.image, **explorer.settings)}
+    elif name == "ActivationExplorer":
+        small = explorer.grid[explorer.channel]
+        rows, columns = (
+            [min(range(len(m)), key=lambda k: abs(m[k] - at - 0.5)) for at in range(64)]
+            for m in (explorer._entry(explorer.layer)[axis] for axis in ("rows", "columns"))
+        )
+        maps = {"map": small[rows][:, columns][None]}
     elif name == "MaskExplorer":
         label = page.locator("[data-kind=mask]").get_attribute("aria-label")
         assert f"IoU with the truth {explorer.answer['iou'][explorer.stop]:.2f}" in label

@@ -1,4 +1,4 @@
-"""The mask and the sanity explorer in JupyterLab: a slider moves, the page shows the library's answer."""
+"""The mask, sanity and activation explorer in JupyterLab: a slider moves, the library's answer is shown."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import pytest
 from labkit.attribution import extremal_perturbation_result, saliency
 from labkit.evaluation import randomized
 from labkit.optimize import masked
+from labkit.visualization import activation_grid, top_patches_result
 
 from .jupyter import WORLD
 
@@ -61,3 +62,31 @@ def test_the_network_forgets_as_the_slider_says(lab, open_page, world):
         got = np.array(page.evaluate(VALUES, depth)).reshape(48, 48)
         assert np.abs(got - expected).max() <= 1e-4 * np.abs(expected).max()
     assert page.locator(".lk-chip").text_content() == "ready"
+
+
+ACTIVATION = """
+from labkit.widgets import ActivationExplorer
+w = ActivationExplorer(net, pictures, synthesize=False)
+w
+"""
+
+
+def test_a_channel_is_chosen_and_its_patches_come(lab, open_page, world):
+    net, pictures = world
+    page = lab.open(open_page, [WORLD, ACTIVATION], ".lk-activation .lk-stage")
+    page.wait_for_function(f"() => Boolean({EXPLORER}.find())")
+    layer, channels = page.evaluate(f"() => [{EXPLORER}.state.layer, {EXPLORER}.entry.channels]")
+    found = top_patches_result(net, pictures, layer)
+    grid = activation_grid(net, pictures[:1], layer)[0]
+    for channel in (channels - 1, 0):
+        page.locator("input[aria-label^=Channel]").fill(str(channel))
+        page.wait_for_function(f"() => {EXPLORER}.state.channel === {channel} && {EXPLORER}.of('patches')")
+        shown = page.evaluate(f"() => {EXPLORER}.of('patches').pictures")
+        assert shown == found.pictures[channel].tolist()
+    values = np.array(page.evaluate(f"() => Array.from({EXPLORER}.of('grid').values)"))
+    entry = page.evaluate(f"() => {EXPLORER}.entry")
+    assert values.size == channels * entry["height"] * entry["width"]
+    assert abs(values.max() - float(grid.max())) < 1e-4 * float(grid.max())
+    page.locator("[data-panel=picture] .lk-stage").hover()
+    foot = "document.querySelector('[data-panel=vector] .lk-foot').textContent"
+    page.wait_for_function(f"() => /^(loudest|all silent)/.test({foot})")

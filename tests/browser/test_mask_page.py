@@ -1,16 +1,24 @@
 """The exported page of the mask explorer in a browser: the slider, the curve, the modes, the drawn pixels."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from labkit.widgets import MaskExplorer
+from labkit.widgets.kit.page import packed
 
 pytestmark = pytest.mark.browser
 
 AREAS = (0.05, 0.2, 0.5)
 PIXELS = """(kind) => { const c = document.querySelector(`[data-kind='${kind}']`);
   return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data) }"""
+REVIVE = """window.revived = (v) => Array.isArray(v) ? v.map(revived)
+  : v === null || typeof v !== 'object' ? v
+  : 'base64' in v ? new DataView(Uint8Array.from(atob(v.base64), (c) => c.charCodeAt(0)).buffer)
+  : Object.fromEntries(Object.entries(v).map(([k, item]) => [k, revived(item)]));"""
 STATE = """() => { const { stop, mode, picture } = document.querySelector('#root').explorer.state;
   return [stop, mode, picture] }"""
 
@@ -30,6 +38,13 @@ def explorer(tiny):
 @pytest.fixture(scope="module")
 def address(explorer, tmp_path_factory):
     return explorer.save_html(tmp_path_factory.mktemp("page") / "masks.html").as_uri()
+
+
+def live_page(explorer, folder):
+    """The page with a kernel that never answers."""
+    path = folder / "live.html"
+    path.write_text(explorer.to_html().replace('"live": false', '"live": true'), "utf-8")
+    return path.as_uri()
 
 
 @pytest.fixture
@@ -81,6 +96,63 @@ def test_the_mode_changes_the_question_and_the_picture(page):
     page.keyboard.press("ArrowLeft")
     assert page.evaluate(STATE)[1] == "preserve"
     assert (drawn(page, "left") == before).all()
+
+
+LINE = """() => { const level = document.querySelector('.lk-curve .level').getAttribute('y1');
+  const [low, high] = [0, 2].map((i) => document.querySelectorAll('.lk-curve .grid')[i].getAttribute('y1'));
+  return (level - low) / (high - low) }"""
+HALF = r"half of the whole picture's ([\d.]+)%\."
+ENOUGH = {
+    "preserve": r"([\d.]+)% of the picture suffices for [\w ]+: ([\d.]+)%, at least " + HALF,
+    "delete": r"Without ([\d.]+)% of the picture [\w ]+ is lost: ([\d.]+)%, less than " + HALF,
+}
+
+
+@pytest.mark.parametrize("mode", ["preserve", "delete"])
+@pytest.mark.parametrize("picture", [0, 1])
+def test_what_suffices_is_read_off_the_curve(page, explorer, mode, picture):
+    page.locator(".lk-thumb").nth(picture).click()
+    page.click(f"[data-mode={mode}]")
+    answer = explorer._cache.get(explorer._key(picture, mode=mode))
+    logits = explorer.model(explorer.images[picture][None]).detach()
+    whole = float(logits.softmax(1)[0, answer["target"]])
+    assert page.inner_text("[data-panel=curve] figcaption b") == "Probability"
+    assert page.evaluate(LINE) == pytest.approx(whole / 2, abs=0.01)  # the dashed line
+    beyond = [(p >= whole / 2) == (mode == "preserve") for p in answer["p"]]
+    said = page.inner_text(".lk-answer")
+    if True not in beyond:
+        assert said.startswith("No area here")
+        return
+    area, p, all_of_it = re.fullmatch(ENOUGH[mode], said).groups()
+    first = beyond.index(True)
+    assert float(area) == pytest.approx(100 * AREAS[first])
+    assert float(p) == pytest.approx(100 * answer["p"][first], abs=0.51)
+    assert float(all_of_it) == pytest.approx(100 * whole, abs=0.51)
+
+
+def test_a_coarse_answer_says_so_until_the_other_is_there(open_page, explorer, tmp_path):
+    exact = explorer._cache.get(explorer._key(0, mode="preserve"))
+    size, stops = 32 * 32, [0, 2]
+    parts = {"data": size, "shown": 3 * size}
+    some = {k: b"".join(exact[k][i * n : (i + 1) * n] for i in stops) for k, n in parts.items()}
+    some |= {k: [exact[k][i] for i in stops] for k in ("p", "best", "best_p", "achieved", "iou")}
+    state = json.dumps(packed(exact | some | {"coarse": True, "stops": stops}))
+    page = open_page(live_page(explorer, tmp_path))
+    give = (
+        "(a) => { const v = document.querySelector('#root').explorer; v.take(revived(a)); v.draw(); void 0 }"
+    )
+    page.evaluate("() => { " + REVIVE + " }")
+    page.evaluate(give, json.loads(state))
+    page.locator("input[aria-label=Area]").fill("0")
+    assert page.inner_text(".lk-answer").startswith("Coarse: ")
+    assert page.inner_text("[data-panel=mask] .lk-aside-text").startswith("coarse, area")
+    page.locator("input[aria-label=Area]").fill("1")  # an area that is not there yet
+    assert page.inner_text("[data-panel=mask] .lk-wait") == "computing \u2026"
+    assert page.locator(".lk-ticks i.on").count() == 2
+    page.evaluate(give, json.loads(json.dumps(packed(exact))))
+    assert not page.inner_text(".lk-answer").startswith("Coarse")
+    assert page.inner_text("[data-panel=mask] .lk-aside-text").startswith("area")
+    assert page.inner_text("[data-panel=mask] .lk-wait") == ""
 
 
 def test_another_picture(page, explorer):

@@ -67,6 +67,40 @@ def test_the_curve_and_the_slider_are_one(page, explorer):
     assert f"down to {explorer.layers[0]}" in page.locator(".lk-slider-value").text_content()
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("picture", [0, 1])
+def test_hardly_noticed_is_what_both_numbers_beside_the_map_say(page, explorer, depth, picture):
+    page.locator(".lk-thumb").nth(picture).click()
+    forget(page, depth)
+    kept = []
+    for name in NAMES:
+        row = page.locator(f"[data-method='{name}']")
+        texts = [
+            row.locator(where).text_content().replace("\u2212", "-") for where in (".lk-rank", ".lk-ssim")
+        ]
+        rank, ssim = (float(text.split()[1]) for text in texts)
+        kept += [row.locator(".lk-caption b").text_content()] if min(rank, ssim) > 0.5 else []
+    said = page.inner_text(".lk-answer")
+    if kept:
+        assert said == f"Hardly noticed, rank and SSIM both above 0.5: {' and '.join(kept)}."
+    else:
+        assert said == "Every map has noticed: rank or SSIM is at most 0.5."
+
+
+@pytest.mark.parametrize(
+    ("rank", "ssim", "noticed"), [(0.7, 0.32, True), (0.3, 0.9, True), (0.7, 0.6, False), (None, 0.9, True)]
+)
+def test_one_rule_says_which_map_has_noticed(page, rank, ssim, noticed):
+    forget(page, 2)
+    page.evaluate(
+        """([rank, ssim]) => { const v = document.querySelector('#root').explorer;
+        for (const map of Object.values(v.at(2).maps)) Object.assign(map, { rank, ssim });
+        v.draw(); void 0 }""",
+        [rank, ssim],
+    )
+    assert page.inner_text(".lk-answer").startswith("Every map has noticed" if noticed else "Hardly noticed")
+
+
 def test_signs_may_count(page, explorer):
     forget(page, 1)
     page.click("text=Signs count")

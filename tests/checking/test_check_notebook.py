@@ -1,6 +1,10 @@
 """`labkit check`: a notebook's exercises in a clean process, and what a clean run would stumble over."""
 
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from demo import EXERCISES, RIGHT_GRADIENT, RIGHT_SCALE, notebook
@@ -35,3 +39,18 @@ def test_words_that_were_not_written_are_pointed_out(tmp_path):
     )
     path.write_text(json.dumps(book))
     assert "1 answer(s) in words still say 'Your answer here.'" in str(check_notebook(path, EXERCISES))
+
+
+def test_a_check_costs_little_more_than_two_processes_that_import_torch(tmp_path):
+    """By time of the processor, its own and its children's: a busy machine is no reason to fail."""
+    resource = pytest.importorskip("resource", reason="no times of children on this system")
+    path = shutil.copy(Path(__file__).parents[2] / "solutions/21_which_pixels_matter.ipynb", tmp_path)
+
+    def cost(*command):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    bare = min(cost("-c", "import torch") for _ in range(2))
+    assert cost("-m", "labkit.cli", "check", str(path)) < 4.5 * bare

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from labkit.core.checks import (
+    check_channels,
     check_choice,
     check_class,
     check_feature_map,
@@ -50,6 +51,16 @@ def test_illegal_images_are_named(images, error, words):
 def test_the_argument_is_named_as_the_caller_named_it():
     with pytest.raises(TypeError, match="baseline must be a torch.Tensor"):
         check_images(3, "baseline")
+
+
+@pytest.mark.parametrize(
+    ("shape", "cure"),
+    [((2, 1, 8, 8), "images.expand(-1, 3, -1, -1)"), ((2, 8, 8, 3), "images.permute(0, 3, 1, 2)")],
+)
+def test_channels_get_the_cure_that_fits(shape, cure):
+    with pytest.raises(ValueError, match="images must have 3 channels") as raised:
+        check_channels(torch.zeros(shape), 3)
+    assert cure in str(raised.value)
 
 
 @pytest.mark.parametrize("target", [-1, 12, 999])

@@ -56,6 +56,15 @@ def test_a_target_of_another_kind(net: nn.Module, target) -> None:
         scores(net, X, target)
 
 
+@pytest.mark.parametrize(
+    ("target", "cure"), [("zebra", "model.classes.index('zebra')"), ([0, 1, 2], "torch.tensor([...])")]
+)
+def test_a_name_or_a_list_is_told_how_to_write_it(net: nn.Module, target, cure: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        scores(net, X, target)
+    assert cure in str(raised.value)
+
+
 @pytest.mark.parametrize("target", [torch.zeros(3), torch.tensor([0, 1]), torch.tensor([True, False, True])])
 def test_a_tensor_that_holds_no_class_a_picture(net: nn.Module, target) -> None:
     with pytest.raises(ValueError, match=r"one class index a picture, int64 \(3,\)"):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from labkit.data import load_photo, sample_photos
-from labkit.data.photos import decode_photo, encode, photo_label, save_photo
+from labkit.data.photos import decode_photo, encode, is_cropped, photo_label, save_photo
 
 
 def encoded(picture: Image.Image, kind: str = "png", **options: object) -> bytes:
@@ -47,6 +47,14 @@ def test_the_centre_square_is_cut_and_resized() -> None:
     assert image.shape == (3, 10, 10)
     assert bool((image == 1).all()), "the black sides are cut off"
     assert decode_photo(encoded(Image.fromarray(wide)), 64).shape == (3, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("size", "cut"), [((40, 40), False), ((41, 40), False), ((40, 42), True), ((90, 40), True)]
+)
+def test_a_picture_that_loses_a_pixel_s_width_counts_as_cropped(size, cut, tmp_path: Path) -> None:
+    Image.new("RGB", size).save(tmp_path / "one.png")
+    assert is_cropped(tmp_path / "one.png", 32) is cut
 
 
 def test_resizing_is_antialiased() -> None:

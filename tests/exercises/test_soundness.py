@@ -1,9 +1,13 @@
 """Every exercise of the course is sound, quick to check, and found by its id."""
 
+import importlib
+import re
 import time
+from pathlib import Path
 
 import pytest
 
+import labkit.exercises
 from labkit.checking.audit import FEWEST, audit
 from labkit.checking.check import run_public
 from labkit.exercises import all_exercises, by_notebook, find
@@ -28,6 +32,18 @@ def test_each_check_takes_under_a_second(exercise):
 def test_ids_do_not_repeat():
     ids = [exercise.id for exercise in COURSE]
     assert len(set(ids)) == len(ids)
+
+
+def test_a_file_of_exercises_begins_with_its_notebook_s_name():
+    folder = Path(labkit.exercises.__file__).parent
+    for path in sorted(folder.glob("*.py")):
+        if path.stem == "__init__":
+            continue
+        sheet = importlib.import_module(f"labkit.exercises.{path.stem}").SHEET
+        own = re.sub(r"^\d+_", "", sheet.notebook)
+        assert path.stem == own or path.stem.startswith(f"{own}_"), path.name
+        written = re.findall(r'^@SHEET\.exercise\(\n? *"([\w.]+)"', path.read_text("utf-8"), re.MULTILINE)
+        assert [exercise.id for exercise in sheet.exercises] == written  # none is joined to it by hand
 
 
 def test_unknown_notebooks_are_named():

@@ -59,11 +59,22 @@ def test_a_course_file_that_makes_no_sense_is_refused(tmp_path, text, words):
         "id,name,e-mail\nada,Ada L,ada@x\n",
         "ada,Ada L,ada@x\n",
         "\ufeffName,Student ID,Email\nAda L,ada,ada@x\n",
+        "id;name;e-mail\n\nada;Ada L;ada@x\n",
+        "Name\tStudent ID\tEmail\nAda L\tada\tada@x\n",
     ],
 )
 def test_rosters(tmp_path, text):
     (student,) = read_roster(write(tmp_path / "roster.csv", text))
     assert (student.id, student.name, student.email) == ("ada", "Ada L", "ada@x")
+
+
+def test_a_file_that_is_not_there_or_not_utf8_is_named(tmp_path):
+    for read, what in ((read_roster, "roster"), (read_course, "course file")):
+        with pytest.raises(FileNotFoundError, match=f"there is no {what} at .*nowhere"):
+            read(tmp_path / "nowhere")
+        (tmp_path / "old").write_bytes("id,name\n1,Jürgen\n".encode("latin-1"))
+        with pytest.raises(ValueError, match=f"the {what} .*old is not in UTF-8"):
+            read(tmp_path / "old")
 
 
 def test_an_id_that_stands_there_twice_is_refused(tmp_path):
@@ -97,6 +108,9 @@ def test_no_cell_of_a_table_is_a_formula(tmp_path):
 
 
 def test_nothing_that_can_be_told_is_said(tmp_path):
+    (tmp_path / "empty" / "ada").mkdir(parents=True)
+    with pytest.raises(ValueError, match="nothing was handed in: the folder of submissions holds no noteb"):
+        grade_class(tmp_path / "empty", tmp_path / "out", exercises={"05_demo": EXERCISES})
     notebook(tmp_path / "in" / "ada" / "shopping.ipynb", "x = 1")
     with pytest.raises(ValueError, match="no exercise can be told from the names of the notebooks"):
         grade_class(tmp_path / "in", tmp_path / "out", exercises={"05_demo": EXERCISES})

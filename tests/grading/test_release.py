@@ -213,7 +213,7 @@ def test_handing_in(tmp_path):
     assert submit(path, folder=tmp_path / "in", **settings).receipt != receipt.receipt
     found = find_submissions(tmp_path / "in", [], ["05_demo"])
     assert [(s.student.id, s.notebooks[0][1].defines("scale_add")) for s in found] == [("ada", True)]
-    with pytest.raises(ValueError, match="student_id must be one word"):
+    with pytest.raises(ValueError, match="the id .--id. must be one word"):
         submit(path, "Ada Lovelace", **settings)
 
 
@@ -236,7 +236,10 @@ def test_the_bundle_holds_the_wheel_and_the_notebooks_only(tmp_path, monkeypatch
     root = checkout(tmp_path, monkeypatch, "labkit/__init__.py")
     with zipfile.ZipFile(release_bundle(tmp_path / "dist", root=root)) as archive:
         names = archive.namelist()
+        start = archive.read("START_HERE.txt").decode()
     assert names == ["labkit-0-py3-none-any.whl", "notebooks/05_demo.ipynb", "START_HERE.txt"]
+    assert "    .venv/bin/pip install labkit-0-py3-none-any.whl\n    .venv/bin/labkit lab\n" in start
+    assert "    .venv\\Scripts\\labkit lab\n" in start
 
 
 def test_a_bundle_with_solutions_tests_or_edits_is_refused(tmp_path, monkeypatch):
@@ -293,6 +296,6 @@ def test_what_is_missing_is_said_before_anything_is_written(tmp_path):
         "1 prediction(s) are not written",
     ]
     assert not (tmp_path / "in").exists()
-    with pytest.raises(ValueError, match="student_id must be one word"):
+    with pytest.raises(ValueError, match="the id .--id. must be one word"):
         submit(tmp_path / "nowhere.ipynb", "Ada Lovelace", **settings)
     assert submit(path, "ada", **settings).path.exists()

@@ -17,11 +17,12 @@ from labkit.core.registry import TAKES, Method, rows
 from labkit.ledger.golden_calls import packages
 from labkit.models import borrow, record
 
-# What only reads a model's weights, or asks a second network beside it, has tests of its own.
+# What only reads a model's weights, asks a second network or is given a concept has tests of its own.
+OF_ITS_OWN = {"generator", "concept", "present", "names", "vector"}
 ROWS = {
     name: row
     for name, row in rows(packages()).items()
-    if "model" in row.takes and row.takes != ("model", "layer") and "generator" not in row.takes
+    if "model" in row.takes and row.takes != ("model", "layer") and not OF_ITS_OWN & set(row.takes)
 }
 OF_PICTURES = [name for name, row in ROWS.items() if "pictures" in row.takes]
 ONE_BY_ONE = [

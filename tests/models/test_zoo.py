@@ -141,6 +141,7 @@ def test_a_wrapped_network_moves_whole_and_can_be_copied() -> None:
     [
         ({"module": torch.relu}, TypeError, "module must be a torch.nn.Module"),
         ({"input_size": 0}, ValueError, "input_size must be"),
+        ({"classes": 1000}, TypeError, r"classes must be the list of the classes' names.*got 1000\. Write"),
         (
             {"std": (1.0, 0.0, 1.0)},
             ValueError,

@@ -14,14 +14,15 @@ import nbformat
 import pytest
 
 from labkit.exercises import by_notebook
-from labkit.grading.solutions import write_answers
 from labkit.grading.release import student_copy
+from labkit.grading.solutions import write_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 # 23 and 25 say of each number what it does not prove, 22 and 24 have six exercises
 WORDS = {
     "01_warm_up": (1000, 1550),
+    "11_filters_and_activations": (1200, 1800),
     "21_which_pixels_matter": (1200, 1800),
     "22_gradients_and_their_tricks": (1200, 1800),
     "23_learned_masks": (1200, 1800),
@@ -31,6 +32,7 @@ WORDS = {
 # a prediction is a cell of its own
 CODE = {
     "01_warm_up": (12, 24),
+    "11_filters_and_activations": (12, 26),
     "21_which_pixels_matter": (12, 26),
     "22_gradients_and_their_tricks": (12, 31),
     "23_learned_masks": (24, 32),
@@ -62,6 +64,12 @@ both = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda p: p.stem)
 @both
 def test_answers_are_those_of_the_exercise_file(path):
     assert write_answers(load(path), by_notebook(path.stem)) == [], "run labkit release"
+
+
+@both
+def test_exercises_come_in_the_order_of_their_checks(path):
+    checks = re.findall(r'^check\("([\w.]+)"', "\n".join(texts(load(path), "code")), re.MULTILINE)
+    assert [exercise.id for exercise in by_notebook(path.stem)] == checks
 
 
 @both

@@ -267,7 +267,8 @@ def test_a_network_that_writes_into_its_input_leaves_the_pictures(name, pictures
     widget.wait_idle()
     assert widget.error == ""
     assert torch.equal(torch.stack(list(widget.images)), pictures)
-    assert not model.scale.is_inference()  # or no gradient could pass by it any more
+    assert model.scale is None  # a copy of it worked
+    assert not widget.model.scale.is_inference()  # or no gradient could pass by it any more
     widget.close()
     widget.wait_idle()
 
@@ -286,6 +287,61 @@ def test_a_photograph_of_one_s_own_has_no_truth(explorer):
     explorer.set_state({"upload": {"name": "mine", "width": 32, "height": 32, "data": rgb.tobytes()}})
     explorer.wait_idle()
     assert (explorer.error, explorer.picture, explorer.photo["mask"]) == ("", 3, b"")
+
+
+def test_hooks_and_gradients_of_one_s_own_network_hear_nothing_of_the_explorer(explorer, tiny):
+    heard, handle = [], tiny.conv.register_forward_hook(lambda *_: heard.append(1))
+    calls, asked = explorer.model.calls, [p.requires_grad for p in tiny.parameters()]
+    explorer.set_state({"picture": 1})
+    explorer.wait_idle()
+    handle.remove()
+    assert explorer.model.calls > calls
+    assert (heard, tiny.calls) == ([], 0)
+    assert [p.requires_grad for p in tiny.parameters()] == asked
+    assert all(torch.equal(a, b) for a, b in zip(explorer.model.parameters(), tiny.parameters(), strict=True))
+
+
+def test_a_network_that_cannot_be_copied_is_used_itself(tiny, pictures):
+    tiny.conv.weight = torch.nn.Parameter(tiny.conv.weight.detach())
+    tiny.scaled = tiny.conv.weight * 1  # no leaf: copy.deepcopy refuses it
+    widget = Comparer(tiny, pictures, methods=["saliency"])
+    widget.wait_idle()
+    assert widget.model is tiny
+    assert widget.error == ""
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_a_toy_network_knows_and_what_was_cut_stands_beside_its_answer(name, tiny, pictures, tmp_path):
+    from PIL import Image
+
+    rgb = bytes(32 * 32 * 3)
+    Image.new("RGB", (90, 48), "grey").save(tmp_path / "wide.png")
+    Image.new("RGB", (48, 48), "grey").save(tmp_path / "square.png")
+    for card, knows in (({"name": "minivgg", "classes": 4}, True), ({"weights": "IMAGENET1K_V1"}, False)):
+        tiny.card = card
+        widget = MAKERS[name](tiny, pictures)
+        for cropped in (True, False):
+            photo = {"name": "mine", "width": 32, "height": 32, "data": rgb, "cropped": cropped}
+            widget.set_state({"upload": photo})
+            widget.set_state({"path": str(tmp_path / ("wide.png" if cropped else "square.png"))})
+        widget.close()
+        notes = [caption["note"] for caption in widget.captions]
+        assert notes[:3] == ["", "", ""]  # what was passed as tensors is no photograph that we know of
+        assert notes[3] == notes[4]  # uploaded, and by its path
+        assert notes[5] == notes[6]
+        assert "The middle square of this photograph was cut out" in notes[3]
+        assert "cut out" not in notes[5]
+        assert all(("This network knows 4 toy classes only" in note) == knows for note in notes[3:])
+        widget.wait_idle()
+
+
+def test_an_upload_that_is_no_picture_is_refused_in_words(explorer):
+    explorer.set_state({"upload": {"name": "mine", "width": 32, "height": 32, "data": b"12"}})
+    assert "mine cannot be read as a picture" in explorer.refused
+    assert len(explorer.captions) == 3
+    rgb = bytes(32 * 32 * 3)
+    explorer.set_state({"upload": {"name": "whole", "width": 32, "height": 32, "data": rgb}})
+    assert explorer.refused == ""
 
 
 def test_an_argument_that_nobody_knows_is_named(tiny, pictures):

@@ -1,5 +1,7 @@
 """The mask explorer's traits, with `set_state` in the browser's place, against the library's own function."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from labkit.attribution import extremal_perturbation_result
 from labkit.optimize import masked
 from labkit.widgets import MaskExplorer
+from labkit.widgets.mask import WEIGHT
 
 AREAS = (0.1, 0.3, 0.6)
 
@@ -84,6 +87,50 @@ def test_cancel_stops_the_search(tiny, pictures):
     widget.cancel = True
     widget.wait_idle(30)
     assert (widget.status, widget.answer) == ("stopped", None)
+
+
+def test_a_coarse_answer_comes_first_and_the_same_as_ever_after_it(tiny, pictures, monkeypatch):
+    areas, told = (0.1, 0.2, 0.3, 0.6), []
+    monkeypatch.setattr("labkit.widgets.mask.COARSE", 1e9)
+    widget = MaskExplorer(tiny, pictures, areas=areas, steps=30, stop=1)
+    widget.wait_idle()  # a search that is quick needs no coarse one
+    assert not widget.delivery["coarse"]
+    widget.observe(lambda change: told.append(change["new"]), "delivery")
+    # time for twelve steps of two areas
+    monkeypatch.setattr("labkit.widgets.mask.COARSE", 12 * 2 * WEIGHT * widget._pass)
+    widget.set_state({"mode": "delete"})
+    widget.wait_idle()
+    first, last = told[0], told[-1]
+    assert (first["coarse"], first["stops"], len(first["p"])) == (True, [1, 3], 2)
+    assert (last["coarse"], last["stops"], len(last["p"])) == (False, [0, 1, 2, 3], 4)
+    found = extremal_perturbation_result(
+        tiny, pictures[:1], last["target"], area=list(areas), mode="delete", steps=30
+    )
+    assert torch.allclose(widget.masks, found.masks[0], atol=0.5 / 255 + 1e-6)
+    assert [a["coarse"] for a in widget._saved() if a["kind"] == "mask"] == [False, False]
+
+
+def test_the_latest_wish_ends_a_coarse_search(tiny, pictures, monkeypatch):
+    monkeypatch.setattr("labkit.widgets.mask.FEWEST", 10**7)  # steps that never end
+    monkeypatch.setattr("labkit.widgets.mask.COARSE", 0.0)
+    widget = MaskExplorer(tiny, pictures, areas=AREAS, steps=10**7)
+    while not widget.model.calls > 10:
+        time.sleep(0.01)
+    monkeypatch.setattr("labkit.widgets.mask.FEWEST", 2)
+    widget.steps = 4
+    widget.set_state({"picture": 1})
+    widget.wait_idle(30)
+    assert (widget.answer["picture"], widget.answer["coarse"]) == (1, False)
+    assert widget._cache.get(("coarse", 0, widget.answer["target"], "preserve")) is None
+
+
+@pytest.mark.parametrize(("share", "known"), [(0.0001, [0]), (0.5, [0, 2])])
+def test_the_coarse_search_takes_the_areas_it_has_time_for(explorer, monkeypatch, share, known):
+    explorer.steps = 1000
+    monkeypatch.setattr("labkit.widgets.mask.COARSE", share * WEIGHT * explorer._pass * 3 * 1000)
+    stops, steps = explorer._coarse()
+    assert stops == known
+    assert 6 <= steps <= 1000
 
 
 @pytest.mark.parametrize("areas", [(), (0.0, 0.5), (0.5, 0.2), (0.5, 1.0)])

@@ -137,7 +137,7 @@ class Explorer(anywidget.AnyWidget):
         What does not fit into ``limit_mb`` is left out, the least recently used first.
         """
         self.wait_idle(None)
-        hidden = {"layout", "tabbable", "tooltip", "saved", "watched", "left"}
+        hidden = {"layout", "tabbable", "tooltip", "saved", "watched", "left", "refused"}
         with self._mutex:
             state = self.get_state([k for k in self.keys if k not in hidden and not k.startswith("_")])
         return html_page(title, str(self._esm), str(self._css), state, self._saved(), limit_mb)

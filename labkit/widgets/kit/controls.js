@@ -163,16 +163,18 @@ const readPhotograph = async (file, height, width) => {
   context.drawImage(image, (image.width - width * scale) / 2, (image.height - height * scale) / 2, width * scale, height * scale, 0, 0, width, height);
   const rgba = context.getImageData(0, 0, width, height).data, rgb = new Uint8Array(3 * width * height);
   for (let i = 0, o = 0; o < rgb.length; i += 4, o += 3) { rgb[o] = rgba[i]; rgb[o + 1] = rgba[i + 1]; rgb[o + 2] = rgba[i + 2]; }
-  return { name: file.name.replace(/\.[^.]+$/, "").replaceAll("_", " "), width, height, data: new DataView(rgb.buffer) };
+  const cropped = Math.max(image.width / width, image.height / height) - scale >= scale / Math.max(width, height);
+  return { name: file.name.replace(/\.[^.]+$/, "").replaceAll("_", " "), width, height, cropped, data: new DataView(rgb.buffer) };
 };
 const ownPhotograph = (view) => {
   const file = h("input", { type: "file", accept: "image/*", class: "lk-hidden", tabindex: -1, "aria-hidden": "true", "aria-label": "A photograph", onchange: async () => {
+    view.forgive();
     try { if (file.files[0]) view.send({ upload: await readPhotograph(file.files[0], view.height, view.width) }); }
     catch (error) { view.complain(`${file.files[0].name} cannot be read as a picture: ${error.message}`); }
     file.value = "";
   } });
   const path = h("input", { class: "lk-path", type: "text", placeholder: "or its path, then Enter", "aria-label": "Path of a photograph", spellcheck: "false",
-    onkeydown: (event) => { if (event.key === "Enter") { view.send({ path: "" }); view.send({ path: path.value.trim() }); } } });
+    onkeydown: (event) => { if (event.key === "Enter") { view.forgive(); view.draw(); view.send({ path: "" }); view.send({ path: path.value.trim() }); } } });
   return h("div", { class: "lk-own" }, h("button", { class: "lk-button", onclick: () => file.click() }, "Your photograph \u2026"), path, file);
 };
 

@@ -156,9 +156,7 @@ def folder_pictures(path: str | Path, side: int) -> tuple[Float[Tensor, "N 3 S S
 
     folder = Path(path)
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"images must be a folder that is there; got {folder.name!r}. Check it."
-        )
+        raise FileNotFoundError(f"images must be a folder that is there; got {folder.name!r}. Check it.")
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     if not files:
         raise ValueError(

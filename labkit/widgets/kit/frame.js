@@ -5,6 +5,7 @@ const buildFrame = (view, { main, aside = [], right = false, pickerAside = false
   const { model, el, ui } = view, { kind, keys } = view.constructor;
   ui.question = h(view.page ? "h1" : "div", { class: "lk-question", ...(view.page ? {} : { role: "heading", "aria-level": 2 }) });
   ui.answer = h("p", { class: "lk-answer", role: "status" });
+  ui.note = h("p", { class: "lk-note", role: "note", hidden: true });
   ui.error = h("pre", { class: "lk-error", role: "alert", hidden: true });
   ui.chip = h("span", { class: "lk-chip", role: "status" });
   ui.cancel = h("button", { class: "lk-button lk-cancel", onclick: guarded(el, () => view.send({ cancel: true })) }, "Stop");
@@ -18,7 +19,7 @@ const buildFrame = (view, { main, aside = [], right = false, pickerAside = false
   ui.main = h("div", { class: "lk-main" }, ...main);
   ui.aside = h("div", { class: "lk-aside", "data-at": right ? "right" : "left", hidden: !aside.length }, ...aside, ...(pickerAside ? [ui.picker.node] : []));
   ui.root = h("div", { class: `lk lk-${kind}`, [SHIELD]: "true" },
-    h("header", { class: "lk-head" }, ui.question, ui.chip, view.page ? "" : ui.cancel, ui.projector, ui.help), ui.answer, ui.error,
+    h("header", { class: "lk-head" }, ui.question, ui.chip, view.page ? "" : ui.cancel, ui.projector, ui.help), ui.answer, ui.note, ui.error,
     pickerAside ? "" : ui.picker.node, h("div", { class: "lk-stagerow" }, ...(right ? [ui.main, ui.aside] : [ui.aside, ui.main])),
     h("div", { class: "lk-below" }, h("section", { class: "lk-bench", "aria-label": "Settings" }, ...controls),
       h("div", { class: "lk-pictures" }, ui.strip.node, ui.own)), ui.keys);
@@ -32,7 +33,9 @@ const refreshFrame = (view) => {
   ui.projector.setAttribute("aria-pressed", String(projected(view)));
   ui.strip.refresh();
   view.toggles.forEach((refresh) => refresh());
-  view.complain(view.cut ? "The kernel was restarted, and this widget no longer hears it. Run its cell again; until then it shows what it has." : error);
+  const cut = "The kernel was restarted, and this widget no longer hears it. Run its cell again; until then it shows what it has.";
+  const faults = [view.cut ? cut : error, model.get("refused"), view.complaint].filter(Boolean).join("\n");
+  setText(ui.error, faults); ui.error.hidden = !faults;
   if (ui.own) ui.own.hidden = !live;
   ui.chip.hidden = view.page;
   setText(ui.chip, view.cut ? "no kernel" : status === "computing" ? `computing ${done}%` : busy ? `looking ahead ${done}%` : status);
@@ -40,13 +43,14 @@ const refreshFrame = (view) => {
   ui.cancel.style.visibility = busy ? "visible" : "hidden";
   ui.root.dataset.waiting = !photo; // nothing of another picture is shown
   if (!photo) return;
-  const caption = model.get("captions")[view.state.picture] || {}, { name, truth } = caption;
+  const caption = model.get("captions")[view.state.picture] || {}, { name, truth, note } = caption;
   const title = model.get("heading"), [before, after] = view.question(), words = title ? [title, "", ""] : [before, view.subject(), after];
   if (ui.question.dataset.words !== words.join()) {
     ui.question.replaceChildren(words[0], ...(title ? [] : [h("em", {}, words[1]), words[2]]));
     ui.question.dataset.words = words.join();
   }
   setText(ui.answer, view.answerText(photo));
+  setText(ui.note, note ?? ""); ui.note.hidden = !note;
   if (view.drawnPhoto !== photo) { paintRGB(ui.picture.canvas, photo.rgb, view.width, view.height); view.drawnPhoto = photo; }
   setText(ui.picture.aside, [name, truth && truth !== name ? truth : ""].filter(Boolean).join(" \u00B7 "));
   ui.picture.canvas.setAttribute("aria-label", `Picture ${view.state.picture + 1}: ${name || ""} ${truth || ""}`.trim());

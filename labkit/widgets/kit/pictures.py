@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 import traitlets as T
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from labkit.core.checks import check_class, check_images
-from labkit.widgets.kit.base import Explorer
+from labkit.core.checks import check_class
 from labkit.widgets.kit.cache import Answer, Cache
 from labkit.widgets.kit.page import text_of
+from labkit.widgets.kit.photographs import PhotographExplorer, stem
 from labkit.widgets.kit.worker import Stopped
 
 __all__ = ["PictureExplorer", "never", "pixels"]
@@ -30,6 +30,15 @@ def never() -> bool:
     return False
 
 
+def _private(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy of the network, or itself where it cannot be copied. A lock does not do: hooks that a student
+    registers take none."""
+    try:
+        return copy.deepcopy(model)
+    except Exception:  # whatever a part of it cannot do
+        return model
+
+
 def pixels(image: Float[Tensor, "C H W"]) -> bytes:
     """RGB bytes of a picture in [0, 1], grey or in colour, row by row.
 
@@ -40,10 +49,11 @@ def pixels(image: Float[Tensor, "C H W"]) -> bytes:
     return levels.permute(1, 2, 0).contiguous().cpu().numpy().tobytes()
 
 
-class PictureExplorer(Explorer):
+class PictureExplorer(PhotographExplorer):
     """An explorer of what ``model`` says of ``images``; its answers are computed once and sent once.
 
-    ``model``: an eval-mode classifier of pictures in [0, 1] that returns logits.
+    ``model``: an eval-mode classifier of pictures in [0, 1] that returns logits; a copy of it works, so that
+        hooks and gradients of one's own, in a cell that runs meanwhile, hear nothing of the explorer.
     ``images``: (N, 3, H, W) tensor, or a list of (3, H, W) tensors and paths of photographs.
     ``labels``: the true class of each picture, numbers or names.
     ``names``: a caption for each picture.
@@ -57,15 +67,12 @@ class PictureExplorer(Explorer):
 
     _css = text_of("kit/kit.css")
     ASKS: ClassVar[tuple[str, ...]] = ("picture", "target")
-    PLACE: ClassVar[str] = ""  # the trait of the pinned place
 
     picture = T.Int(0).tag(sync=True)
     target = T.Int(-1).tag(sync=True)
     truth = T.Bool(False, help="whether the truth is outlined").tag(sync=True)
-    path = T.Unicode("").tag(sync=True)
-    upload = T.Dict(help="a photograph sent by the page: name, width, height, data (RGB)").tag(sync=True)
     classes = T.List(T.Unicode()).tag(sync=True)
-    captions: T.List = T.List(help="name, truth and thumbnail of each picture").tag(sync=True)
+    captions: T.List = T.List(help="name, truth, thumbnail and note of each picture").tag(sync=True)
     size = T.List(T.Int(), help="height and width of the pictures").tag(sync=True)
     measured = T.Bool(False, help="whether masks were given").tag(sync=True)
     photo = T.Dict(help="the latest picture sent: its pixels, logits and likeliest classes").tag(sync=True)
@@ -84,21 +91,21 @@ class PictureExplorer(Explorer):
     ) -> None:
         from labkit.core.locks import check_model
 
-        self.model = check_model(model)
+        self.model = _private(check_model(model))
         self.images: list[Tensor] = []
         self._cache = Cache(lambda a: self._tell(**{"photo" if a["kind"] == "photo" else "delivery": a}))
         self._pass = float("inf")  # seconds of the quickest forward pass
         if isinstance(images, (str, Path)):
             images = [images]
-        names = list(names) if names is not None else [_stem(item) for item in images]
-        batch = self._read(images, None)
+        names = list(names) if names is not None else [stem(item) for item in images]
+        batch, notes = self._read(images, None)
         count = self._logits(batch[0]).shape[-1]
         classes = list(getattr(model, "classes", None) or [f"class {i}" for i in range(count)])
         given = {"size": list(batch.shape[-2:]), "classes": classes, "measured": masks is not None}
         super().__init__(**(given | {"truth": masks is not None} | traits))
         truths = labels if labels is not None else [None] * len(batch)
-        for image, name, truth in zip(batch, names, truths, strict=True):
-            self._add(image, name, truth)
+        for image, name, truth, note in zip(batch, names, truths, notes, strict=True):
+            self._add(image, name, truth, note)
         want = (len(self.images), *self.size)
         if masks is not None and tuple(masks.shape) != want:
             raise ValueError(
@@ -120,10 +127,6 @@ class PictureExplorer(Explorer):
     def image(self) -> Float[Tensor, "1 C H W"]:
         """The picture on view, as a batch of one."""
         return self.images[self.picture][None]
-
-    def load(self, path: str | Path) -> None:
-        """Add the photograph at ``path`` (cropped to the size of the other pictures) and show it."""
-        self._show(self._read([path], self.size[0])[0], _stem(path))
 
     # -- answers: a subclass says which are wanted and how each is made
     def _wanted(self) -> list[tuple]:
@@ -227,44 +230,14 @@ class PictureExplorer(Explorer):
             self._pass = min(self._pass, time.perf_counter() - began)
         return logits
 
-    def _read(self, images: Any, side: int | None) -> Tensor:
-        if isinstance(images, Tensor):
-            return check_images(images).detach().cpu().float()
-        from labkit.data import load_photo
-
-        side = side or getattr(self.model, "input_size", None) or 224
-        tensors = [i if isinstance(i, Tensor) else load_photo(i, size=side) for i in images]
-        return check_images(torch.stack([t.detach().cpu().float() for t in tensors]))
-
-    def _add(self, image: Tensor, name: str, truth: Any = None) -> None:
+    def _add(self, image: Tensor, name: str, truth: Any = None, note: str = "") -> None:
         small = torch.nn.functional.interpolate(image[None], (56, 56), mode="bilinear", antialias=True)[0]
         if truth is not None and not isinstance(truth, str):
             check_class(int(truth), len(self.classes), "labels")
             truth = self.classes[int(truth)]
         self.images.append(image)
-        self.captions = [*self.captions, {"name": name, "truth": truth or "", "thumb": pixels(small)}]
-
-    def _show(self, image: Tensor, name: str) -> None:
-        self._add(image, name)
-        with self.hold_trait_notifications():
-            if self.PLACE:
-                self.set_trait(self.PLACE, [])
-            self.target, self.picture = -1, len(self.captions) - 1
-
-    @T.observe("upload")
-    def _uploaded(self, change: Any) -> None:
-        photo = change["new"]
-        if photo:
-            rgb = np.frombuffer(photo["data"], np.uint8).reshape(photo["height"], photo["width"], 3)
-            self._show(torch.from_numpy(rgb / np.float32(255)).permute(2, 0, 1).contiguous(), photo["name"])
-
-    @T.observe("path")
-    def _path_given(self, change: Any) -> None:
-        if change["new"]:
-            try:
-                self.load(Path(change["new"]).expanduser())
-            except Exception as error:  # a mistyped path is answered in the widget
-                self._tell(error=f"{error}", status="error")
+        caption = {"name": name, "truth": truth or "", "thumb": pixels(small), "note": note}
+        self.captions = [*self.captions, caption]
 
     # -- legal values
     @T.validate("picture")
@@ -279,7 +252,3 @@ class PictureExplorer(Explorer):
         if proposal["value"] != -1:
             check_class(proposal["value"], len(self.classes))
         return proposal["value"]
-
-
-def _stem(item: Any) -> str:
-    return Path(item).stem.replace("_", " ") if isinstance(item, (str, Path)) else ""

@@ -23,7 +23,7 @@ class View {
   static kind = ""; static traits = []; static asks = []; static keys = []; static cell = 9;
 
   constructor(model, el) {
-    Object.assign(this, { model, el, photos: new Map(), answers: new Map(), state: {}, toggles: [], curves: [], cut: false, version: 0 });
+    Object.assign(this, { model, el, photos: new Map(), answers: new Map(), state: {}, toggles: [], curves: [], cut: false, complaint: "", version: 0 });
     [this.height, this.width] = model.get("size");
     this.page = !model.get("live");
     for (const key of ["picture", "target", "truth", ...this.constructor.traits]) {
@@ -37,7 +37,7 @@ class View {
       this.take(model.get(key));
       model.on(`change:${key}`, guarded(el, () => { this.take(model.get(key)); this.draw(); }));
     }
-    for (const key of ["status", "error", "progress", "captions", "theme"]) model.on(`change:${key}`, guarded(el, () => this.draw()));
+    for (const key of ["status", "error", "refused", "progress", "captions", "theme"]) model.on(`change:${key}`, guarded(el, () => this.draw()));
     // JupyterLab says so of every widget when its kernel is restarted; what is there stays alive
     model.on("comm_live_update", guarded(el, () => { this.cut = true; this.draw(); }));
     if (this.page) this.openPage();
@@ -54,7 +54,7 @@ class View {
 
   // ---- what the hand asks for
   send(changes) { for (const [key, value] of Object.entries(changes)) this.model.set(key, value); this.model.save_changes(); }
-  set(changes) { Object.assign(this.state, changes); this.draw(); this.send(changes); this.note(); }
+  set(changes) { this.forgive(); Object.assign(this.state, changes); this.draw(); this.send(changes); this.note(); }
   show(picture) { this.set({ picture, target: this.targetOf(picture) ?? -1 }); }
   next() {
     const count = this.model.get("captions").length, there = range(count).filter((i) => this.targetOf(i) !== undefined);
@@ -134,7 +134,7 @@ class View {
     const wanted = {};
     for (const [key, now] of Object.entries(this.first)) {
       if (key === "theme") continue;
-      const text = said.get(key), value = text === null ? now : Array.isArray(now) ? (text ? text.split(",").map(plain) : []) : typeof now === "boolean" ? text === "true" : plain(text);
+      const text = said.get(key), value = text === null ? now : Array.isArray(now) ? (text ? text.split(",").map(plain) : []) : typeof now === "boolean" ? text === "true" : this.choices()[key]?.includes(text) ? text : plain(text);
       if (text === null || this.legal(key, value)) wanted[key] = value;
     }
     if (this.known(wanted)) Object.assign(this.state, wanted);
@@ -153,7 +153,9 @@ class View {
     }, 120);
   }
 
-  complain(text) { setText(this.ui.error, text); this.ui.error.hidden = !text; }
+  // what the hand did in vain is said until its next act, whatever is computed and drawn meanwhile
+  complain(text) { this.complaint = text; this.draw(); }
+  forgive() { this.complaint = ""; if (this.model.get("refused")) this.send({ refused: "" }); }
 }
 
 const explorer = (Kind) => ({

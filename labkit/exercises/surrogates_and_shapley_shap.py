@@ -1,4 +1,4 @@
-"""Two exercises of the notebook 24: KernelSHAP's regression, DeepSHAP's rule at a ReLU."""
+"""The exercises of the notebook 24 on SHAP: KernelSHAP's regression, DeepSHAP's rule at a ReLU."""
 
 from __future__ import annotations
 
@@ -6,15 +6,9 @@ import torch
 
 from labkit.calls.exercise import Case
 from labkit.calls.form import Draw, Sheet
+from labkit.exercises.surrogates_and_shapley import copies
 
-SHAP = Sheet("24_surrogates_and_shapley")
-
-
-def copies(draw: Draw, samples: int, parts: int):
-    """Rows of zeros and ones, the first all ones, none of them all zero."""
-    shown = draw.masks(samples, parts, share=0.55)
-    shown[0], shown[:, 0] = True, shown[:, 0] | ~shown.any(1)
-    return shown.to(draw.dtype)
+SHEET = Sheet("24_surrogates_and_shapley")
 
 
 def regression_cases(draw: Draw):
@@ -50,7 +44,7 @@ def _spread(coalitions, worth, empty, full, weight):
     return free + (full - empty - free.sum()) / len(free)
 
 
-@SHAP.exercise(
+@SHEET.exercise(
     "attribution.kernel_shap", "The regression with two ends", points=4, minutes=14, difficulty=3,
     cases=regression_cases,
     blocks=("labkit.attribution.kernel_shap_values", "labkit.attribution.kernel_shap"),
@@ -105,7 +99,7 @@ def rescale_cases(draw: Draw):
 RATIO = "(x.relu() - baseline.relu()) / torch.where(alike, 1.0, difference)"
 
 
-@SHAP.exercise(
+@SHEET.exercise(
     "attribution.rescale_multiplier", "One rule for one ReLU, again", points=2, minutes=8, difficulty=2,
     cases=rescale_cases, blocks=("labkit.attribution.deep_shap",),
     mistakes=(
