@@ -87,12 +87,12 @@ def v6(bench: Bench) -> Result:
     average = (named(means) == torch.arange(count)).float()
     smooth, four = "plain L2 in the same spectrum, minus plain L2", "yosinski"
     untrained = "the twin's images, share named"
-    bars = {name: share(hits > 0) for name, hits in right.items()} | {"real scenes": share(real > 0)}
+    bars = {name: _share(hits) for name, hits in right.items()} | {"real scenes": _share(real)}
     return Result(
         (
             Measure(
                 "the judge names the class: Yosinski's four minus plain L2", gain(right, four), ">= 0.2",
-                control={smooth: gain(right, "smoothed"), untrained: share(right["twin"] > 0)},
+                control={smooth: gain(right, "smoothed"), untrained: _share(right["twin"])},
                 must={smooth: "< 0.2", untrained: "< 0.2"},
             ),
             Measure(
@@ -106,8 +106,8 @@ def v6(bench: Bench) -> Result:
             ),
         ),
         notes=(
-            f"named by the judge: real scenes {share(real > 0)}, class means {share(average > 0)}, "
-            + ", ".join(f"{name} {share(hits > 0)}" for name, hits in right.items()),
+            f"named by the judge: real scenes {_share(real)}, class means {_share(average)}, "
+            + ", ".join(f"{name} {_share(hits)}" for name, hits in right.items()),
             "nearest real scene: " + ", ".join(f"{name} {float(v.mean()):.3f}" for name, v in far.items()),
         ),
         show={
@@ -116,6 +116,10 @@ def v6(bench: Bench) -> Result:
             "titles": [f"{name}: {CLASSES[c]}" for name in RECIPES for c in range(min(count, 4))],
         },
     )  # fmt: skip
+
+
+def _share(hits: Tensor) -> Interval:
+    return share((hits > 0).numpy())
 
 
 def _mean_of(images: Tensor, labels: Tensor, number: int) -> Tensor:
@@ -137,7 +141,8 @@ def v7(bench: Bench, *, facet_starts: Callable[..., Tensor]) -> Result:
     with torch.no_grad():
         maps = torch.cat([last_spatial(model, part) for part in scenes.images.split(64)])
     drives, known, facets = maps.mean((2, 3)), F.normalize(maps.mean((2, 3)), dim=1), 4
-    rows, shown = [], []
+    rows: list[dict[str, float]] = []
+    shown: list[Tensor] = []
     with working("facets", len(units), "unit") as work:
         for number, channel in enumerate(units):
             order = drives[:, channel].argsort(descending=True)

@@ -144,7 +144,7 @@ def multifaceted_result(
     for name, value in {"facets": facets, "top": top, "nearest": nearest, "components": components}.items():
         check_positive(name, value)
     check_choice("embed", embed, EMBEDDINGS)
-    if is_class(target) and getattr(target, "ndim", 0):
+    if is_class(target) and isinstance(target, Tensor | ndarray) and target.ndim:
         raise TypeError(
             "target must be one target for all pictures; got a tensor of classes. Call it for each class."
         )
