@@ -199,6 +199,29 @@ def _filters(model: str = "minivgg") -> str:
     return filters_html(model)
 
 
+def _ascend(model: str = "minivgg") -> str:
+    """A picture made for a class, step by step: regularizers switched on and off, frames to scrub."""
+    from labkit.widgets import AscentExplorer
+
+    show = chosen(model, 2)
+    explorer = AscentExplorer(show.network, target=int(show.labels[0]), steps=64)
+    switched: list[dict[str, Any]] = [
+        {}, {"decay": True}, {"decay": True, "blur": True}, {"decay": True, "blur": True, "clip": True},
+        {"fourier": True}, {"fourier": True, "jitter": True},
+    ]  # fmt: skip
+    explorer.precompute(settings=switched)
+    other = int(show.labels[1])
+    explorer.precompute(settings=[{"target": other, **on} for on in (switched[0], *switched[4:])])
+    return explorer.to_html(title="What would excite the network most?", limit_mb=8)
+
+
+def _facets(model: str = "minivgg") -> str:
+    """The kinds of pictures that excite a unit, and what is made when one starts from the mean of each."""
+    from labkit.app.sheets import facets_html
+
+    return facets_html(model)
+
+
 def _activations(model: str = "minivgg") -> str:
     """All channels of four layers for a picture, and under the pointer what each of them says there."""
     return _units(
@@ -231,8 +254,10 @@ def _units(model: str, layers: tuple[str, ...], channels: int, question: str) ->
 
 DEMOS: dict[str, Callable[[str], str]] = {
     "activations": _activations,
+    "ascend": _ascend,
     "compare": _compare,
     "embedding": _embedding,
+    "facets": _facets,
     "filters": _filters,
     "masks": _masks,
     "neighbours": _neighbours,

@@ -26,7 +26,7 @@ class Slide(NamedTuple):
         return f"{self.demo.replace(' --model ', '-')}.html" if self.demo else ""
 
 
-_FILTERS, _SPACE = "11_filters_and_activations", "12_feature_space"
+_FILTERS, _SPACE, _EXCITES = "11_filters_and_activations", "12_feature_space", "13_what_excites_a_unit"
 _WARM, _WHICH, _GRADIENTS = "01_warm_up", "21_which_pixels_matter", "22_gradients_and_their_tricks"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
 
@@ -51,8 +51,10 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               ("visualization.pca", "visualization.tsne", "visualization.deep_mds",
                "visualization.intrinsic_dimension"),
               "van der Maaten and Hinton 2008; Gong et al. 2019"),
-        Slide("Gradient ascent: a picture for a unit"),
-        Slide("Many facets of one unit"),
+        Slide("Gradient ascent: a picture for a unit", "ascend", _EXCITES, ("visualization.visualize",),
+              "Simonyan et al. 2014; Yosinski et al. 2015"),
+        Slide("Many facets of one unit", "facets", _EXCITES, ("visualization.multifaceted",),
+              "Nguyen et al. 2016"),
         Slide("A generator as a prior", "", "", ("visualization.dgn_am",), "Nguyen et al. 2016"),
         Slide("Inversion: what a layer keeps", "", _MASKS, ("style.invert",), "Mahendran and Vedaldi 2015"),
     ),

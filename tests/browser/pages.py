@@ -13,6 +13,7 @@ import torch
 
 from labkit.widgets import (
     ActivationExplorer,
+    AscentExplorer,
     Comparer,
     EmbeddingExplorer,
     MaskExplorer,
@@ -104,8 +105,16 @@ def activation(net: Any, images: Any, **given: Any) -> ActivationExplorer:
     return explorer
 
 
+def ascent(net: Any, images: Any, **given: Any) -> AscentExplorer:
+    explorer = AscentExplorer(net, images, layers=["3", "7"], steps=12, every=3, **given)
+    explorer.precompute(pictures=[0, 1])
+    explorer.precompute(settings=[{"blur": True}, {"target": 3}, {"layer": "7", "channel": 2}])
+    return explorer
+
+
 EXPLORERS = {
     "activation": activation,
+    "ascent": ascent,
     "occlusion": occlusion,
     "comparer": comparer,
     "masks": masks,
