@@ -26,12 +26,18 @@ def _concepts() -> dict[str, Golden]:
     vector = torch.randn(48, generator=draw(), dtype=torch.float64)
 
     def tested() -> Any:
-        given = {"layer": EARLY, "concept": light, "others": both, "random_concepts": 3, "draws": 2}
+        given: dict[str, Any] = {
+            "layer": EARLY,
+            "concept": light,
+            "others": both,
+            "random_concepts": 3,
+            "draws": 2,
+        }
         whole = c.tcav_result(g.model, g.images, g.targets, **given)
         return [*whole[:7], c.tcav(g.model, g.images, 3, **given, pool="mean")]
 
     def paired() -> Any:
-        given = {"layer": EARLY, "present": light, "absent": g.images, "flips": 20}
+        given: dict[str, Any] = {"layer": EARLY, "present": light, "absent": g.images, "flips": 20}
         return [
             *c.paired_cav_result(g.model, g.images, 3, **given),
             c.paired_cav(g.model, g.images, 3, **given),
@@ -42,7 +48,7 @@ def _concepts() -> dict[str, Golden]:
             "object": g.masks.numpy().astype(np.uint8),
             "light": (g.images.mean(1) > 0.5).numpy().astype(int),
         }
-        given = {
+        given: dict[str, Any] = {
             "layer": EARLY,
             "maps": maps,
             "names": {"object": ("object",), "light": ("light",)},

@@ -22,8 +22,8 @@ def activation_grid(
     Channels stand in front, also of a layer that has them last. Nothing is rescaled;
     ``labkit.plots.show_channels`` draws a picture's channels on one scale, or each on its own.
 
-    Unit: the layer's activation. Raises KeyError for a wrong layer, with the nearest right ones; ValueError for a layer
-    that gives no map of the picture, and for activations that are not finite; RuntimeError for a model in
+    Unit: the layer's activation. Raises KeyError for a wrong layer, with the nearest right ones; ValueError
+    for a layer that gives no map of the picture and for activations that are not finite; RuntimeError for a
     training mode.
 
     Labels: post hoc, specific to networks with feature maps, local.
