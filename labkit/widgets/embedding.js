@@ -164,7 +164,7 @@ class Embedding extends View {
     const { colour } = this.state, answer = this.find(), whole = this.purity?.[colour];
     if (answer && !answer.whole) return `Step ${answer.step} of ${answer.of}: the points are still moving.`;
     if (!answer || whole === undefined) return "";
-    return `Of the five nearest points here ${percent(answer.purity[colour])} share the ${colour}; in the space of features ${percent(whole)}.`;
+    return `Of the five nearest points here ${percent(answer.purity[colour])} share the ${colour}; in the whole space ${percent(whole)}.`;
   }
   draw() { super.draw(); if (this.ui.again) this.ui.again.hidden = this.model.get("status") !== "stopped" || !this.live; }
   soon() { if (!this.asked) this.asked = requestAnimationFrame(guarded(this.el, () => { this.asked = 0; if (this.photo) this.redraw(); })); }
