@@ -67,7 +67,7 @@ def precision_cases(draw: Draw):
         ("mean(1)", "sum(1)", "You count them. The share is asked for: divide by the number of neighbours."),
         ("theirs == labels[:, None]", "theirs != labels[:, None]",
             "That is the share of neighbours of another kind. Count those of its own."),
-        ("mean(1)", "amax(1)", "You ask whether any neighbour is of its kind. How many are, as a share?"),
+        ("mean(1)", "amax(1)", "You ask whether any neighbour is of its kind. The share of them that are is wanted."),
         ("theirs == labels[:, None]", "theirs == theirs[:, :1]",
             "You compare with the first neighbour's kind. Compare with the row's own."),
         ("labels[neighbors]", "neighbors",
@@ -193,7 +193,7 @@ def step_cases(draw: Draw):
     mistakes=(
         ("points - rate", "points + rate", "You climb. The divergence is to fall: subtract the gradient."),
         ("kernel / kernel.sum()", "kernel / kernel.sum(1, keepdim=True)",
-            "q is one distribution over all pairs: divide by the sum of the whole matrix."),
+            "Of all pairs q is one distribution: divide by the sum of the whole matrix."),
         ("1 / (1 + (apart**2).sum(2))", "torch.exp(-(apart**2).sum(2))",
             "That is SNE's Gaussian. t-SNE's kernel is Student's: 1 / (1 + squared distance)."),
         ("(p - q) * kernel", "(p - q)",

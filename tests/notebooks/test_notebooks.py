@@ -23,6 +23,7 @@ SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 WORDS = {
     "01_warm_up": (1000, 1550),
     "12_feature_space": (1200, 1800),
+    "13_what_excites_a_unit": (1200, 1800),
     "11_filters_and_activations": (1200, 1800),
     "21_which_pixels_matter": (1200, 1800),
     "22_gradients_and_their_tricks": (1200, 1800),
@@ -34,6 +35,7 @@ WORDS = {
 CODE = {
     "01_warm_up": (12, 24),
     "12_feature_space": (12, 31),
+    "13_what_excites_a_unit": (12, 31),
     "11_filters_and_activations": (12, 26),
     "21_which_pixels_matter": (12, 26),
     "22_gradients_and_their_tricks": (12, 31),
