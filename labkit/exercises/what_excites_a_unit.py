@@ -147,7 +147,7 @@ def clip_cases(draw: Draw):
     ),
 )  # fmt: skip
 def clip_contributions(images, gradient, share):
-    """Pictures with a share of their pixels grey: those whose loss would change the score least.
+    """Pictures with a share of their pixels grey: those that would change the score least if grey.
 
     images, gradient: (N, 3, H, W), the gradient that of the score; share: 0 to 1, the quantile of
     each picture's contributions below which a pixel becomes .5. Returns (N, 3, H, W).

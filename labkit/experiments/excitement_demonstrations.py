@@ -86,7 +86,7 @@ def diverse(
     """Three images of one unit by one's own ascent, without and with the price of being alike."""
     diversity_loss(torch.rand(2, 2, 2, 2))  # unwritten: say so at once
     found = {}
-    for name, weight in {"each for itself": 0.0, "with the price of being alike": 3.0}.items():
+    for name, weight in {"each for itself": 0.0, "must differ": 3.0}.items():
 
         def score(images: Tensor, weight: float = weight) -> Tensor:
             with record(model, layer) as kept:

@@ -37,6 +37,10 @@ from labkit.visualization.facets import k_means
 
 LAB = "13_what_excites_a_unit"
 PATCH = 64  # pixels of a unit's patch, about the peak
+SHOWN = {
+    "simonyan": "plain L2", "yosinski": "Yosinski's four", "olah": "waves (olah)",
+    "twin": "four, random weights", "smoothed": "plain L2, smoothed",
+}  # fmt: skip
 
 
 # ---- V6: better regularizers, more natural class images
@@ -87,7 +91,7 @@ def v6(bench: Bench) -> Result:
     average = (named(means) == torch.arange(count)).float()
     smooth, four = "plain L2 in the same spectrum, minus plain L2", "yosinski"
     untrained = "the twin's images, share named"
-    bars = {name: _share(hits) for name, hits in right.items()} | {"real scenes": _share(real)}
+    bars = {SHOWN[name]: _share(hits) for name, hits in right.items()} | {"real scenes": _share(real)}
     return Result(
         (
             Measure(
@@ -113,7 +117,7 @@ def v6(bench: Bench) -> Result:
         show={
             "bars": bars,
             "images": torch.cat([made[name][::starts][:4] for name in RECIPES]),
-            "titles": [f"{name}: {CLASSES[c]}" for name in RECIPES for c in range(min(count, 4))],
+            "titles": [f"{SHOWN[name]}: {CLASSES[c]}" for name in RECIPES for c in range(min(count, 4))],
         },
     )  # fmt: skip
 
@@ -217,6 +221,11 @@ def v9(bench: Bench, *, reader: Callable[..., Any]) -> Result:
             work.at(number + 1)
     found = {what: extent(intervals) for what, intervals in each.items()}
     gap, strange = "top patches minus synthesized", "another unit's image, minus a half"
+    # drawn beside the others it is a share like theirs: around a half, not around zero
+    bars = {
+        what.removesuffix(", minus a half"): Interval(*(end + 0.5 for end in one)) if what == strange else one
+        for what, one in found.items() if what != gap
+    }  # fmt: skip
     return Result(
         (
             Measure(
@@ -225,7 +234,7 @@ def v9(bench: Bench, *, reader: Callable[..., Any]) -> Result:
             ),
         ),
         notes=(f"judge's accuracy on these scenes: {share((named(new.images) == new.labels).numpy())}",),
-        show={"bars": found},
+        show={"bars": bars},
     )  # fmt: skip
 
 

@@ -20,10 +20,12 @@ KINDS = (
     "#1f9ea3", "#b08d2a", "#7fb2f0", "#e39ac0", "#8a6a4a", "#2f5f9e",
 )  # fmt: skip
 MARKS = "osD^vP"
+FEW = 150  # points that leave room for larger marks
 
 
 def _picture(image: Tensor | np.ndarray) -> np.ndarray:
-    found = torch.as_tensor(np.asarray(image))
+    # an array is copied, for torch warns of one that cannot be written
+    found = image.detach().cpu() if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
     found = found.float() / 255 if found.dtype == torch.uint8 else found.float()
     return (found.permute(1, 2, 0) if found.shape[0] in (1, 3) else found).clamp(0, 1).numpy()
 
@@ -50,6 +52,7 @@ def show_points(
     down = -(-len(points) // across)
     figure = Figure(figsize=(3.1 * across + (1.4 if names else 0), 3.1 * down), layout="constrained", dpi=110)
     figure.patch.set_alpha(0)
+    size = 26 if max(len(cloud) for cloud in points.values()) <= FEW else 14
     for number, (name, cloud) in enumerate(points.items()):
         axes = figure.add_subplot(down, across, number + 1)
         spots = cloud.detach().cpu().double().numpy()
@@ -57,9 +60,10 @@ def show_points(
         for kind in kinds:
             own = spots if kind is None else spots[(torch.as_tensor(labels) == kind).numpy()]
             k = 5 if kind is None else int(kind)
+            mark = "o" if kind is None else MARKS[k % len(MARKS)]
             title = names[k] if kind is not None and k < len(names) else None
             axes.scatter(
-                own[:, 0], own[:, 1], s=12, c=KINDS[k % len(KINDS)], marker=MARKS[k % len(MARKS)],
+                own[:, 0], own[:, 1], s=size, c=KINDS[k % len(KINDS)], marker=mark,
                 linewidths=0, alpha=0.85, label=title,
             )  # fmt: skip
         axes.set_title(name, fontsize=10, color=INK)

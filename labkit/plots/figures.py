@@ -8,6 +8,7 @@ below the largest value, and its bar then ends in an arrow.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from labkit.core.statistics import Interval
 
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 INK = "#767f8b"  # a grey that reads on light and on dark ground
+LETTERS = 24  # so many fit above a picture of a contact sheet
 
 
 def blank(width: float, height: float) -> Figure:
@@ -65,15 +67,24 @@ def _arrows(maps: Sequence[Tensor] | Tensor, low: float, high: float) -> str:
     return {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below, above), "both")
 
 
+def _in_two(title: str) -> str:
+    """A title that fits above its picture: a long one goes on below, behind its colon if it has one."""
+    if len(title) <= LETTERS:
+        return title
+    first, colon, rest = title.partition(": ")
+    return f"{first}:\n{rest}" if colon else textwrap.fill(title, LETTERS)
+
+
 def show_pictures(images: Float[Tensor, "N 3 H W"], titles: Sequence[str] = (), columns: int = 6) -> Figure:
-    """A contact sheet of pictures with a title each."""
+    """A contact sheet of pictures with a title each; a title wider than its picture takes two lines."""
     count = len(images)
     columns = min(columns, count)
     rows = -(-count // columns)
     figure = blank(1.75 * columns, 1.95 * rows)
     for number in range(rows * columns):
         axes = figure.add_subplot(rows, columns, number + 1)
-        bare(axes, titles[number] if number < min(len(titles), count) else "")
+        title = titles[number] if number < min(len(titles), count) else ""
+        bare(axes, _in_two(title))
         if number < count:
             axes.imshow(_picture(images[number]))
     return figure
