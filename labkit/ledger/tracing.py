@@ -21,7 +21,16 @@ from labkit.ledger.code import ROOT
 
 LIBRARY = ROOT / "labkit"
 # Experiments and references are taken by their text anyway; checks only refuse; the rest computes nothing.
-OUTSIDE = ("experiments", "exercises", "ledger", "app", "calls", "core/checks.py", "core/files.py")
+OUTSIDE = (
+    "experiments",
+    "exercises",
+    "ledger",
+    "app",
+    "calls",
+    "core/checks.py",
+    "core/files.py",
+    "core/progress.py",
+)
 
 
 @dataclass
