@@ -154,11 +154,72 @@ def _sanity(model: str = "minivgg") -> str:
     return explorer.to_html(title="Does the map notice that the network forgets?", limit_mb=8)
 
 
+SPACE = 400  # pictures of an embedding
+
+
+def _space(model: str, pixels: bool) -> Any:
+    """The explorer of the first test scenes, by the network's last features or by the pixels themselves."""
+    import torch
+
+    from labkit.data import CLASSES, GROUNDS, MiniBroden, label_of
+    from labkit.evaluation import colour_features
+    from labkit.models import load_model
+    from labkit.models.features import batches
+    from labkit.widgets import EmbeddingExplorer
+
+    check_network(model)
+    world = MiniBroden(SPACE, "test")
+    pictures, labels = world.pictures()
+    grounds = [label_of(world.scene(i), "ground") for i in range(SPACE)]
+    rows = torch.cat([colour_features(part, 32).flatten(1) for part in batches(pictures)]) if pixels else None
+    groups = {"class": (CLASSES, torch.as_tensor(labels)), "ground": (GROUNDS, torch.tensor(grounds))}
+    names = [f"{CLASSES[k]} on {GROUNDS[g]}" for k, g in zip(labels, grounds, strict=True)]
+    return EmbeddingExplorer(load_model(model), pictures, features=rows, groups=groups, names=names)
+
+
+def _embedding(model: str = "minivgg") -> str:
+    """Pictures where their features lie, by t-SNE, PCA and DeepMDS: drag the perplexity."""
+    explorer = _space(model, pixels=False)
+    explorer.precompute()
+    return explorer.to_html(title="What lies near what, for a network?", limit_mb=8)
+
+
+def _neighbours(model: str = "minivgg") -> str:
+    """The same pictures where their pixels lie: neighbours that share the ground, and not the class."""
+    explorer = _space(model, pixels=True)
+    explorer.colour = "ground"
+    explorer.precompute([0, 1], [2])
+    return explorer.to_html(title="What do neighbours in pixels share: the class, or the ground?", limit_mb=8)
+
+
 def _filters(model: str = "minivgg") -> str:
     """The filters of the first layer beside the same with shuffled phases, and those of higher layers."""
     from labkit.app.sheets import filters_html
 
     return filters_html(model)
+
+
+def _ascend(model: str = "minivgg") -> str:
+    """A picture made for a class, step by step: regularizers switched on and off, frames to scrub."""
+    from labkit.widgets import AscentExplorer
+
+    show = chosen(model, 2)
+    explorer = AscentExplorer(show.network, target=int(show.labels[0]), steps=64)
+    switched: list[dict[str, Any]] = [
+        {}, {"decay": True}, {"decay": True, "blur": True}, {"decay": True, "blur": True, "clip": True},
+        {"fourier": True}, {"fourier": True, "jitter": True},
+    ]  # fmt: skip
+    explorer.precompute(settings=switched)
+    other = int(show.labels[1])
+    explorer.precompute(settings=[{"target": other, **on} for on in (switched[0], *switched[4:])])
+    return explorer.to_html(title="What would excite the network most?", limit_mb=8)
+
+
+def _facets(model: str = "minivgg") -> str:
+    """The kinds of pictures that excite a unit, and what is made when one starts from the mean of each."""
+    from labkit.app.sheets import facets_html
+
+    return facets_html(model)
 
 
 def _activations(model: str = "minivgg") -> str:
@@ -193,9 +254,13 @@ def _units(model: str, layers: tuple[str, ...], channels: int, question: str) ->
 
 DEMOS: dict[str, Callable[[str], str]] = {
     "activations": _activations,
+    "ascend": _ascend,
     "compare": _compare,
+    "embedding": _embedding,
+    "facets": _facets,
     "filters": _filters,
     "masks": _masks,
+    "neighbours": _neighbours,
     "occlusion": _occlusion,
     "patches": _patches,
     "sanity": _sanity,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Panel", "Sheet", "filters_html", "mosaic", "sheets_html"]
+__all__ = ["Panel", "Sheet", "facets_html", "filters_html", "mosaic", "sheets_html"]
 
 
 class Panel(NamedTuple):
@@ -108,3 +108,32 @@ def filters_html(model: str = "minivgg") -> str:
     sheets = [first(STEMS[0], large), first(model, small)]
     sheets += [higher(number, layer) for number, layer in enumerate(convolutions[1:], 2)]
     return sheets_html("What do filters look like?", sheets, "Layer")
+
+
+def facets_html(model: str = "minivgg", units: Sequence[int] = (7, 40, 101)) -> str:
+    """For some units of the last feature map: means of clusters of their top pictures, and what the ascent
+    makes of each mean."""
+    from labkit.experiments.synthesis_judge import UNITS, apart, bank
+    from labkit.models import load_model, unit
+    from labkit.visualization import multifaceted_result
+
+    network, scenes = load_model(model), bank(160, "train")
+
+    def of(channel: int) -> Sheet:
+        found = multifaceted_result(
+            network, unit(UNITS, channel), scenes.images, layer=UNITS, top=48, nearest=12, steps=64
+        )
+        before, after = apart(found.starts), apart(found.images)
+        says = (
+            f"Four means of unit {channel}'s top pictures differ by {before:.2f}, the pictures made of "
+            f"these by {after:.2f}: ask what was there before the first step."
+        )
+        return Sheet(
+            f"unit {channel}", says,
+            [
+                Panel("means of clusters", mosaic(found.starts, 2, 2), "four blurred means of top pictures"),
+                Panel("made from them", mosaic(found.images, 2, 2), f"four pictures that excite {channel}"),
+            ],
+        )  # fmt: skip
+
+    return sheets_html("Has a unit many facets?", [of(channel) for channel in units], "Unit")

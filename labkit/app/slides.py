@@ -26,7 +26,7 @@ class Slide(NamedTuple):
         return f"{self.demo.replace(' --model ', '-')}.html" if self.demo else ""
 
 
-_FILTERS = "11_filters_and_activations"
+_FILTERS, _SPACE, _EXCITES = "11_filters_and_activations", "12_feature_space", "13_what_excites_a_unit"
 _WARM, _WHICH, _GRADIENTS = "01_warm_up", "21_which_pixels_matter", "22_gradients_and_their_tricks"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
 
@@ -44,11 +44,17 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               ("visualization.activation_grid",), "Yosinski et al. 2015"),
         Slide("Patches that excite a unit most", "patches", _FILTERS,
               ("visualization.top_patches", "visualization.guided_patches", "visualization.packing"),
-              "Zhou et al. 2015; Springenberg et al. 2015"),
-        Slide("Nearest neighbours in feature space"),
-        Slide("PCA, t-SNE, DeepMDS, intrinsic dimension"),
-        Slide("Gradient ascent: a picture for a unit"),
-        Slide("Many facets of one unit"),
+              "Zeiler and Fergus 2014; Springenberg et al. 2015"),
+        Slide("Nearest neighbours in feature space", "neighbours", _SPACE,
+              ("visualization.nearest_neighbors", "evaluation.precision_at_k"), "Krizhevsky et al. 2012"),
+        Slide("PCA, t-SNE, DeepMDS, intrinsic dimension", "embedding", _SPACE,
+              ("visualization.pca", "visualization.tsne", "visualization.deep_mds",
+               "visualization.intrinsic_dimension"),
+              "van der Maaten and Hinton 2008; Gong et al. 2019"),
+        Slide("Gradient ascent: a picture for a unit", "ascend", _EXCITES, ("visualization.visualize",),
+              "Simonyan et al. 2014; Yosinski et al. 2015"),
+        Slide("Many facets of one unit", "facets", _EXCITES, ("visualization.multifaceted",),
+              "Nguyen et al. 2016"),
         Slide("A generator as a prior", "", "", ("visualization.dgn_am",), "Nguyen et al. 2016"),
         Slide("Inversion: what a layer keeps", "", _MASKS, ("style.invert",), "Mahendran and Vedaldi 2015"),
     ),

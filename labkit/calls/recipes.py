@@ -104,6 +104,16 @@ def valley(floor: Tensor, steepness: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda values: (steepness * (values - floor) ** 2).sum()
 
 
+def hill(top: Tensor, steepness: Tensor) -> Callable[[Tensor], Tensor]:
+    """A score of each picture of a batch: the higher the nearer to ``top``, some places steeper."""
+    return lambda images: -(steepness * (images - top) ** 2).flatten(1).sum(1)
+
+
+def softened(share: float) -> Callable[[Tensor], Tensor]:
+    """A made-up blur: a share of each value is that of its neighbours to the left and right."""
+    return lambda x: (1 - share) * x + share * (x.roll(1, 3) + x.roll(-1, 3)) / 2
+
+
 def slopes() -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
     """A method of attribution: the score's slopes added up over the colours, and a little of the picture."""
 

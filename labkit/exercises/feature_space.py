@@ -24,14 +24,15 @@ def neighbor_cases(draw: Draw):
     cases=neighbor_cases, compare="exact",
     blocks=tuple(LIBRARY + name for name in ("nearest_neighbors", "nearest_neighbors_result")),
     mistakes=(
-        ({'distances.fill_diagonal_(float("inf"))': "pass"},
+        ('distances.fill_diagonal_(float("inf"))', "pass",
             "Each row is its own nearest neighbour here. Put its distance to itself out of the way."),
-        ("argsort(1)", "argsort(1, descending=True)", "These are the farthest rows. Sort the other way."),
+        ({"largest=False": "largest=True", '"inf"': '"-inf"'},
+            "These are the farthest rows. Take the smallest distances."),
         ("torch.cdist(features, features)", "-features @ features.T",
             "A large product is no small distance: long rows would be near to all. Subtract, then square."),
         ("torch.cdist(features, features)", "(features[:, None] - features).abs().sum(2)",
             "You add up absolute differences. Euclid's distance squares them first."),
-        ("[:, :k]", "[:, 1 : k + 1]",
+        ("topk(k, dim=1, largest=False).indices", "topk(k + 1, dim=1, largest=False).indices[:, 1:]",
             "You leave out the nearest one. Put the row itself out of the way, or skip it: not both."),
         ("torch.cdist(features, features)",
          "1 - torch.nn.functional.normalize(features) @ torch.nn.functional.normalize(features).T",
@@ -45,7 +46,7 @@ def nearest_neighbors(features, k):
     """
     distances = torch.cdist(features, features)
     distances.fill_diagonal_(float("inf"))
-    return distances.argsort(1)[:, :k]
+    return distances.topk(k, dim=1, largest=False).indices
 
 
 def precision_cases(draw: Draw):
@@ -64,13 +65,13 @@ def precision_cases(draw: Draw):
     cases=precision_cases, blocks=("labkit.evaluation.precision_at_k",),
     mistakes=(
         ("mean(1)", "sum(1)", "You count them. The share is asked for: divide by the number of neighbours."),
-        (".mean(1)", ".mean()", "One number a row is asked for; you average over all rows."),
+        ("theirs == labels[:, None]", "theirs != labels[:, None]",
+            "That is the share of neighbours of another kind. Count those of its own."),
         ("mean(1)", "amax(1)", "You ask whether any neighbour is of its kind. How many are, as a share?"),
         ("theirs == labels[:, None]", "theirs == theirs[:, :1]",
             "You compare with the first neighbour's kind. Compare with the row's own."),
         ("labels[neighbors]", "neighbors",
             "You compare row numbers with labels. Look the neighbours' labels up: labels[neighbors]."),
-        ("mean(1)", "mean(0)", "You average over the rows. Average over each row's neighbours."),
     ),
 )  # fmt: skip
 def precision_at_k(neighbors, labels):
@@ -101,8 +102,6 @@ def pca_cases(draw: Draw):
             "You bring all columns to the same spread. PCA asks where the features vary as they are."),
         ("features - features.mean(0)", "features - features.mean(1, keepdim=True)",
             "You subtract each row's own mean. Subtract the mean row: mean(0)."),
-        ("[2][:count]", "[2].T[:count]",
-            "torch.linalg.svd gives V transposed already: its rows are the directions."),
         ("[2][:count]", "[2].flip(0)[:count]",
             "These are the directions that vary least. The first rows vary most."),
         ("torch.where(largest < 0, -1, 1)", "1",
@@ -117,7 +116,7 @@ def pca(features, count):
     """PCA by SVD: the rows seen along the directions in which they vary most, and these directions.
 
     features: (N, D); count: how many directions.
-    Returns points (N, count) and directions (count, D) of length 1, the entry of largest size positive.
+    Returns points (N, count) and directions (count, D) of length 1, the largest entry positive.
     """
     centred = features - features.mean(0)
     directions = torch.linalg.svd(centred, full_matrices=False)[2][:count]
@@ -160,10 +159,10 @@ def affinity_cases(draw: Draw):
     ),
 )  # fmt: skip
 def affinities(squares, perplexity):
-    """t-SNE's affinities: for each row a bandwidth by bisection, so that its perplexity is the one given.
+    """t-SNE's affinities: for each row a bandwidth by bisection, so that its perplexity is right.
 
-    squares: squared distances (N, N); perplexity: a number. Returns (N, N), the same both ways, 0 on the
-    diagonal, all together 1.
+    squares: squared distances (N, N); perplexity: a number.
+    Returns (N, N), the same both ways, 0 on the diagonal, all together 1.
     """
     squares = squares.clone().fill_diagonal_(float("inf"))
     low = torch.full_like(squares[:, :1], -20.0)
@@ -193,7 +192,6 @@ def step_cases(draw: Draw):
     "visualization.tsne_step", "One step of t-SNE", points=3, minutes=14, difficulty=3, cases=step_cases,
     mistakes=(
         ("points - rate", "points + rate", "You climb. The divergence is to fall: subtract the gradient."),
-        ("(p - q)", "(q - p)", "Attraction and repulsion are swapped: near ones are pushed apart."),
         ("kernel / kernel.sum()", "kernel / kernel.sum(1, keepdim=True)",
             "q is one distribution over all pairs: divide by the sum of the whole matrix."),
         ("1 / (1 + (apart**2).sum(2))", "torch.exp(-(apart**2).sum(2))",
@@ -202,15 +200,14 @@ def step_cases(draw: Draw):
             "The factor of the kernel is missing: in the derivative it stands beside p - q."),
         (".fill_diagonal_(0)", "", "Pairs of a point with itself do not count: its kernel must be 0."),
         ("= 4 * (", "= (", "The factor 4 is missing."),
-        ("apart).sum(1)", "apart).sum(0)",
-            "You sum over the wrong points, which turns the sign: sum over j, the second one."),
         ("apart).sum(1)", "apart).mean(1)", "You average over the other points. Add them up."),
     ),
 )  # fmt: skip
 def tsne_step(points, p, rate):
     """One step of gradient descent on the divergence of q, the affinities of the points, from p.
 
-    points: (N, 2); p: (N, N), as affinities gives them; rate: the learning rate. Returns new points (N, 2).
+    points: (N, 2); p: (N, N), as affinities gives them; rate: the learning rate.
+    Returns the new points (N, 2).
     """
     apart = points[:, None] - points
     kernel = (1 / (1 + (apart**2).sum(2))).fill_diagonal_(0)
@@ -247,7 +244,8 @@ def dimension_cases(draw: Draw):
 def mle_dimension(features, k):
     """Levina and Bickel's estimate of the dimension, the inverses averaged over rows.
 
-    features: (N, D), no row twice; k: how many neighbours, at least 2. Returns one number (a tensor).
+    features: (N, D), no row twice; k: how many neighbours, at least 2.
+    Returns one number (a tensor).
     """
     near = torch.cdist(features, features).sort(1).values[:, 1 : k + 1]
     inverses = (near[:, -1:] / near[:, :-1]).log().mean(1)

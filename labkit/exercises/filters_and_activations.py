@@ -1,5 +1,7 @@
 """The exercises of the notebook 11_filters_and_activations: filters, receptive fields, top patches."""
 
+# mypy: disable-error-code="union-attr"
+
 from __future__ import annotations
 
 import torch

@@ -194,7 +194,9 @@ def experiment(id: str, lab: str, **own: str) -> Callable[[Callable[..., Result]
 
 
 LABS = (
+    "feature_space",
     "units_and_patches",
+    "what_excites_a_unit",
     "which_pixels_matter",
     "gradients_and_their_tricks",
     "learned_masks",

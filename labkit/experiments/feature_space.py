@@ -152,7 +152,7 @@ def v3(bench: Bench, *, pca: Own, nearest_neighbors: Own, precision_at_k: Own) -
     def drawn(rows: Tensor, draw: int, few: float = perplexity) -> Tensor:
         options = {"early_steps": max(10, steps // 2), "steps": steps}
         generator = torch.Generator().manual_seed(draw)
-        return tsne(rows, perplexity=few, init="random", generator=generator, **options)
+        return tsne(rows, perplexity=few, init="random", generator=generator, **options)  # type: ignore[arg-type]
 
     gains: dict[str, list[Interval]] = {CONV4: [], CONV6: []}
     makes: dict[str, list[Interval]] = {CONV4: [], CONV6: []}
@@ -220,7 +220,7 @@ def v4(bench: Bench, *, pca: Own) -> Result:
     """Is the intrinsic dimension far below the width, and does DeepMDS reach it better than PCA?"""
     pca(torch.eye(3), 1)  # unwritten: say so at once
     seen = bank(bench, 2000, lesson=400)
-    half, steps = len(seen.labels) // 2, 12 if bench.quick else 800
+    half, steps = len(seen.labels) // 2, {"quick": 12, "class": 300, "full": 800}[bench.mode]
     labels = seen.labels[:half], seen.labels[half:]
     shares, apart, cloud, gain, lost, lottery = [], [], [], [], [], []
     stresses: dict[str, list[float]] = {"DeepMDS": [], "random": []}

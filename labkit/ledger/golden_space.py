@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from labkit import evaluation, visualization
+from labkit.data import label_of
 from labkit.ledger.golden_calls import Golden, draw, ground
+from labkit.models.features import batches
+from labkit.visualization.learned_projections import Stage
+from labkit.visualization.neighbors import as_rows
 
 COUNT, WIDTH = 60, 6
 LABELS = torch.arange(COUNT) % 4
@@ -54,10 +58,10 @@ def _visualization() -> dict[str, Golden]:
         return [*found, found.project(rows[:4] + 1)]
 
     return {
-        "deep_mds": Golden(lowered, (v.deep_mds, v.deep_mds_result), 1e-3),
+        "deep_mds": Golden(lowered, (v.deep_mds, v.deep_mds_result, v.DeepMDS, Stage), 1e-3),
         "intrinsic_dimension": Golden(counted, (v.intrinsic_dimension, v.intrinsic_dimension_result)),
-        "nearest_neighbors": Golden(near, (v.nearest_neighbors, v.nearest_neighbors_result)),
-        "pca": Golden(turned, (v.pca, v.pca_result)),
+        "nearest_neighbors": Golden(near, (v.nearest_neighbors, v.nearest_neighbors_result, as_rows)),
+        "pca": Golden(turned, (v.pca, v.pca_result, v.PCA)),
         "tsne": Golden(searched, (v.tsne, v.tsne_result), 1e-3),
     }
 
@@ -77,7 +81,17 @@ def _evaluation() -> dict[str, Golden]:
     }
 
 
+def _pictures() -> dict[str, Golden]:
+    g = ground()
+    bytes_ = (g.images[:3] * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return {
+        "label_of": Golden(lambda: [label_of(s, of) for s in g.scenes for of in ("object", "ground")]),
+        "stacks.batches": Golden(lambda: list(batches(bytes_, 2)), (batches,), 1e-3),
+    }
+
+
 TABLES: dict[str, Callable[[], dict[str, Golden]]] = {
+    "data": _pictures,
     "evaluation": _evaluation,
     "visualization": _visualization,
 }

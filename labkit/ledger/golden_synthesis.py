@@ -1,4 +1,4 @@
-"""Golden calls of what makes pictures for a unit: spaces, turns, regularizers, and the ascent with few steps."""
+"""Golden calls of what makes pictures for a unit: spaces, turns, regularizers, and a few steps up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A target's score and its gradient by the picture, asked for many times: soon, and also where units are off."""
+"""A target's score and its gradient by the picture, asked many times: soon, and where units are off."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["Slope", "Slopes", "redirected_relu"]
 
 
 class Slope(NamedTuple):
-    """``scores`` (N,) and their ``gradient`` by the pictures; ``redirected`` (N,): where that was exactly zero,
-    so that it was let through the ReLUs that are off; ``price`` and ``due``: of what else was asked, and its
-    gradient, or None."""
+    """``scores`` (N,) and their ``gradient`` by the pictures; ``redirected`` (N,): where that was exactly
+    zero, so that it was let through the ReLUs that are off; ``price`` and ``due``: of what else was asked,
+    and its gradient, or None."""
 
     scores: Float[Tensor, " N"]
     gradient: Float[Tensor, "N C H W"]
@@ -85,7 +85,7 @@ class _Enough(BaseException):
 
 
 class Slopes:
-    """Asks for a target's score and its gradient, ``steps`` times or so, by a copy that answers alike, sooner.
+    """Asks for a target's score and its gradient, ``steps`` times or so, by a copy that answers alike.
 
     A target that reads layers alone runs the model no further than the last of them. To be used while the
     model is borrowed. ``images``: some like those that are to be asked about.

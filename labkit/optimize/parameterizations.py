@@ -1,4 +1,4 @@
-"""Parameterizations of a picture: what a search changes, pixels or a spectrum, in plain or decorrelated colours."""
+"""Parameterizations: what a search changes, pixels or a spectrum, in plain or decorrelated colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from labkit.core.checks import check_channels, check_images, check_positive
 
 __all__ = ["COLOURS", "Fourier", "Pixels", "colour_matrix"]
 
-# `colour_matrix` of 2,000 training scenes: light and dark, then blue against orange, then green against the rest
+# `colour_matrix` of 2,000 training scenes: light and dark, blue against orange, green against the rest
 COLOURS = (
     (0.6069, -0.1985, -0.1008),
     (0.5513, -0.0663, 0.1493),

@@ -1,4 +1,4 @@
-"""Regularizers of pictures that are made: Yosinski's decay, blur and two clippings, and diversity in a batch."""
+"""Regularizers of made pictures: Yosinski's decay, blur and two clippings, and diversity in a batch."""
 
 from __future__ import annotations
 

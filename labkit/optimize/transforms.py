@@ -1,4 +1,4 @@
-"""Transforms of a picture between two steps of a search: jitter, scale, rotation, and a bias to the centre."""
+"""Transforms of a picture between steps of a search: jitter, scale, rotation, a bias to the centre."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ METHODS: dict[str, Method] = {
     "packing": Method(
         packing,
         "Packing",
-        "Bau et al. 2017",
+        "Fong and Vedaldi 2018",
         takes=("maps", "labels"),
         gives="weights",
         models="agnostic",
@@ -153,7 +153,7 @@ METHODS: dict[str, Method] = {
     "top_patches": Method(
         top_patches,
         "Top patches",
-        "Zhou et al. 2015",
+        "Zeiler and Fergus 2014",
         {"count": 2},
         takes=("model", "many", "layer"),
         gives="patches",

@@ -31,7 +31,8 @@ _PLAIN: dict[str, Any] = {
 RECIPES: dict[str, dict[str, Any]] = {
     "simonyan": {**_PLAIN, "l2": 3.0},
     "yosinski": {
-        **_PLAIN, "decay": 0.01, "blur": 0.6, "blur_every": 4, "clip_norm": 0.3, "clip_contribution": 0.2
+        **_PLAIN, "rate": 0.05, "decay": 0.01, "blur": 1.0, "blur_every": 2, "clip_norm": 0.3,
+        "clip_contribution": 0.2,
     },
     "olah": {},
 }  # fmt: skip
@@ -95,7 +96,8 @@ def visualize_result(
     count = _count_of(target, count, start)
     pictures = before.images if before is not None else start
     here = tuple(pictures.shape[2:]) if isinstance(pictures, Tensor) and pictures.ndim == 4 else None
-    height, width = sides_of(model, here if side is None and here is not None else side)  # type: ignore[arg-type]
+    given: Any = here if side is None and here is not None else side
+    height, width = sides_of(model, given)
     jitter = max(1, round(min(height, width) / 16)) if jitter is None else jitter
     turned, regular = (
         Transforms(jitter, scale, rotation),
@@ -163,17 +165,17 @@ def visualize(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     ``Visualization``, from which the search goes on as if it had not ended.
     ``steps``, ``rate``: of Adam in Fourier space (rate .05); on pixels (.02) of the gradient divided by its
     root mean square, averaged over some ten steps.
-    ``space``, ``colours``: "fourier" or "pixels"; "decorrelated", a matrix, or None for plain red, green, blue
-    (see ``labkit.optimize.Fourier``).
-    ``l2``: the penalty of the squared distance from grey (Simonyan), against a gradient of root mean square 1:
-    a constant one leads to a distance of 1 / (2 l2).
-    ``decay``, ``blur``, ``blur_every``, ``clip_norm``, ``clip_contribution``: Yosinski's four, after each step
-    (see ``labkit.optimize.Regularizers``).
+    ``space``, ``colours``: "fourier" or "pixels"; "decorrelated", a matrix, or None for plain red, green and
+    blue (see ``labkit.optimize.Fourier``).
+    ``l2``: the penalty of the squared distance from grey (Simonyan), against a gradient of root mean square
+    1: a constant one leads to a distance of 1 / (2 l2).
+    ``decay``, ``blur``, ``blur_every``, ``clip_norm``, ``clip_contribution``: Yosinski's four, after each
+    step (see ``labkit.optimize.Regularizers``).
     ``jitter`` (pixels, None: a sixteenth of the side), ``scale`` (share), ``rotation`` (degrees): the largest
     random turn before each step; ``centre``: a gradient that falls off from the middle
     (see ``labkit.optimize.transforms``).
-    ``diversity_weight``, ``diversity_layer``: the price of one picture of a batch whose Gram matrix at a layer
-    is another's; the layer is by default the target's own.
+    ``diversity_weight``, ``diversity_layer``: the price of one picture of a batch whose Gram matrix at a
+    layer is another's; the layer is by default the target's own.
     ``hold``: a value, or one a picture, at which the score is held from both sides while the rest goes on.
     ``every``, ``on_frame``: keep a frame after so many steps; told the steps done, the pictures, the scores.
     ``generator``: of noise and turns (None: seed 0). ``RECIPES`` has options under the names of papers.
@@ -187,9 +189,9 @@ def visualize(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
 
     Unit: picture value. Labels: post hoc, specific to differentiable models, global.
     Source: Simonyan et al. 2014, "Deep Inside Convolutional Networks", section 2; Yosinski et al. 2015,
-    "Understanding Neural Networks Through Deep Visualization", section 4; Olah, Mordvintsev and Schubert 2017,
-    "Feature Visualization". The first two take steps of the gradient as it is; we divide it by its root mean
-    square, so that one rate and one penalty fit all units.
+    "Understanding Neural Networks Through Deep Visualization", section 4; Olah, Mordvintsev and Schubert
+    2017, "Feature Visualization". The first two take steps of the gradient as it is; we divide it by its
+    root mean square, so that one rate and one penalty fit all units.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     >>> visualize(net, 1, side=16, steps=2).shape

@@ -20,11 +20,11 @@ STARTS = ("noise", "grey", "mean")
 
 
 class Visualization(NamedTuple):
-    """``images`` (N, C, H, W), 0 to 1; ``score`` (N,) of these pictures as they are, ``scores`` (T, N) of what
-    the network saw at each step; ``frames`` (F, N, C, H, W) with the number of steps ``at`` (F,) which each;
-    ``fired`` (N,): False where the gradient was exactly zero in every step; ``redirected`` (N,): in how many;
-    ``complete``: False if ``should_stop`` ended it; ``values``, ``seed`` and ``memory``: what a search needs to
-    go on."""
+    """``images`` (N, C, H, W), 0 to 1; ``score`` (N,) of these pictures as they are, ``scores`` (T, N) of
+    what the network saw at each step; ``frames`` (F, N, C, H, W), each after ``at`` (F,) steps; ``fired``
+    (N,): False where the gradient was exactly zero in every step; ``redirected`` (N,): in how many it was;
+    ``complete``: False if ``should_stop`` ended it; ``values``, ``seed`` and ``memory``: what a search needs
+    to go on."""
 
     images: Float[Tensor, "N C H W"]
     score: Float[Tensor, " N"]
@@ -111,6 +111,7 @@ class Search:
         self.slopes, self.space, self.turned, self.regular = slopes, space, turned, regular
         self.centre, self.l2, self.diverse, self.seed, self.values = centre, l2, diverse, seed, values
         self.now: Slope
+        self.picture = values  # as it was asked about, in the graph
         self.scores: list[Tensor] = []
         self.frames: list[Tensor] = []
         self.at: list[int] = []
@@ -131,7 +132,9 @@ class Search:
         return torch.Generator().manual_seed((self.seed + step) % 2**63)
 
     def _ask(self, step: int) -> None:
-        picture, draw = self.space.picture(self.values.detach()), self.draw(step)
+        with torch.enable_grad():
+            self.picture = self.space.picture(self.values)
+        picture, draw = self.picture.detach(), self.draw(step)
         state = draw.get_state()
 
         def through(x: Tensor) -> Tensor:  # the same turn however often it is asked
@@ -148,7 +151,7 @@ class Search:
 
     def _along(self, gradient: Tensor) -> Float[Tensor, " N"]:
         """The scores, with a slope by the picture that was found already."""
-        along = (self.space.picture(self.values) * gradient).flatten(1).sum(1)
+        along = (self.picture * gradient).flatten(1).sum(1)
         return along - along.detach() + self.now.scores
 
     def loss(self, step: int) -> Tensor | tuple[Tensor, Tensor]:
@@ -159,7 +162,7 @@ class Search:
         own = -self._along(self.now.gradient / size).sum()
         if not self.l2 and self.now.due is None:
             return own
-        picture = self.space.picture(self.values)
+        picture = self.picture
         price = self.l2 * ((picture - 0.5) ** 2).sum()
         if self.now.due is not None and self.now.price is not None:
             # as many times as pictures, so that its weight is against one picture's score

@@ -99,8 +99,9 @@ def packing(*args: Any, **options: Any) -> Float[Tensor, "K M"]:
     TypeError for labels that are no whole numbers.
 
     Labels: post hoc, agnostic, global.
-    Source: Bau et al. 2017, "Network Dissection", section 2.3, for the threshold over the data set; they ask
-    for the intersection over the union with one concept, which hides a second one.
+    Source: Fong and Vedaldi 2018, "Net2Vec", for units that take part in several concepts; the threshold over
+    the data set is that of Bau et al. 2017, "Network Dissection", section 2.3, who ask for the intersection
+    over the union with one concept, which hides a second one.
 
     >>> maps = torch.tensor([[[[1.0, 0.0], [0.0, 3.0]]]])
     >>> packing(maps, torch.tensor([[[1, 0], [0, 2]]]), top=0.5)

@@ -1,4 +1,4 @@
-"""Multifaceted visualization: a unit's different reasons to fire, one picture each, from means of its top pictures."""
+"""Multifaceted visualization: a unit's different reasons to fire, from means of its top pictures."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ EMBEDDINGS = ("pca", "tsne")
 
 
 class Clusters(NamedTuple):
-    """``labels`` (N,): the cluster of each point; ``centres`` (K, D); ``spread``: the sum of squared distances
-    of the points from their centres."""
+    """``labels`` (N,): the cluster of each point; ``centres`` (K, D); ``spread``: the sum of squared
+    distances of the points from their centres."""
 
     labels: Int[Tensor, " N"]
     centres: Float[Tensor, "K D"]
@@ -34,9 +34,9 @@ class Clusters(NamedTuple):
 
 
 class Facets(NamedTuple):
-    """``images`` (K, C, H, W) and the ``starts`` they came from; ``top`` (T,): the numbers of the pictures that
-    drive the target most, best first, with the ``labels`` (T,) of their facets and their ``points`` (T, D);
-    ``found``: all of the ascent."""
+    """``images`` (K, C, H, W) and the ``starts`` they came from; ``top`` (T,): the numbers of the pictures
+    that drive the target most, best first, with the ``labels`` (T,) of their facets and their ``points``
+    (T, D); ``found``: all of the ascent."""
 
     images: Float[Tensor, "K C H W"]
     starts: Float[Tensor, "K C H W"]
@@ -144,7 +144,7 @@ def multifaceted_result(
     for name, value in {"facets": facets, "top": top, "nearest": nearest, "components": components}.items():
         check_positive(name, value)
     check_choice("embed", embed, EMBEDDINGS)
-    if is_class(target) and getattr(target, "ndim", 0):
+    if is_class(target) and isinstance(target, Tensor | ndarray) and target.ndim:
         raise TypeError(
             "target must be one target for all pictures; got a tensor of classes. Call it for each class."
         )

@@ -79,8 +79,8 @@ class _Best:
         if self.per_picture == 1:
             best, at = (found[..., None] for found in flat.max(2))
         else:
-            order = flat.sort(dim=2, descending=True, stable=True)
-            best, at = order.values[..., : self.per_picture], order.indices[..., : self.per_picture]
+            ranked = flat.sort(dim=2, descending=True, stable=True)
+            best, at = ranked.values[..., : self.per_picture], ranked.indices[..., : self.per_picture]
         self.fired += (best[..., 0] > 0).sum(0)
         numbers = torch.arange(rows.start, rows.stop, device=maps.device)[:, None, None].expand(best.shape)
         # what was found first comes first among equals
@@ -181,8 +181,9 @@ def top_patches(*args: Any, **options: Any) -> Float[Tensor, "U k C s t"]:
     is not there; FileNotFoundError for a folder without pictures; RuntimeError for a model in training mode.
 
     Labels: post hoc, specific to networks with feature maps, global.
-    Source: Zhou et al. 2015, "Object Detectors Emerge in Deep Scene CNNs", section 3.2 (they estimate what a
-    unit sees by occlusion; here it is the box that it can see at all).
+    Source: Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4 (the top
+    nine of a feature map); Zhou et al. 2015, "Object Detectors Emerge in Deep Scene CNNs", estimate what a
+    unit sees by occlusion, while here it is the box that it can see at all.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()).eval()
     >>> top_patches(net, torch.rand(5, 3, 8, 8), "1", units=[0, 2], count=2).shape

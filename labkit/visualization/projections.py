@@ -80,8 +80,8 @@ def pca_result(features: Rows, *, dimensions: int = 2) -> PCA:
     directions = directions * torch.where(largest < 0, -1.0, 1.0)
     variances = sizes**2 / (len(rows) - 1)
     points = centred @ directions.T
-    parts = (part.to(rows.dtype) for part in (points, mean, directions, variances[:dimensions]))
-    return PCA(*parts, float(variances.sum()))
+    points, mean, directions = points.to(rows.dtype), mean.to(rows.dtype), directions.to(rows.dtype)
+    return PCA(points, mean, directions, variances[:dimensions].to(rows.dtype), float(variances.sum()))
 
 
 @signature_of(pca_result)

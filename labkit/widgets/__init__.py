@@ -4,6 +4,7 @@ Importing this package needs ipywidgets and anywidget; the pages they show load 
 """
 
 from labkit.widgets.activation import ActivationExplorer
+from labkit.widgets.ascent import AscentExplorer
 from labkit.widgets.comparer import Comparer
 from labkit.widgets.embedding import EmbeddingExplorer
 from labkit.widgets.mask import MaskExplorer
@@ -11,6 +12,6 @@ from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.sanity import SanityExplorer
 
 __all__ = [
-    "ActivationExplorer", "Comparer", "EmbeddingExplorer", "MaskExplorer", "OcclusionExplorer",
-    "SanityExplorer",
+    "ActivationExplorer", "AscentExplorer", "Comparer", "EmbeddingExplorer", "MaskExplorer",
+    "OcclusionExplorer", "SanityExplorer",
 ]  # fmt: skip

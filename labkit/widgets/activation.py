@@ -22,7 +22,7 @@ __all__ = ["ActivationExplorer"]
 
 COUNT = 9  # patches a channel
 FINE = 32  # a map is sent with so many places a side at most
-PATCH = 72  # and a patch with so many pixels
+PATCH = 56  # and a patch with so many pixels
 STEPS = (16, 128)  # of the synthesis: a coarse picture first
 Synthesize = Callable[..., Tensor]
 
@@ -37,7 +37,7 @@ class ActivationExplorer(PictureExplorer):
     ``layers``: names of layers with feature maps; by default all ReLUs that give one, or else convolutions.
     ``data``: where patches come from, as ``top_patches`` takes it; by default the pictures themselves.
     ``synthesize``: ``(model, layer, channel, *, steps, should_stop) -> (3, H, W)``, by default
-    ``labkit.visualization.visualize`` where it is there; False: none.
+    ``labkit.visualization.visualize``; False: none.
     ``steps``: of the synthesis, a coarse picture first.
     ``labels``, ``names``, ``masks``: of each picture the true class, a caption, and where the truth lies.
 
@@ -76,7 +76,7 @@ class ActivationExplorer(PictureExplorer):
         channel: int | None = None,
         **given: Any,
     ) -> None:
-        self._synthesize = _default() if synthesize in (None, True) else synthesize
+        self._synthesize = _ascent if synthesize in (None, True) else synthesize
         self._tops: dict[str, Any] = {}
         self._steps = sorted(steps)
         super().__init__(model, images, synthesizes=callable(self._synthesize), **given)
@@ -263,17 +263,12 @@ class ActivationExplorer(PictureExplorer):
         return proposal["value"]
 
 
-def _default() -> Synthesize | None:
-    """The library's synthesis, where it is there."""
-    from labkit import visualization
+def _ascent(model: torch.nn.Module, layer: str, channel: int, **options: Any) -> Tensor:
+    """The library's synthesis for a channel."""
     from labkit.models import unit
+    from labkit.visualization import visualize_result
 
-    result = getattr(visualization, "visualize_result", None)
-
-    def synthesize(model: Any, layer: str, channel: int, **options: Any) -> Tensor:
-        return cast(Any, result)(model, unit(layer, channel), **options).images[0]
-
-    return synthesize if result is not None else None
+    return visualize_result(model, unit(layer, channel), **options).images[0]
 
 
 def _middles(ends: Tensor, step: int) -> list[float]:

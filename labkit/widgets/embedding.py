@@ -66,7 +66,7 @@ class EmbeddingExplorer(Explorer):
     classes = T.List(T.Unicode()).tag(sync=True)
     captions: T.List = T.List(help="name and thumbnail of each projection").tag(sync=True)
     size = T.List([1, 1]).tag(sync=True)
-    stops = T.List(help="the perplexities of the slider").tag(sync=True)
+    stops: T.List = T.List(help="the perplexities of the slider").tag(sync=True)
     shown: T.Dict = T.Dict(help="the pictures in one sheet, their names, groups and neighbours").tag(
         sync=True
     )

@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from labkit.widgets import ActivationExplorer, Comparer, MaskExplorer, OcclusionExplorer, SanityExplorer
+from labkit.widgets import (
+    ActivationExplorer,
+    AscentExplorer,
+    Comparer,
+    EmbeddingExplorer,
+    MaskExplorer,
+    OcclusionExplorer,
+    SanityExplorer,
+)
 
 SIDE = 64
 CLASSES = ["fire engine", "horse", "zebra", "wolf", "tank", "deer", "cow", "bus", "car", "tree", "dog", "cat"]
@@ -73,6 +81,20 @@ def sanity(net: Any, images: Any, **given: Any) -> SanityExplorer:
     return explorer
 
 
+def embedding(net: Any, images: Any, **_: Any) -> EmbeddingExplorer:
+    """Forty pictures of two kinds that lie apart; DeepMDS was not computed."""
+    generator = torch.Generator().manual_seed(2)
+    kinds = torch.arange(40) % 2
+    rows = torch.randn(40, 5, generator=generator) + 6 * kinds[:, None]
+    shown = images[:1].expand(40, -1, -1, -1) * torch.rand(40, 3, 1, 1, generator=generator)
+    explorer = EmbeddingExplorer(
+        net, shown, features=rows, groups={"kind": (["left", "right"], kinds)}, perplexities=(3, 8),
+        perplexity=8, steps=60, names=[f"block {i + 1}" for i in range(40)],
+    )  # fmt: skip
+    explorer.precompute([0, 1])
+    return explorer
+
+
 def half_grey(net: Any, layer: str, channel: int, **options: Any) -> torch.Tensor:
     return torch.full((3, SIDE, SIDE), channel / 12)
 
@@ -83,12 +105,21 @@ def activation(net: Any, images: Any, **given: Any) -> ActivationExplorer:
     return explorer
 
 
+def ascent(net: Any, images: Any, **given: Any) -> AscentExplorer:
+    explorer = AscentExplorer(net, images, layers=["3", "7"], steps=12, every=3, **given)
+    explorer.precompute(pictures=[0, 1])
+    explorer.precompute(settings=[{"blur": True}, {"target": 3}, {"layer": "7", "channel": 2}])
+    return explorer
+
+
 EXPLORERS = {
     "activation": activation,
+    "ascent": ascent,
     "occlusion": occlusion,
     "comparer": comparer,
     "masks": masks,
     "sanity": sanity,
+    "embedding": embedding,
 }
 
 

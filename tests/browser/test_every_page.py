@@ -154,7 +154,7 @@ def test_picture_setting_and_theme_are_in_the_address_and_come_back(page, open_p
     page.keyboard.press("d")
     slider = page.locator(".lk-slider input:visible").first
     if slider.count():
-        slider.press("ArrowRight")
+        slider.press("ArrowLeft" if slider.input_value() == slider.get_attribute("max") else "ArrowRight")
     else:
         page.locator(".lk-tick").first.click()
     settle(page, "location.hash.includes('picture=1') && location.hash.split('&').length > 2")
@@ -187,6 +187,8 @@ def test_all_that_is_offered_was_saved(page):
     known = f"() => Boolean({VIEW}.find()) && !{waits}"
     offered = "button:visible:not(.lk-play, .lk-help, .lk-project)"
     for i in range(page.locator(offered).count()):
+        if i >= page.locator(offered).count():  # a choice may leave fewer others
+            break
         page.locator(offered).nth(i).click()
         assert page.evaluate(known), i
     for i in range(page.locator(".lk-slider input:visible").count()):
@@ -381,6 +383,12 @@ def test_a_map_says_where_its_peak_lies_and_what_share_is_inside(page, saved):
     explorer, name = saved.explorer, type(saved.explorer).__name__
     explorer.picture = 0
     explorer.wait_idle()
+    if name == "AscentExplorer":  # which shows a picture, and says how much it excites
+        label, answer = page.locator("[data-kind=made]").get_attribute("aria-label"), explorer.answer
+        said = re.search(r"after (\d+) steps: activation (\S+)$", label)
+        assert int(said[1]) == answer["at"][-1]
+        assert float(said[2].replace("\u2212", "-")) == pytest.approx(answer["scores"][-1], rel=0.02)
+        return
     if name == "OcclusionExplorer":
         maps = {"map": explorer.method(explorer.model, explorer.image, **explorer.settings)}
     elif name == "ActivationExplorer":
@@ -394,6 +402,8 @@ def test_a_map_says_where_its_peak_lies_and_what_share_is_inside(page, saved):
         label = page.locator("[data-kind=mask]").get_attribute("aria-label")
         assert f"IoU with the truth {explorer.answer['iou'][explorer.stop]:.2f}" in label
         return
+    elif name == "EmbeddingExplorer":
+        pytest.skip("its plane is no map")
     else:
         kind = "map-{}" if name == "Comparer" else "{}-now"
         maps = {kind.format(n): m[None] for n, m in explorer.maps.items()}

@@ -64,11 +64,34 @@ def test_the_network_forgets_as_the_slider_says(lab, open_page, world):
     assert page.locator(".lk-chip").text_content() == "ready"
 
 
+EMBEDDING = """
+from labkit.widgets import EmbeddingExplorer
+many = torch.rand(30, 3, 48, 48, generator=generator)
+w = EmbeddingExplorer(net, many, picture=1, steps=20_000, perplexities=[4, 8], perplexity=8)
+w
+"""
 ACTIVATION = """
 from labkit.widgets import ActivationExplorer
 w = ActivationExplorer(net, pictures, synthesize=False)
 w
 """
+
+
+def test_the_embedding_is_seen_running_and_stops(lab, open_page, world):
+    page = lab.open(open_page, [WORLD, EMBEDDING], ".lk-embedding .lk-stage")
+    page.wait_for_function(f"() => Boolean({EXPLORER}.points)")
+    page.locator(".lk-thumb >> nth=0").click()
+    step = f"({EXPLORER}.find()?.step ?? 0)"
+    page.wait_for_function(f"() => {step} > 10")
+    first = page.evaluate(f"() => {step}")
+    page.wait_for_function(f"(first) => {step} > first", arg=first)
+    page.click("text=Stop")
+    page.wait_for_function("() => document.querySelector('.lk-chip').textContent === 'stopped'")
+    stopped = page.evaluate(f"() => {step}")
+    assert stopped < 20_000
+    page.click("text=Go on")
+    page.wait_for_function(f"(stopped) => {step} > stopped", arg=stopped)
+    page.click("text=Stop")
 
 
 def test_a_channel_is_chosen_and_its_patches_come(lab, open_page, world):

@@ -8,12 +8,26 @@ from labkit.checking.mutants import blind, mutants
 from labkit.exercises import all_exercises
 
 COURSE = [exercise for exercise in all_exercises() if exercise.answer]
+LOGS, SIGN = "(near[:, -1:] / near[:, :-1]).log()", "torch.where(largest < 0, -1, 1)"
+NEAR = "F.cosine_similarity(first, shown[None]) > F.cosine_similarity(second, shown[None])"
 EQUIVALENT = {
     "attribution.fit_surrogate": {
         f"scores - share @ scores -> {left} in line 2": "the centred masks are orthogonal to the weights"
         for left in ("scores + share @ scores", "scores")
     },
     "attribution.occlusion": {"0 -> 1 in line 1": "only the shape of one channel is taken"},
+    "visualization.ascend": {
+        "score(images).sum() -> score(images).mean() in line 3": "the gradient is divided by its size"
+    },
+    "visualization.clip_contributions": {
+        "((images - 0.5) * gradient).sum(1) -> ((images - 0.5) * gradient).mean(1) in line 1": (
+            "a factor alike for all pixels"
+        )
+    },
+    "visualization.reader": {
+        f"{NEAR} -> {NEAR.replace('>', '>=')} in line 1": "no two are just as near",
+        "drive_first > drive_second -> drive_first >= drive_second in line 2": "no two drive it alike",
+    },
     "warm_up.train": {"p.detach().clone() -> p.detach() in line 3": "nothing is written to it"},
     "warm_up.input_gradient": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
@@ -38,6 +52,18 @@ EQUIVALENT = {
     "visualization.strongest": {"True -> 2 in line 7": "both are true"},
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
+    },
+    "visualization.affinities": {
+        "60 -> 61 in line 4": "one halving more",
+        "20.0 -> 21.0 in line 2": "a wider bracket",
+        "entropy > math.log(perplexity) -> entropy >= math.log(perplexity) in line 8": "never just that",
+    },
+    "visualization.mle_dimension": {
+        f"{LOGS}.mean(1) -> {LOGS}.mean(0) in line 2": "a mean of means is the mean, whichever comes first"
+    },
+    "visualization.pca": {
+        f"directions * {SIGN} -> directions / {SIGN} in line 4": "it is 1 or -1",
+        "largest < 0 -> largest <= 0 in line 4": "the largest entry is not 0",
     },
 }
 

@@ -22,6 +22,7 @@ SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 # 23 and 25 say of each number what it does not prove, 22 and 24 have six exercises
 WORDS = {
     "01_warm_up": (1000, 1550),
+    "12_feature_space": (1200, 1800),
     "11_filters_and_activations": (1200, 1800),
     "21_which_pixels_matter": (1200, 1800),
     "22_gradients_and_their_tricks": (1200, 1800),
@@ -32,6 +33,7 @@ WORDS = {
 # a prediction is a cell of its own
 CODE = {
     "01_warm_up": (12, 24),
+    "12_feature_space": (12, 31),
     "11_filters_and_activations": (12, 26),
     "21_which_pixels_matter": (12, 26),
     "22_gradients_and_their_tricks": (12, 31),

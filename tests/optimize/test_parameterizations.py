@@ -41,7 +41,7 @@ def test_one_number_of_a_spectrum_is_one_wave() -> None:
 
 
 def test_the_gradient_in_fourier_space_is_that_of_the_pixels_turned() -> None:
-    """On a single wave, where the sigmoid is a line: the slope by its number is its own product with pixels'."""
+    """On a single wave, where the sigmoid is a line: the slope is the wave's product with the pixels'."""
     space = Fourier((8, 8))
     values = torch.zeros(1, 1, 8, 5, 2, dtype=torch.float64, requires_grad=True)
     weights = torch.rand(8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Jitter, scale, rotation and the bias to the centre: nothing at zero, known turns, gradients, a batch alike."""
+"""Jitter, scale, rotation, bias to the centre: nothing at zero, known turns, gradients, a batch alike."""
 
 from __future__ import annotations
 

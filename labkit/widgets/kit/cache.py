@@ -70,6 +70,13 @@ class Cache:
         if new:
             self._send(answer)
 
+    def drop(self, key: tuple) -> None:
+        """Forget an answer, if it is known."""
+        with self._lock:
+            self._kept.pop(key, None)
+            self._order.pop(key, None)
+            self._sent.discard(key)
+
     def forget_sent(self) -> None:
         """A page was opened that has nothing yet."""
         with self._lock:

@@ -1,0 +1,263 @@
+"""Ascent explorer: watch a picture being made for a class or a unit, regularizers switched on and off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import traitlets as T
+from jaxtyping import Float
+from torch import Tensor
+
+from labkit.core.checks import check_choice, check_positive
+from labkit.widgets.kit.cache import Answer
+from labkit.widgets.kit.page import module
+from labkit.widgets.kit.pictures import PictureExplorer, Report, Stale, never, pixels
+from labkit.widgets.kit.worker import Stopped, stoppable
+
+__all__ = ["AscentExplorer"]
+
+SWITCHES = ("decay", "blur", "clip", "jitter", "fourier")
+
+
+class AscentExplorer(PictureExplorer):
+    """Climb a score from a start, and watch the picture and its activation; stop, resume, begin anew.
+
+    Each setting (start, class or unit, switches) is one ascent by ``labkit.visualization.visualize_result``,
+    whose frames are sent while it runs and scrubbed afterwards. An ascent that was stopped goes on where it
+    was; one that is there already is shown at once.
+
+    ``images``: pictures to start from; None: noise and grey, of ``model.input_size``.
+    ``layers``: names of layers whose channels may be asked for beside the classes.
+    ``steps``: of an ascent. ``every``: after how many steps a frame is kept.
+    ``labels``, ``names``, ``masks``: of each start, as of every explorer of pictures.
+
+    Traits: ``picture`` (the start), ``target`` (a class; -1: the one named at the start), ``layer`` ("": the
+    class) and ``channel``, the switches ``decay``, ``blur``, ``clip`` (of small norms and contributions),
+    ``jitter`` and ``fourier`` (with decorrelated colours), ``frame`` (-1: the last), ``resume`` and ``anew``
+    (counted up to ask for it), and ``status``, ``error``, ``progress``, ``cancel``.
+
+    Errors: KeyError for unknown layers, ValueError for layers without channels and bad numbers, IndexError
+    for starts, classes, channels and frames that do not exist.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> AscentExplorer(net.eval(), torch.full((1, 3, 32, 32), 0.5), layers=["0"], steps=2)
+    AscentExplorer(model=Sequential, pictures=1, layers=['0'], steps=2)
+    """
+
+    _esm = module("ascent.js")
+    ASKS = ("picture", "target", "layer", "channel", *SWITCHES)
+
+    layer = T.Unicode("").tag(sync=True)
+    channel = T.Int(0).tag(sync=True)
+    decay = T.Bool(False).tag(sync=True)
+    blur = T.Bool(False).tag(sync=True)
+    clip = T.Bool(False).tag(sync=True)
+    jitter = T.Bool(False).tag(sync=True)
+    fourier = T.Bool(False).tag(sync=True)
+    frame = T.Int(-1).tag(sync=True)
+    resume = T.Int(0, help="counted up: go on with the ascent on view").tag(sync=True)
+    anew = T.Int(0, help="counted up: begin the ascent on view anew").tag(sync=True)
+    layers: T.List = T.List(help="name and number of channels of each layer").tag(sync=True)
+    steps = T.Int(96).tag(sync=True)
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        images: Any = None,
+        *,
+        layers: Sequence[str] = (),
+        steps: int = 96,
+        every: int = 8,
+        **given: Any,
+    ) -> None:
+        check_positive("steps", steps)
+        check_positive("every", every)
+        self.every = every
+        self._runs: dict[tuple, Any] = {}
+        if images is None:
+            images, given = _starts(model), {"names": ["noise", "grey"], **given}
+        wanted = {name: given.pop(name) for name in ("layer", "channel", "target", "frame") if name in given}
+        super().__init__(model, images, steps=steps, **given)
+        self.layers = self._channels(layers)
+        for name, value in wanted.items():
+            setattr(self, name, value)
+        self.observe(self._again, ["resume", "anew"])
+        self._begin()
+
+    def _said(self) -> str:
+        return f"layers={[layer['name'] for layer in self.layers]}, steps={self.steps}"
+
+    def _channels(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        from labkit.core.locks import lock_of
+        from labkit.models import record
+
+        if not names:
+            return []
+        with lock_of(self.model), torch.no_grad(), record(self.model, *names) as kept:
+            self.model(self._placed(self.images[0]))
+        for name in names:
+            if not isinstance(kept[name], Tensor) or kept[name].ndim not in (2, 4):
+                raise ValueError(
+                    f"layers must give channels, (N, C) or (N, C, h, w); {name!r} does not. Leave it out."
+                )
+        return [{"name": name, "channels": kept[name].shape[1]} for name in names]
+
+    # -- what Python code asks
+    @property
+    def answer(self) -> Answer | None:
+        """What is known of the ascent on view (frames, steps, scores); None before it has begun."""
+        return self._cache.get(self._key())
+
+    @property
+    def frames(self) -> Float[Tensor, "F 3 H W"] | None:
+        """The frames on view, as sent to the page (steps of 1/255); None before the first."""
+        answer = self.answer
+        if answer is None:
+            return None
+        levels = np.frombuffer(answer["data"], np.uint8).reshape(-1, *self.size, 3)
+        return torch.from_numpy(levels.copy()).permute(0, 3, 1, 2).float() / 255
+
+    def precompute(
+        self, pictures: Sequence[int] | None = None, settings: Sequence[dict[str, Any]] = ({},)
+    ) -> None:
+        """Climb before returning, by default from the start and with the switches on view.
+
+        ``settings``: changes of traits for each further ascent: ``{"blur": True}``, ``{"target": 3}``. An
+        exported page answers what was computed.
+        """
+        self.wait_idle(None)
+        for picture in [self.picture] if pictures is None else pictures:
+            for setting in settings:
+                for name in setting:
+                    check_choice("settings", name, self.ASKS)
+                self._answer(self._key({"picture": picture, **setting}))
+
+    # -- the answers: frames and scores of an ascent, sent again and again while it runs
+    def _key(self, changes: dict[str, Any] | None = None) -> tuple:
+        now = {name: getattr(self, name) for name in self.ASKS} | (changes or {})
+        picture, target = self._named(now.pop("picture"), now.pop("target"))
+        return ("ascent", picture, target, *now.values())
+
+    def _wanted(self) -> list[tuple]:
+        return [self._key()]
+
+    def _again(self, change: Any) -> None:
+        key = self._key()
+        if change["name"] == "anew":
+            self._worker.stop()
+            self._runs.pop(key, None)
+        elif self._complete(key):
+            return
+        self._cache.drop(key)
+        self._request()
+
+    def _complete(self, key: tuple) -> bool:
+        answer = self._cache.get(key)
+        return answer is not None and answer["complete"]
+
+    def _make(self, key: tuple, stale: Stale = never, report: Report = lambda share: None) -> Answer:
+        from labkit.core.locks import lock_of
+        from labkit.visualization import visualize_result
+
+        before = self._runs.get(key)
+        done = 0 if before is None else len(before.scores)
+        _, picture, target, layer, channel, *switches = key
+        options = self._options(dict(zip(SWITCHES, switches, strict=True)))
+        if done >= self.steps:
+            return self._told(key, before, True)
+        start = self._placed(self.images[picture]) if before is None else before
+        while done < self.steps:
+            count = min(self.every, self.steps - done)
+            with (
+                lock_of(self.model), stoppable(self.model, stale), torch.inference_mode(False),
+                torch.enable_grad(),
+            ):  # fmt: skip
+                run = visualize_result(
+                    self.model, self._goal(target, layer, channel), start=start, steps=count,
+                    every=self.every, progress=lambda _: None, **options,
+                )  # fmt: skip
+            if stale():
+                raise Stopped
+            start, done = run, len(run.scores)
+            self._runs[key] = run
+            report(done / self.steps)
+            if done < self.steps:
+                self._cache.keep(key, self._told(key, run, False))
+                self._cache.offer(key)
+        return self._told(key, run, True)
+
+    @staticmethod
+    def _goal(target: int, layer: str, channel: int) -> Any:
+        from labkit.models import unit
+
+        return unit(layer, channel) if layer else target
+
+    def _options(self, on: dict[str, bool]) -> dict[str, Any]:
+        """What the switches mean, as options of ``visualize``: Yosinski's values where they are on."""
+        from labkit.visualization import RECIPES
+
+        four, plain = RECIPES["yosinski"], RECIPES["simonyan"]
+        options = {k: v for k, v in plain.items() if k not in ("l2", "space", "colours")} | {"rate": 0.05}
+        parts = {
+            "decay": ("decay",), "blur": ("blur", "blur_every"), "clip": ("clip_norm", "clip_contribution"),
+        }  # fmt: skip
+        for switch, names in parts.items():
+            options |= {name: four[name] for name in names} if on[switch] else {}
+        if on["jitter"]:
+            options |= {"jitter": max(1, self.size[0] // 16), "scale": 0.05, "rotation": 5.0}
+        space = ("fourier", "decorrelated") if on["fourier"] else ("pixels", None)
+        return options | dict(zip(("space", "colours"), space, strict=True))
+
+    def _told(self, key: tuple, run: Any, complete: bool) -> Answer:
+        """A run as a page takes it: its frames as bytes, after how many steps each, and all scores."""
+        steps = run.at.tolist()  # a run in parts has frames of its seams beside, some of them twice
+        kept = [step for step in range(0, self.steps + 1) if step in steps and self._shows(step)]
+        first = [steps.index(step) for step in kept]
+        scores = run.scores[:, 0].float().cpu()
+        kind, *setting = key
+        return dict(zip(self.ASKS, setting, strict=True)) | {
+            "kind": kind, "complete": complete, "at": kept,
+            "data": b"".join(pixels(run.frames[i, 0].float()) for i in first),
+            "scores": [float(scores[max(0, min(step, len(scores)) - 1)]) for step in kept],
+            "redirected": int(run.redirected[0]), "fired": bool(run.fired[0]),
+        }  # fmt: skip
+
+    def _shows(self, step: int) -> bool:
+        return step % self.every == 0 or step == self.steps
+
+    # -- legal values
+    @T.validate("layer")
+    def _legal_layer(self, proposal: Any) -> str:
+        from labkit.core.checks import nearest
+
+        names, came = [layer["name"] for layer in self.layers], proposal["value"]
+        if came and came not in names:
+            close = ", ".join(map(repr, nearest(came, names))) or "none; pass layers="
+            raise KeyError(f"layer must be '' or one of .layers; got {came!r}. The nearest: {close}.")
+        return came
+
+    @T.validate("channel")
+    def _legal_channel(self, proposal: Any) -> int:
+        count = next((one["channels"] for one in self.layers if one["name"] == self.layer), None)
+        if proposal["value"] < 0 or (count is not None and proposal["value"] >= count):
+            last = "" if count is None else f" to {count - 1}"
+            raise IndexError(f"channel must be from 0{last}; got {proposal['value']}.")
+        return proposal["value"]
+
+    @T.validate("frame")
+    def _legal_frame(self, proposal: Any) -> int:
+        if proposal["value"] < -1:
+            raise IndexError(f"frame must be -1, the last, or from 0; got {proposal['value']}.")
+        return proposal["value"]
+
+
+def _starts(model: torch.nn.Module) -> Float[Tensor, "2 3 H W"]:
+    """Noise about grey, and grey."""
+    from labkit.core.door import sides_of
+
+    grey = torch.full((1, 3, *sides_of(model, None)), 0.5)
+    noise = torch.randn(grey.shape, generator=torch.Generator().manual_seed(0))
+    return torch.cat([(grey + 0.05 * noise).clamp(0, 1), grey])
