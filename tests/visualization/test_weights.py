@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from asking import given_back
 from torch import nn
 
 from labkit.models import load_model
@@ -37,6 +38,14 @@ def test_a_higher_layer_tells_its_number_of_input_channels() -> None:
     own = 0.5 + weight[1, 2] / (2 * weight[1].abs().max())
     assert torch.equal(found.images[8 + 2, 0], own)
     assert filter_grid(net, "features.3", kernels=None).shape == (48 * 32, 1, 3, 3)
+
+
+def test_the_network_is_given_back_and_the_pictures_are_no_view_of_it() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 2, 5), nn.BatchNorm2d(2)).eval()
+    with given_back(net):
+        found = filter_grid(net, "0")
+        found.zero_()
+    assert not found.requires_grad
 
 
 def test_one_channel_is_said_in_the_singular() -> None:
