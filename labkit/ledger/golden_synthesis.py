@@ -10,6 +10,7 @@ from torch import Tensor
 
 from labkit import models, optimize, visualization
 from labkit.ledger.golden_calls import EARLY, LAYER, Golden, draw, ground
+from labkit.visualization.facets import k_means
 
 
 def _optimize() -> dict[str, Golden]:
@@ -76,7 +77,13 @@ def _visualization() -> dict[str, Golden]:
     }
 
 
+def _facets() -> dict[str, Golden]:
+    points = torch.randn(40, 3, generator=draw(), dtype=torch.float64)
+    return {"k_means": Golden(lambda: list(k_means(points, 4)), (k_means,))}
+
+
 TABLES: dict[str, Callable[[], dict[str, Golden]]] = {
     "optimize": _optimize,
     "visualization": _visualization,
+    "visualization.facets": _facets,
 }
