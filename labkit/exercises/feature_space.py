@@ -67,7 +67,7 @@ def precision_cases(draw: Draw):
         ("mean(1)", "sum(1)", "You count them. The share is asked for: divide by the number of neighbours."),
         ("theirs == labels[:, None]", "theirs != labels[:, None]",
             "That is the share of neighbours of another kind. Count those of its own."),
-        ("mean(1)", "amax(1)", "You ask whether any neighbour is of its kind. The share of them that are is wanted."),
+        ("mean(1)", "amax(1)", "You ask whether any neighbour is of its kind. The share of them is wanted."),
         ("theirs == labels[:, None]", "theirs == theirs[:, :1]",
             "You compare with the first neighbour's kind. Compare with the row's own."),
         ("labels[neighbors]", "neighbors",
