@@ -10,11 +10,15 @@ import pytest
 import torch
 
 
-class QuickNotebooks:
-    """The kernel of a notebook under nbval takes few scenes: all cells are seen to run, in seconds."""
+class EveryItem:
+    """Before each test, doctest and cell: what is drawn without a seed is the same in every run, so that what
+    is found is found again; the kernel of a notebook under nbval takes few scenes, so that all cells are seen
+    to run, in seconds."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
+        torch.manual_seed(0)
+        np.random.seed(0)
         with pytest.MonkeyPatch.context() as patch:
             if item.path.suffix == ".ipynb":
                 patch.setenv("LABKIT_QUICK", "1")
@@ -22,17 +26,10 @@ class QuickNotebooks:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(QuickNotebooks())
+    config.pluginmanager.register(EveryItem())
     if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors; so do the kernels they start
         torch.set_num_threads(1)
         os.environ["OMP_NUM_THREADS"] = "1"
-
-
-@pytest.fixture(autouse=True)
-def same_draws() -> None:
-    """A network made without a seed is the same in every run: what a test finds, it finds again."""
-    torch.manual_seed(0)
-    np.random.seed(0)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -193,7 +193,7 @@ def multifaceted(*args: Any, **options: Any) -> Float[Tensor, "K C H W"]:
     Source: Nguyen, Yosinski and Clune 2016, "Multifaceted Feature Visualization", section 2; they always
     embed by t-SNE, and ascend with a total variation as the prior.
 
-    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     >>> multifaceted(net, 1, torch.rand(6, 3, 16, 16), layer="1", facets=2, steps=2).shape
     torch.Size([2, 3, 16, 16])
     """

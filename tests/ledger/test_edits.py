@@ -134,9 +134,10 @@ def test_behaviour_makes_stale_exactly_what_ran_it(copy: Path) -> None:
     run(copy, "-m", "labkit.ledger.golden", "attribution.cam", "--write")
     assert stale(copy) == [CLAIM]
     told = run(copy, "-m", "labkit.cli", "claims", "--stale").stdout
-    assert re.findall(r"^A\d+", told, re.M) == [CLAIM]
+    assert re.findall(r"^[A-Z]\d+", told, re.M) == [CLAIM]
     assert "stale: attribution.cam behaves otherwise" in told
-    assert "18 claims: 17 valid, 1 stale." in told
+    count, valid = map(int, re.search(r"(\d+) claims: (\d+) valid, 1 stale\.", told).groups())
+    assert valid == count - 1 >= 17
 
 
 def test_an_experiment_makes_its_own_claims_stale(copy: Path) -> None:
