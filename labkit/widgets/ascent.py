@@ -158,11 +158,6 @@ class AscentExplorer(PictureExplorer):
         answer = self._cache.get(key)
         return answer is not None and answer["complete"]
 
-    def _answer(self, key: tuple, stale: Stale = never, report: Report = lambda share: None) -> None:
-        if key[0] == "ascent" and not self._complete(key):  # a page that opens cuts a run short: it goes on
-            self._cache.drop(key)
-        super()._answer(key, stale, report)
-
     def _make(self, key: tuple, stale: Stale = never, report: Report = lambda share: None) -> Answer:
         from labkit.core.locks import lock_of
         from labkit.visualization import visualize_result

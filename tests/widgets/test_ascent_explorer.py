@@ -6,7 +6,6 @@ import torch
 from labkit.models import unit
 from labkit.visualization import visualize_result
 from labkit.widgets import AscentExplorer
-from labkit.widgets.kit.worker import Stopped
 
 PLAIN = {"space": "pixels", "colours": None, "jitter": 0, "scale": 0.0, "rotation": 0.0, "rate": 0.05}
 
@@ -132,18 +131,3 @@ def test_what_does_not_exist_is_refused(explorer, tiny, pictures):
         AscentExplorer(tiny, pictures, layers=["convv"])
     with pytest.raises(ValueError, match="settings must be one of"):
         explorer.precompute(settings=[{"blurr": True}])
-
-
-def test_a_run_that_a_newly_opened_page_cut_short_goes_on_to_its_end(tiny, pictures):
-    """The page asks again when it opens; what was half climbed by then must not pass for the answer."""
-    explorer = AscentExplorer(tiny, pictures, layers=["conv"], target=1, steps=12, every=4)
-    explorer.wait_idle()
-    key, parts = explorer._key(), []
-    explorer._cache.drop(key)
-    explorer._runs.pop(key)
-    with pytest.raises(Stopped):
-        explorer._answer(key, lambda: len(parts) > 0, parts.append)
-    assert not explorer.answer["complete"]
-    explorer._answer(key)
-    assert explorer.answer["complete"]
-    assert explorer.answer["at"] == [0, 4, 8, 12]
