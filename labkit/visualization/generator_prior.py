@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from labkit.core.checks import check_finite, check_positive, check_weight
-from labkit.core.door import seeded, weight_of
+from labkit.core.door import seeded, sides_of, weight_of
 from labkit.core.registry import signature_of
 from labkit.models import Target, borrow, scores
 from labkit.optimize import minimize
@@ -78,16 +78,6 @@ def _pictures(generator: nn.Module, codes: Tensor, side: tuple[int, int] | None)
     return made, F.interpolate(made, size=side, mode="bilinear", antialias=side[0] < made.shape[2])
 
 
-def _side(model: nn.Module, side: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    size = getattr(model, "input_size", None) if side is None else side
-    if size is None:
-        return None
-    height, width = (size, size) if isinstance(size, int) else size
-    for length in (height, width):
-        check_positive("side", length)
-    return height, width
-
-
 def dgn_am_result(
     model: nn.Module,
     target: Target,
@@ -119,7 +109,8 @@ def dgn_am_result(
             f"generator must be a torch.nn.Module from codes to pictures; got {type(generator).__name__}. "
             'The kit\'s own is load_model("generator"); randomness is drawn from draws=.'
         )
-    wanted = _side(model, side)
+    sized = side is not None or getattr(model, "input_size", None) is not None
+    wanted = sides_of(model, side) if sized else None
     with borrow(model, frozen=True), borrow(generator, frozen=True):
         given = _beginning(generator, start, count, seeded(draws))
         own = weight_of(generator, given)
