@@ -77,6 +77,7 @@ class AscentExplorer(PictureExplorer):
         check_positive("every", every)
         self.every = every
         self._runs: dict[tuple, Any] = {}
+        self._halted: set[tuple] = set()  # ascents that the hand stopped: they wait for it
         if images is None:
             images, given = _starts(model), {"names": ["noise", "grey"], **given}
         wanted = {name: given.pop(name) for name in ("layer", "channel", "target", "frame") if name in given}
@@ -109,7 +110,7 @@ class AscentExplorer(PictureExplorer):
     @property
     def answer(self) -> Answer | None:
         """What is known of the ascent on view (frames, steps, scores); None before it has begun."""
-        return self._cache.get(self._key())
+        return self._cache.get(self._key()) or self._cache.get(_part(self._key()))
 
     @property
     def frames(self) -> Float[Tensor, "F 3 H W"] | None:
@@ -142,21 +143,23 @@ class AscentExplorer(PictureExplorer):
         return ("ascent", picture, target, *now.values())
 
     def _wanted(self) -> list[tuple]:
-        return [self._key()]
+        key = self._key()
+        return [_part(key) if key in self._halted and _part(key) in self._cache else key]
+
+    @T.observe("cancel")
+    def _halt(self, change: Any) -> None:
+        if change["new"]:
+            self._halted.add(self._key())
 
     def _again(self, change: Any) -> None:
         key = self._key()
+        self._halted.discard(key)
         if change["name"] == "anew":
             self._worker.stop()
             self._runs.pop(key, None)
-        elif self._complete(key):
-            return
-        self._cache.drop(key)
+            self._cache.drop(key)
+            self._cache.drop(_part(key))
         self._request()
-
-    def _complete(self, key: tuple) -> bool:
-        answer = self._cache.get(key)
-        return answer is not None and answer["complete"]
 
     def _make(self, key: tuple, stale: Stale = never, report: Report = lambda share: None) -> Answer:
         from labkit.core.locks import lock_of
@@ -185,8 +188,9 @@ class AscentExplorer(PictureExplorer):
             self._runs[key] = run
             report(done / self.steps)
             if done < self.steps:
-                self._cache.keep(key, self._told(key, run, False))
-                self._cache.offer(key)
+                self._cache.keep(_part(key), self._told(key, run, False))
+                self._cache.offer(_part(key))
+        self._cache.drop(_part(key))
         return self._told(key, run, True)
 
     @staticmethod
@@ -252,6 +256,11 @@ class AscentExplorer(PictureExplorer):
         if proposal["value"] < -1:
             raise IndexError(f"frame must be -1, the last, or from 0; got {proposal['value']}.")
         return proposal["value"]
+
+
+def _part(key: tuple) -> tuple:
+    """The key under which an ascent is kept that is not at its end: under its own it would pass for one."""
+    return ("part", *key[1:])
 
 
 def _starts(model: torch.nn.Module) -> Float[Tensor, "2 3 H W"]:

@@ -6,6 +6,7 @@ import torch
 from labkit.models import unit
 from labkit.visualization import visualize_result
 from labkit.widgets import AscentExplorer
+from labkit.widgets.kit.worker import Stopped
 
 PLAIN = {"space": "pixels", "colours": None, "jitter": 0, "scale": 0.0, "rotation": 0.0, "rate": 0.05}
 
@@ -85,6 +86,36 @@ def test_a_stopped_ascent_goes_on_where_it_was(explorer, pictures):
     explorer.set_state({"resume": 2})  # nothing is left to do
     explorer.wait_idle()
     assert len(seen) == count
+
+
+def test_a_run_that_a_newly_opened_page_cut_short_goes_on_to_its_end(explorer):
+    """The page asks again when it opens; what was half climbed by then must not pass for the answer."""
+    key, parts = explorer._key({"target": 2}), []
+    with pytest.raises(Stopped):
+        explorer._answer(key, lambda: len(parts) > 0, parts.append)
+    explorer.set_state({"target": 2, "watched": 1})
+    explorer.wait_idle()
+    assert explorer.answer["complete"]
+    assert explorer.answer["at"] == [0, 4, 8, 12]
+
+
+def test_a_run_that_the_hand_stopped_waits_for_it(explorer):
+    told = explorer._told
+
+    def stop_at_the_first(*given):
+        explorer.cancel = True
+        return told(*given)
+
+    explorer._told = stop_at_the_first
+    explorer.set_state({"target": 2})
+    explorer.wait_idle()
+    explorer._told = told
+    explorer.set_state({"watched": 1})  # a page is opened
+    explorer.wait_idle()
+    assert explorer.answer["at"] == [0, 4]
+    explorer.set_state({"resume": 1})
+    explorer.wait_idle()
+    assert explorer.answer["complete"]
 
 
 def test_begun_anew_it_climbs_again(explorer):
