@@ -252,6 +252,14 @@ def _units(model: str, layers: tuple[str, ...], channels: int, question: str) ->
     return explorer.to_html(title=question, limit_mb=8)
 
 
+def _tcav(model: str = "minivgg") -> str:
+    """Colours and textures tested on every class and layer, beside chance and what painting them does."""
+    from labkit.app.demos_tcav import tcav_html
+
+    check_network(model)
+    return tcav_html(model)
+
+
 DEMOS: dict[str, Callable[[str], str]] = {
     "activations": _activations,
     "ascend": _ascend,
@@ -264,4 +272,5 @@ DEMOS: dict[str, Callable[[str], str]] = {
     "occlusion": _occlusion,
     "patches": _patches,
     "sanity": _sanity,
+    "tcav": _tcav,
 }

@@ -10,8 +10,9 @@ from labkit.widgets.embedding import EmbeddingExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.sanity import SanityExplorer
+from labkit.widgets.tcav import TcavExplorer
 
 __all__ = [
     "ActivationExplorer", "AscentExplorer", "Comparer", "EmbeddingExplorer", "MaskExplorer",
-    "OcclusionExplorer", "SanityExplorer",
+    "OcclusionExplorer", "SanityExplorer", "TcavExplorer",
 ]  # fmt: skip
