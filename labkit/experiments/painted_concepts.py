@@ -35,10 +35,12 @@ class Pairs(NamedTuple):
 
 class Bar(NamedTuple):
     """What one network's layer says of a colour: over the draws of pairs the z among sign flips and the mean
-    effect; ``counterfactual``: the logit's change where the object is painted, over all pairs."""
+    effect; over all pairs ``in_place``, the same derivative with each pair's change kept at its own places,
+    and ``counterfactual``, the logit's change where the object is painted."""
 
     z: Interval
     effect: Interval
+    in_place: Interval
     counterfactual: Interval
 
 
@@ -69,22 +71,24 @@ def paired_bars(
     model: nn.Module, pairs: Pairs, *, pair_effects: Own, sign_flip_z: Own, size: int = PAIRS
 ) -> dict[str, Bar]:
     """By layer what pairs say, in draws of ``size`` pairs."""
-    both = torch.cat([pairs.present, pairs.absent])
-    count, names = len(pairs.present), list(LAYERS.values())
-    found = features(model, both, names, pool="mean")
+    both, count = torch.cat([pairs.present, pairs.absent]), len(pairs.present)
     with torch.no_grad():
         logits = torch.cat([model(part) for part in both.split(64)])[:, CLASSES.index(pairs.kind)]
     moved = bootstrap((logits[:count] - logits[count:]).numpy())
     bars = {}
     for title, layer in LAYERS.items():
-        slopes, rows = pooled_slopes(model, both, pairs.kind, layer).double(), found[layer].double()
+        maps = features(model, both, layer)
+        gradients = layer_gradients(model, both, CLASSES.index(pairs.kind), layer=layer)
+        change = maps[:count] - maps[count:]
+        in_place = (change * (gradients[:count] + gradients[count:]) / 2).flatten(1).double().sum(1)
+        slopes, rows = by_channel(gradients).double(), maps.mean((2, 3)).double()
         zs, effects = [], []
         for first in range(0, count - size + 1, size):
             own = torch.arange(first, first + size)
             each = pair_effects(slopes[torch.cat([own, own + count])], rows[own], rows[own + count])
             zs.append(float(sign_flip_z(each, random_signs(FLIPS, size))))
             effects.append(float(each.mean()))
-        bars[title] = Bar(_ends(zs), _ends(effects), moved)
+        bars[title] = Bar(_ends(zs), _ends(effects), bootstrap(in_place.numpy()), moved)
     return bars
 
 

@@ -77,7 +77,8 @@ def c1(bench: Bench, *, pair_effects: Own, sign_flip_z: Own) -> Result:
                 f"effect over counterfactual, melbourne, {layer}, logarithm to base 3",
                 _logarithm(red[layer]), "within 1",
                 control={
-                    "effect": red[layer].effect, "counterfactual logit": red[layer].counterfactual,
+                    "effect": red[layer].effect, "effect with places kept": red[layer].in_place,
+                    "counterfactual logit": red[layer].counterfactual,
                 },
             ),
             Measure(
