@@ -3,7 +3,7 @@
 const ALPHA = 0.05, MOVES = 0.5; // significant; a logit that matters
 
 class Tcav extends View {
-  static kind = "tcav"; static cell = 34; static traits = ["layer"]; static asks = ["layer"];
+  static kind = "tcav"; static cell = 62; static traits = ["layer"]; static asks = ["layer"];
   static keys = [["\u2191 \u2193", "the concept above, below"], ["\u2190 \u2192", "class and layer, on their sliders"]];
 
   build() {
@@ -105,7 +105,7 @@ class Tcav extends View {
       setText(parts.name, name);
       if (!row) return;
       const right = row.p <= ALPHA && !answer.constant;
-      parts.cloud.setAttribute("d", row.null.map((v) => ring(3 + 94 * v, 10, 2.2)).join(""));
+      parts.cloud.setAttribute("d", row.null.map((v) => `M${(2.6 + 94 * v).toFixed(2)} 2h0.8v16h-0.8Z`).join(""));
       parts.mark.style.left = `${3 + 94 * row.score}%`;
       parts.mark.dataset.hit = String(right);
       setText(parts.score, hundredths(row.score));
@@ -138,12 +138,12 @@ class Tcav extends View {
   // pictures of the concept pointed at, or chosen, and one scene of the class without it and with it
   pictures() {
     const { ui, state, side } = this, i = this.ghost >= 0 && this.places[this.ghost] ? this.ghost : state.picture, key = [i, state.target, Boolean(this.sheet), Boolean(this.find())].join();
+    setText(ui.picture.aside, ""); // the frame has written into it
     if (this.seen === key) return;
     this.seen = key;
     const { name } = this.model.get("captions")[i] ?? {}, [first, count] = this.places[i] ?? [0, 0], from = this.pairs[`${i}|${state.target}`];
     setText(ui.picture.node.querySelector("b"), name ?? "");
-    setText(ui.picture.aside, "");
-    const across = count > 4 ? 3 : count > 1 ? 2 : 1, pen = sized(ui.picture.canvas, across * side, across * side), near = sized(ui.pair, 2 * side, side);
+    const across = Math.max(1, Math.floor(Math.sqrt(count))), pen = sized(ui.picture.canvas, across * side, across * side), near = sized(ui.pair, 2 * side, side);
     pen.clearRect(0, 0, across * side, across * side); near.clearRect(0, 0, 2 * side, side);
     ui.picture.canvas.setAttribute("aria-label", `Pictures of the concept ${name}`);
     ui.pairs.style.visibility = from === undefined ? "hidden" : "";

@@ -148,6 +148,8 @@ class TcavExplorer(PhotographExplorer):
             for target in self.asked if targets is None else targets:
                 for concept in wanted:
                     self._answer(concept, target, layer, lambda: False)
+        if (self.target, self.layer) in self._answers:  # what a page finds must not be older than the rest
+            self._deliver(self.target, self.layer)
 
     # -- the answers: for a class at a layer a row a concept, None where it was not tested
     def _changed(self, change: Any) -> None:
