@@ -25,7 +25,7 @@ const cosines = (rows, row, out) => {
 const THIN = 0.35, THICK = 0.85; // how opaque the colours of cosine 0 and 1 are over a picture
 
 class Overlay extends View {
-  static kind = "overlay"; static cell = 9; static traits = ["layer", "place", "both", "over_picture", "smooth"]; static asks = ["layer"];
+  static kind = "overlay"; static cell = 9; static traits = ["layer", "place", "both", "over_picture", "smooth", "stretch"]; static asks = ["layer"];
   static keys = [["\u2190 \u2191 \u2192 \u2193", "the next place, with Shift four on"], ["Enter", "pin the place"], ["l", "the next layer, with Shift the one before"], ["b", "one network, or both"], ["Esc", "let go of the place"]];
 
   build() {
@@ -39,7 +39,7 @@ class Overlay extends View {
     ui.exact = h("span", { class: "lk-exact" });
     ui.both = this.titles.length > 1 ? [toggle(this, "Both networks", "both", "Show the second network, too (b)")] : [];
     return { main: [ui.picture.node], controls: [ui.layer.node, h("div", { class: "lk-legendbox" }, h("span", { class: "lk-slider-name" }, "Cosine"), ui.scale.node, ui.exact),
-      h("div", { class: "lk-buttons" }, ...ui.both, toggle(this, "Overlay", "over_picture", "Show the picture below the colours"), toggle(this, "Smooth", "smooth", "Blend the places, or show them as they are"), ...this.truthToggle)] };
+      h("div", { class: "lk-buttons" }, ...ui.both, toggle(this, "Overlay", "over_picture", "Show the picture below the colours"), toggle(this, "Smooth", "smooth", "Blend the places, or show them as they are"), toggle(this, "Stretch", "stretch", "Colours up to the largest cosine in another picture, not up to 1"), ...this.truthToggle)] };
   }
 
   // ---- what is known: the features of a picture, for a layer of a network
@@ -137,7 +137,6 @@ class Overlay extends View {
     ui.layer.set(layers.length, i, (k) => this.known({ layer: layers[k].name }), (k) => Boolean(this.find({ layer: layers[k].name })));
     const shown = this.cells.map((one) => this.of(one.picture, one.network)), known = shown.filter(Boolean);
     this.signed = known.some((answer) => answer.signed);
-    ui.scale.set(1, this.signed);
     const error = Math.max(0, ...known.map((answer) => answer.error)), short = known.find((answer) => answer.count < answer.of);
     setText(ui.exact, known.length ? `\u00B1 ${error < 0.0005 ? "0.0005" : error.toFixed(error < 0.1 ? 3 : 2)}` : "");
     ui.exact.title = `The largest error of a cosine on this page, measured${short ? `; ${short.count} of ${short.of} dimensions were sent` : ""}`;
@@ -158,19 +157,23 @@ class Overlay extends View {
   point() {
     const { at } = this;
     for (const one of this.cells) this.heat(one, at);
+    const others = this.cells.filter((one) => one.picture !== at?.picture && one.top > 0).map((one) => one.top);
+    this.top = this.state.stretch && others.length ? Math.max(...others) : 1;
+    for (const one of this.cells) if (one.map) this.colour(one, one.map);
+    this.ui.scale.set(this.top, this.signed, this.top < 1);
     setText(this.ui.answer, this.answerText());
   }
   heat(one, at) {
     const { picture, network, made, heat, cross, best } = one, answer = this.of(picture, network), asked = at && this.of(at.picture, network), here = at?.picture === picture;
     const on = Boolean(answer && asked && this.photos.has(picture));
     made.stage.classList.toggle("lk-hot", on);
-    cross.hidden = !(here && on); best.hidden = true; one.top = undefined; one.dead = false;
+    cross.hidden = !(here && on); best.hidden = true; one.top = undefined; one.dead = false; one.map = null;
     if (here) { cross.classList.toggle("pinned", !this.ghost); cross.style.setProperty("--x", `${(100 * (at.x + 0.5)) / this.width}%`); cross.style.setProperty("--y", `${(100 * (at.y + 0.5)) / this.height}%`); }
     if (!on) { setText(made.foot, answer && this.photos.has(picture) ? "point at a place" : ""); heat.setAttribute("aria-label", "No place is pointed at"); return; }
     const { height, width, map } = answer, rows = this.rows(asked), { count } = asked;
     const place = Math.floor((at.y * asked.height) / this.height) * asked.width + Math.floor((at.x * asked.width) / this.width), row = rows.subarray(place * count, (place + 1) * count);
     cosines(this.rows(answer), row, map);
-    this.colour(one, map, width, height);
+    one.map = { map, width, height };
     let peak = 0;
     for (let p = 1; p < map.length; p++) if (map[p] > map[peak]) peak = p;
     one.top = map[peak]; one.dead = here && map[place] < 0.5;
@@ -182,13 +185,13 @@ class Overlay extends View {
     setText(made.foot, here ? (one.dead ? "nothing here" : this.ghost ? "this place" : "this place, pinned") : `at most ${precise(map[peak])}`);
     heat.setAttribute("aria-label", here ? `${one.title}: the place asked about, row ${Math.floor(place / width)}, column ${place % width} of ${height} by ${width}` : `${one.title}: cosine largest at row ${y}, column ${x} of ${height} by ${width}, ${precise(map[peak])}`);
   }
-  colour(one, map, width, height) {
+  colour(one, { map, width, height }) {
     const context = sized(one.heat, width, height);
     if (!one.pixels || one.pixels.width !== width || one.pixels.height !== height) { one.pixels = context.createImageData(width, height); one.words = new Uint32Array(one.pixels.data.buffer); }
-    const { words } = one, table = this.signed ? DIVERGING_PIXELS : SEQUENTIAL_PIXELS, zero = this.signed ? 127 : 0, steps = this.signed ? 127 : 255, low = this.signed ? -127 : 0;
-    for (let p = 0; p < map.length; p++) words[p] = table[zero + clamp(Math.round(map[p] * steps), low, steps)];
+    const { words } = one, table = this.signed ? DIVERGING_PIXELS : SEQUENTIAL_PIXELS, zero = this.signed ? 127 : 0, steps = this.signed ? 127 : 255, low = this.signed ? -127 : 0, factor = steps / this.top;
+    for (let p = 0; p < map.length; p++) words[p] = table[zero + clamp(Math.round(map[p] * factor), low, steps)];
     // over a picture what is unlike lets it through
-    if (this.state.over_picture) for (let p = 0, { data } = one.pixels; p < map.length; p++) data[4 * p + 3] = 255 * (THIN + (THICK - THIN) * Math.min(1, Math.abs(map[p])));
+    if (this.state.over_picture) for (let p = 0, { data } = one.pixels; p < map.length; p++) data[4 * p + 3] = 255 * (THIN + (THICK - THIN) * Math.min(1, Math.abs(map[p]) / this.top));
     context.putImageData(one.pixels, 0, 0);
   }
 }

@@ -21,7 +21,7 @@ from labkit.widgets.kit.worker import Stopped
 __all__ = ["OverlayExplorer"]
 
 MOST = 6  # pictures on view at a time
-ROOM = 3_600_000  # bytes of features on a page of 5 MB: as base64 they take a third more
+ROOM = 4_450_000  # bytes on a page of 5 MB for pictures and features, which take a third more as base64
 
 
 class OverlayExplorer(PictureExplorer):
@@ -32,7 +32,8 @@ class OverlayExplorer(PictureExplorer):
     layers do not fit into 5 MB, the largest are projected to their principal dimensions. The largest error of
     a cosine that this makes is measured, and stands below the pictures. A zero vector has cosine 0.
 
-    ``layers``: names of layers with feature maps; by default up to six, from early to late.
+    ``layers``: names of layers with feature maps; by default up to six, of two networks up to four, from early
+        to late.
     ``layer``: the one to begin with, by default the last but one.
     ``beside``: a second network of the same pictures, below or beside the first; its layers are those of the
         same names, or ``beside_layers``, as many.
@@ -41,7 +42,8 @@ class OverlayExplorer(PictureExplorer):
 
     Up to six pictures are on view; a further one takes the last one's place. Traits: ``picture`` and
     ``place`` (the pinned pixel [x, y] of that picture, or []), ``layer``, ``both`` (show the second network,
-    too), ``over_picture``, ``smooth``, ``truth``, and ``status``, ``error``, ``progress``, ``cancel``.
+    too), ``over_picture``, ``smooth``, ``stretch`` (colours up to the largest cosine in another picture, not
+    up to 1), ``truth``, and ``status``, ``error``, ``progress``, ``cancel``.
 
     Errors: KeyError and ValueError for layers that are not there or give no map, ValueError for lists of
     layers of different lengths, IndexError for pictures that do not exist.
@@ -60,6 +62,7 @@ class OverlayExplorer(PictureExplorer):
     both = T.Bool(False).tag(sync=True)
     over_picture = T.Bool(True).tag(sync=True)
     smooth = T.Bool(True).tag(sync=True)
+    stretch = T.Bool(False, help="colours up to the largest cosine in another picture").tag(sync=True)
     layers: T.List = T.List(help="name, the second network's name, and of each the map's sides").tag(
         sync=True
     )
@@ -89,12 +92,14 @@ class OverlayExplorer(PictureExplorer):
         super().__init__(model, images, **({"both": beside is not None} | given))
         self.titles = list(titles)[:networks]
         self._networks = [self.model] if beside is None else [self.model, private(check_model(beside))]
-        sample = [self._placed(self.images[0])]
+        sample = self._placed(self.images[0])
         self.layers = pairs_of([
-            layers_of(net, sample[0].clone(), names)
+            layers_of(net, sample.clone(), names, 6 // networks + networks - 1)
             for net, names in zip(self._networks, (layers, beside_layers or layers), strict=False)
         ])  # fmt: skip
-        self._sizes = sizes_within(self.layers, min(MOST, len(self.images)), ROOM)
+        shown = min(MOST, len(self.images))
+        room = int(0.75 * ROOM) - shown * 3 * self.size[0] * self.size[1]
+        self._sizes = sizes_within(self.layers, shown, room)
         self.layer = self.layers[-2:][0]["name"] if layer is None else layer
         self.place = self._inside() if start is None else list(start)
         self._begin()

@@ -50,7 +50,7 @@ def test_the_cosines_are_the_library_s(explorer, net, pictures, layer, picture, 
 
 
 def test_what_does_not_fit_is_projected_and_its_error_said(net, pictures, monkeypatch):
-    monkeypatch.setattr("labkit.widgets.overlay.ROOM", 2 * 20 * 3 * 64)
+    monkeypatch.setattr("labkit.widgets.overlay.ROOM", (2 * 20 * 3 * 64 + 3 * 3 * 1024) * 4 / 3 + 1)
     monkeypatch.setattr("labkit.widgets.kit.overlays.LEAST", 2)
     widget = OverlayExplorer(net, pictures, layer="1", place=[8, 8])
     widget.wait_idle()

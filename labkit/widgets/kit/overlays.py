@@ -11,7 +11,8 @@ from torch import Tensor
 
 __all__ = ["layers_of", "pairs_of", "sizes_within"]
 
-COARSEST, FINEST, MOST = 4, 64, 6  # places a side; layers that are offered
+COARSEST, FINEST = 4, 64  # places a side
+ROOMY = 1.6  # how many equal shares of the room a small layer may take to be whole
 LEAST = 8  # dimensions that are kept of a layer, whatever the room
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -30,9 +31,12 @@ def _shapes(model: torch.nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
 
 
 def layers_of(
-    model: torch.nn.Module, images: Float[Tensor, "1 C H W"], names: Sequence[str] | None = None
+    model: torch.nn.Module,
+    images: Float[Tensor, "1 C H W"],
+    names: Sequence[str] | None = None,
+    most: int = 6,
 ) -> dict[str, tuple[int, ...]]:
-    """Layers to look at with the shapes of their maps: those named, or up to six from early to late.
+    """Layers to look at with the shapes of their maps: those named, or up to ``most`` from early to late.
 
     Where none is named: blocks and ReLUs of one depth of names whose maps have 4 to 64 places a side.
     Raises KeyError for a name that is not there, ValueError for one that gives no map and where none does.
@@ -63,7 +67,7 @@ def layers_of(
     chosen = max(depths.values(), key=len) or list(maps) or [n for n in shapes if max(shapes[n][2:]) > 1]
     if not chosen:
         raise ValueError("model must have layers that give feature maps (N, K, h, w); none was found.")
-    at = torch.linspace(0, len(chosen) - 1, min(MOST, len(chosen))).round().int().tolist()
+    at = torch.linspace(0, len(chosen) - 1, min(most, len(chosen))).round().int().tolist()
     return {chosen[i]: shapes[chosen[i]] for i in at}
 
 
@@ -93,7 +97,7 @@ def pairs_of(networks: Sequence[Shapes]) -> list[dict[str, Any]]:
 def sizes_within(layers: Sequence[Mapping[str, Any]], pictures: int, room: int) -> dict[tuple[str, int], int]:
     """How many dimensions of each layer of each network fit ``room`` bytes, for so many pictures.
 
-    All of a layer where an equal share of the room holds it; the others share what is left.
+    All of a layer where little more than an equal share of the room holds it; the others share the rest.
 
     >>> row = {"name": "a", "of": ["a"], "sides": [[100, 10, 10]]}
     >>> sizes_within([row], 2, 20_000), sizes_within([row], 2, 10_000)
@@ -107,6 +111,8 @@ def sizes_within(layers: Sequence[Mapping[str, Any]], pictures: int, room: int) 
     sizes: dict[tuple[str, int], int] = {}
     for done, key in enumerate(sorted(need, key=lambda key: need[key][0] * need[key][1])):
         count, places = need[key]
-        sizes[key] = min(count, max(LEAST, int(room / (len(need) - done) / places)))
+        share = room / (len(need) - done)
+        whole = count * places <= ROOMY * share and len(need) - done > 1
+        sizes[key] = count if whole else min(count, max(LEAST, int(share / places)))
         room -= sizes[key] * places
     return sizes
