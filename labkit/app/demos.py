@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from labkit.app.demos_looking import LOOKING
 from labkit.data.faults import FAULTS
 
 __all__ = ["DEMOS", "NETWORKS", "check_network", "chosen"]
@@ -252,7 +253,8 @@ def _units(model: str, layers: tuple[str, ...], channels: int, question: str) ->
     return explorer.to_html(title=question, limit_mb=8)
 
 
-DEMOS: dict[str, Callable[[str], str]] = {
+DEMOS: dict[str, Callable[..., str]] = {
+    **LOOKING,
     "activations": _activations,
     "ascend": _ascend,
     "compare": _compare,

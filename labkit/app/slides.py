@@ -105,7 +105,7 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               ("concepts.cav", "concepts.tcav", "concepts.paired_cav"), "Kim et al. 2018"),
         Slide("Network dissection; Broden", "", "", ("concepts.dissect",), "Bau et al. 2017"),
         Slide("Concepts are vectors"),
-        Slide("Similarity overlays", "", "", ("concepts.similarity_map",), "Fong and Vedaldi 2018"),
+        Slide("Similarity overlays", "overlay", "", ("concepts.similarity_map",), "Fong and Vedaldi 2018"),
         Slide("A simple model stands in for the network"),
     ),
     "Fooling a network; texture and style": (

@@ -9,9 +9,10 @@ from labkit.widgets.comparer import Comparer
 from labkit.widgets.embedding import EmbeddingExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
+from labkit.widgets.overlay import OverlayExplorer
 from labkit.widgets.sanity import SanityExplorer
 
 __all__ = [
     "ActivationExplorer", "AscentExplorer", "Comparer", "EmbeddingExplorer", "MaskExplorer",
-    "OcclusionExplorer", "SanityExplorer",
+    "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
 ]  # fmt: skip
