@@ -253,6 +253,14 @@ def _units(model: str, layers: tuple[str, ...], channels: int, question: str) ->
     return explorer.to_html(title=question, limit_mb=8)
 
 
+def _tcav(model: str = "minivgg") -> str:
+    """Colours and textures tested on every class and layer, beside chance and what painting them does."""
+    from labkit.app.demos_tcav import tcav_html
+
+    check_network(model)
+    return tcav_html(model)
+
+
 DEMOS: dict[str, Callable[..., str]] = {
     **LOOKING,
     "activations": _activations,
@@ -266,4 +274,5 @@ DEMOS: dict[str, Callable[..., str]] = {
     "occlusion": _occlusion,
     "patches": _patches,
     "sanity": _sanity,
+    "tcav": _tcav,
 }

@@ -206,6 +206,7 @@ LABS = (
     "adversarial_masks",
     "filters",
     "generator_prior",
+    "testing_with_concepts",
 )
 
 

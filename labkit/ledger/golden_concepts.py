@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from labkit import concepts
+from labkit.concepts.concept_tests import paper_p, z_among
 from labkit.concepts.concept_vectors import layer_gradients
+from labkit.concepts.directions import Directions, by_channel
 from labkit.concepts.dissection import summary_of, unit_counts
 from labkit.concepts.overlay import place_at
 from labkit.concepts.rotations import random_rotation, rotation_power
@@ -58,11 +60,20 @@ def _concepts() -> dict[str, Golden]:
         turned = c.dissect(g.model, g.images, rotation=rotation_power(random_rotation(48), 0.5), **given)
         return [found.iou, found.ceiling, found.thresholds, found.mean_best, [value for *_, value in turned]]
 
+    def many() -> Any:
+        rows, slopes = g.images.flatten(1)[:, ::97], by_channel(g.images)
+        vectors = Directions(rows, rows[:2], 0.01)
+        first = vectors.of_concept(torch.arange(2), torch.arange(2, 4), 2, draw())
+        chance = vectors.of_chance(torch.arange(4), 2, 2, draw())
+        scores = torch.tensor([0.2, 0.4, 0.9], dtype=torch.float64)
+        return [slopes, first, chance, z_among(0.7, scores), paper_p(scores, scores[None] / 2)]
+
     def fitted() -> Any:
         return [*c.cav_result(light, g.images), c.cav(light, g.images)]
 
     return {
         "cav": Golden(fitted, (c.cav, c.cav_result)),
+        "directions": Golden(many, (Directions, by_channel, z_among, paper_p)),
         "directional_derivatives": Golden(
             lambda: c.directional_derivatives(g.model, g.images, g.targets, layer=EARLY, vector=vector),
             (c.directional_derivatives, layer_gradients),

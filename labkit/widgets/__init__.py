@@ -11,8 +11,9 @@ from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.overlay import OverlayExplorer
 from labkit.widgets.sanity import SanityExplorer
+from labkit.widgets.tcav import TcavExplorer
 
 __all__ = [
     "ActivationExplorer", "AscentExplorer", "Comparer", "EmbeddingExplorer", "MaskExplorer",
-    "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
+    "OcclusionExplorer", "OverlayExplorer", "SanityExplorer", "TcavExplorer",
 ]  # fmt: skip
