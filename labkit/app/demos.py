@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from labkit.app.demos_dissection import DISSECTIONS
 from labkit.data.faults import FAULTS
 
 __all__ = ["DEMOS", "NETWORKS", "check_network", "chosen"]
@@ -264,4 +265,5 @@ DEMOS: dict[str, Callable[[str], str]] = {
     "occlusion": _occlusion,
     "patches": _patches,
     "sanity": _sanity,
+    **DISSECTIONS,
 }

@@ -206,6 +206,7 @@ LABS = (
     "adversarial_masks",
     "filters",
     "generator_prior",
+    "dissecting_a_network",
 )
 
 

@@ -6,12 +6,13 @@ Importing this package needs ipywidgets and anywidget; the pages they show load 
 from labkit.widgets.activation import ActivationExplorer
 from labkit.widgets.ascent import AscentExplorer
 from labkit.widgets.comparer import Comparer
+from labkit.widgets.dissection import DissectionExplorer
 from labkit.widgets.embedding import EmbeddingExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.sanity import SanityExplorer
 
 __all__ = [
-    "ActivationExplorer", "AscentExplorer", "Comparer", "EmbeddingExplorer", "MaskExplorer",
-    "OcclusionExplorer", "SanityExplorer",
+    "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "EmbeddingExplorer",
+    "MaskExplorer", "OcclusionExplorer", "SanityExplorer",
 ]  # fmt: skip
