@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_looking import LOOKING
 from labkit.data.faults import FAULTS
 
@@ -275,4 +276,5 @@ DEMOS: dict[str, Callable[..., str]] = {
     "patches": _patches,
     "sanity": _sanity,
     "tcav": _tcav,
+    **DISSECTIONS,
 }

@@ -4,6 +4,7 @@ from labkit.concepts.concept_tests import PairedCav, Tcav, paired_cav, paired_ca
 from labkit.concepts.concept_vectors import Cav, cav, cav_result, directional_derivatives, sort_by_cav
 from labkit.concepts.dissection import Counts, Dissection, dissect, dissect_result
 from labkit.concepts.overlay import similarity_map
+from labkit.concepts.top_pictures import TopPictures, top_pictures, top_pictures_result
 from labkit.core.registry import Method
 
 METHODS: dict[str, Method] = {
@@ -68,6 +69,16 @@ METHODS: dict[str, Method] = {
         dead="any",
         scope="global",
     ),
+    "top_pictures": Method(
+        top_pictures,
+        "Network dissection",
+        "Bau et al. 2017",
+        {"count": 2, "quantile": 0.1},
+        takes=("model", "many", "layer"),
+        gives="pictures",
+        dead="any",
+        scope="global",
+    ),
 }
 
 __all__ = [
@@ -77,6 +88,7 @@ __all__ = [
     "Dissection",
     "PairedCav",
     "Tcav",
+    "TopPictures",
     "cav",
     "cav_result",
     "directional_derivatives",
@@ -88,4 +100,6 @@ __all__ = [
     "sort_by_cav",
     "tcav",
     "tcav_result",
+    "top_pictures",
+    "top_pictures_result",
 ]

@@ -23,6 +23,10 @@ _LATER = {
     "load_photo": "photos",
     "sample_photos": "photos",
     "fetch": "downloads",
+    "Broden": "broden",
+    "label_table": "broden",
+    "load_voc": "broden",
+    "minibroden_table": "broden",
 }
 
 __all__ = [
@@ -36,6 +40,7 @@ __all__ = [
     "RENDER_VERSION",
     "TEXTURES",
     "WEATHERS",
+    "Broden",
     "Decal",
     "Fault",
     "MiniBroden",
@@ -47,7 +52,10 @@ __all__ = [
     "gather",
     "item",
     "label_of",
+    "label_table",
     "load_photo",
+    "load_voc",
+    "minibroden_table",
     "render",
     "replace",
     "sample_photos",

@@ -207,6 +207,7 @@ LABS = (
     "filters",
     "generator_prior",
     "testing_with_concepts",
+    "dissecting_a_network",
 )
 
 

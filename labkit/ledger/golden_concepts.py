@@ -71,6 +71,12 @@ def _concepts() -> dict[str, Golden]:
     def fitted() -> Any:
         return [*c.cav_result(light, g.images), c.cav(light, g.images)]
 
+    def topped() -> Any:
+        given: dict[str, Any] = {"units": [0, 5, 11], "count": 2, "quantile": 0.02}
+        found = c.top_pictures_result(g.model, g.images, EARLY, **given)
+        shown = c.top_pictures(g.model, g.images, EARLY, **given)
+        return [found.values, found.pictures.double(), found.masks.double().mean((2, 3)), shown]
+
     return {
         "cav": Golden(fitted, (c.cav, c.cav_result)),
         "directions": Golden(many, (Directions, by_channel, z_among, paper_p)),
@@ -95,6 +101,9 @@ def _concepts() -> dict[str, Golden]:
         ),
         "sort_by_cav": Golden(
             lambda: list(c.sort_by_cav(g.model, g.images, layer=EARLY, vector=vector)), (c.sort_by_cav,)
+        ),
+        "top_pictures": Golden(
+            topped, (c.top_pictures, c.top_pictures_result)
         ),
         "tcav": Golden(tested, (c.tcav, c.tcav_result), 1e-3),
     }  # fmt: skip
