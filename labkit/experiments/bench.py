@@ -206,6 +206,7 @@ LABS = (
     "adversarial_masks",
     "filters",
     "generator_prior",
+    "concepts_are_vectors",
 )
 
 
