@@ -36,7 +36,7 @@ from labkit.experiments.net2vec_scenes import (
 )
 
 LAB = "33_concepts_are_vectors"
-FEW = (1, 2, 4, 8, 16, 32, 64)
+FEW = (1, 3, 8, 20, 60)
 HITS = 5
 NETWORKS = (
     "minivgg", "minivgg-2", "minivgg-3", "minivgg-11", "minivgg-11-2", "minivgg-11-3", "minivgg-bothcities",

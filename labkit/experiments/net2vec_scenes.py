@@ -47,8 +47,8 @@ def _drawn(train: int, held_out: int) -> Halves:
 
 
 def scenes(bench: Bench) -> Halves:
-    """600 scenes of the val split to train on, 600 of the test split held out; fewer in class and quick."""
-    return _drawn(bench.count(600, lesson=120, few=36), bench.count(600, lesson=120, few=30))
+    """400 scenes of the val split to train on, 400 of the test split held out; fewer in class and quick."""
+    return _drawn(bench.count(400, lesson=120, few=36), bench.count(400, lesson=120, few=30))
 
 
 def last_layer(model: nn.Module) -> str:
@@ -99,7 +99,7 @@ def asked(
 
 def epochs_of(bench: Bench) -> int:
     """How often the weights see all scenes."""
-    return {"quick": 2, "class": 10, "full": 30}[bench.mode]
+    return {"quick": 2, "class": 10, "full": 20}[bench.mode]
 
 
 def net2vec_of(bench: Bench, found: Asked, few: Sequence[int] = ()) -> Net2Vec:
