@@ -34,6 +34,10 @@ TAKES = {
     "present": "present",  # the same scenes with and without a thing
     "absent": "absent",
     "names": "names",  # of label maps' values
+    "space": "space",  # a vector a concept
+    "terms": "plus",  # numbers of concepts
+    "first": "first",  # distances between concepts
+    "second": "second",
     "one target": "target",  # for all pictures
     "box": "box",  # a network that only names classes
     "network": "network",  # what makes a new, untrained one

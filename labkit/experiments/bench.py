@@ -208,6 +208,7 @@ LABS = (
     "generator_prior",
     "testing_with_concepts",
     "dissecting_a_network",
+    "concepts_are_vectors",
 )
 
 
