@@ -3,7 +3,9 @@
 from labkit.concepts.concept_tests import PairedCav, Tcav, paired_cav, paired_cav_result, tcav, tcav_result
 from labkit.concepts.concept_vectors import Cav, cav, cav_result, directional_derivatives, sort_by_cav
 from labkit.concepts.dissection import Counts, Dissection, dissect, dissect_result
+from labkit.concepts.editing import edit_row, project_out
 from labkit.concepts.overlay import similarity_map
+from labkit.concepts.ratings import Kappa, kappa, kappa_result
 from labkit.core.registry import Method
 
 METHODS: dict[str, Method] = {
@@ -33,12 +35,41 @@ METHODS: dict[str, Method] = {
         dead="any",
         scope="global",
     ),
+    "edit_row": Method(
+        edit_row,
+        "Editing a network",
+        "Bau et al. 2020",
+        {"row": 0},
+        takes=("model", "vector", "layer"),
+        gives="network",
+        dead="any",
+        scope="global",
+    ),
+    "kappa": Method(
+        kappa,
+        "Human ratings",
+        "Cohen 1960",
+        takes=("answers", "other answers"),
+        gives="number",
+        dead="any",
+        models="agnostic",
+        scope="global",
+    ),
     "paired_cav": Method(
         paired_cav,
         "TCAV",
         "",
         takes=("model", "pictures", "target", "layer", "present", "absent"),
         gives="weights",
+        dead="any",
+        scope="global",
+    ),
+    "project_out": Method(
+        project_out,
+        "Editing a network",
+        "Bolukbasi et al. 2016",
+        takes=("model", "vector", "layer"),
+        gives="network",
         dead="any",
         scope="global",
     ),
@@ -75,6 +106,7 @@ __all__ = [
     "Cav",
     "Counts",
     "Dissection",
+    "Kappa",
     "PairedCav",
     "Tcav",
     "cav",
@@ -82,8 +114,12 @@ __all__ = [
     "directional_derivatives",
     "dissect",
     "dissect_result",
+    "edit_row",
+    "kappa",
+    "kappa_result",
     "paired_cav",
     "paired_cav_result",
+    "project_out",
     "similarity_map",
     "sort_by_cav",
     "tcav",

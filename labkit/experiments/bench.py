@@ -206,6 +206,7 @@ LABS = (
     "adversarial_masks",
     "filters",
     "generator_prior",
+    "finding_and_fixing",
 )
 
 
