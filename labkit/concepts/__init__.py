@@ -4,6 +4,7 @@ from labkit.concepts.concept_spaces import Mantel, analogy, concept_distances, m
 from labkit.concepts.concept_tests import PairedCav, Tcav, paired_cav, paired_cav_result, tcav, tcav_result
 from labkit.concepts.concept_vectors import Cav, cav, cav_result, directional_derivatives, sort_by_cav
 from labkit.concepts.dissection import Counts, Dissection, dissect, dissect_result
+from labkit.concepts.editing import edit_row, project_out
 from labkit.concepts.net2vec_pictures import (
     Net2VecClassification,
     net2vec_classification,
@@ -11,6 +12,7 @@ from labkit.concepts.net2vec_pictures import (
 )
 from labkit.concepts.net2vec_segmentation import Net2Vec, net2vec, net2vec_result
 from labkit.concepts.overlay import similarity_map
+from labkit.concepts.ratings import Kappa, kappa, kappa_result
 from labkit.concepts.top_pictures import TopPictures, top_pictures, top_pictures_result
 from labkit.core.registry import Method
 
@@ -60,6 +62,26 @@ METHODS: dict[str, Method] = {
         dead="any",
         scope="global",
     ),
+    "edit_row": Method(
+        edit_row,
+        "Editing a network",
+        "Bau et al. 2020",
+        {"row": 0},
+        takes=("model", "vector", "layer"),
+        gives="network",
+        dead="any",
+        scope="global",
+    ),
+    "kappa": Method(
+        kappa,
+        "Human ratings",
+        "Cohen 1960",
+        takes=("answers", "other answers"),
+        gives="number",
+        dead="any",
+        models="agnostic",
+        scope="global",
+    ),
     "mantel": Method(
         mantel,
         "Mantel",
@@ -95,6 +117,15 @@ METHODS: dict[str, Method] = {
         "",
         takes=("model", "pictures", "target", "layer", "present", "absent"),
         gives="weights",
+        dead="any",
+        scope="global",
+    ),
+    "project_out": Method(
+        project_out,
+        "Editing a network",
+        "Bolukbasi et al. 2016",
+        takes=("model", "vector", "layer"),
+        gives="network",
         dead="any",
         scope="global",
     ),
@@ -141,6 +172,7 @@ __all__ = [
     "Cav",
     "Counts",
     "Dissection",
+    "Kappa",
     "Mantel",
     "Net2Vec",
     "Net2VecClassification",
@@ -154,6 +186,9 @@ __all__ = [
     "directional_derivatives",
     "dissect",
     "dissect_result",
+    "edit_row",
+    "kappa",
+    "kappa_result",
     "mantel",
     "mantel_result",
     "net2vec",
@@ -162,6 +197,7 @@ __all__ = [
     "net2vec_result",
     "paired_cav",
     "paired_cav_result",
+    "project_out",
     "similarity_map",
     "sort_by_cav",
     "tcav",

@@ -209,6 +209,7 @@ LABS = (
     "testing_with_concepts",
     "dissecting_a_network",
     "concepts_are_vectors",
+    "finding_and_fixing",
 )
 
 

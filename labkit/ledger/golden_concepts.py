@@ -70,6 +70,14 @@ def _concepts() -> dict[str, Golden]:
         scores = torch.tensor([0.2, 0.4, 0.9], dtype=torch.float64)
         return [slopes, first, chance, z_among(0.7, scores), paper_p(scores, scores[None] / 2)]
 
+    def mended() -> Any:
+        wide = torch.linspace(-1, 2, 160, dtype=torch.float64).sin()
+        read = torch.linspace(0, 9, 5 * 160, dtype=torch.float64).cos().view(5, 160)
+        given: dict[str, Any] = {"layer": "classifier"}
+        one = c.project_out(g.model, wide, **given, row=2, features=read)
+        early = c.project_out(g.model, wide[:48], layer="features.7")
+        return [one(g.images), c.project_out(g.model, wide, **given)(g.images), early(g.images)]
+
     def fitted() -> Any:
         return [*c.cav_result(light, g.images), c.cav(light, g.images)]
 
@@ -92,6 +100,17 @@ def _concepts() -> dict[str, Golden]:
                 c.dissect, c.dissect_result, summary_of, unit_counts, unit_thresholds, random_rotation,
                 rotation_power,
             ),
+        ),
+        "edit_row": Golden(
+            lambda: c.edit_row(
+                g.model, torch.arange(160.0).sin(), layer="classifier", row=3, bias=-0.5
+            )(g.images),
+            (c.edit_row,),
+        ),
+        "project_out": Golden(mended, (c.project_out,)),
+        "kappa": Golden(
+            lambda: list(c.kappa_result([1, 1, 0, 1, 0, 0, 1, 0], [1, 0, 0, 1, 0, 1, 1, 0], shuffles=20)),
+            (c.kappa, c.kappa_result),
         ),
         "paired_cav": Golden(paired, (c.paired_cav, c.paired_cav_result)),
         "similarity_map": Golden(
