@@ -45,6 +45,11 @@ TAKES = {
     "targets": "targets",
     "answers": "first",  # of a rater, yes or no
     "other answers": "second",
+    "layer of a dream": "target",  # a layer's name, or any target
+    "texture": "texture",  # one picture of it
+    "layers": "layers",
+    "content": "content",
+    "style": "style",
     "bank": "pictures",  # any number of them, about which together there is one answer
 }
 # What a network may lack: a head of global average pooling and one linear layer; a feature map (N, K, h, w);
