@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from labkit.app.demos_dissection import DISSECTIONS
+from labkit.app.demos_looking import LOOKING
 from labkit.data.faults import FAULTS
 
 __all__ = ["DEMOS", "NETWORKS", "check_network", "chosen"]
@@ -253,7 +254,16 @@ def _units(model: str, layers: tuple[str, ...], channels: int, question: str) ->
     return explorer.to_html(title=question, limit_mb=8)
 
 
-DEMOS: dict[str, Callable[[str], str]] = {
+def _tcav(model: str = "minivgg") -> str:
+    """Colours and textures tested on every class and layer, beside chance and what painting them does."""
+    from labkit.app.demos_tcav import tcav_html
+
+    check_network(model)
+    return tcav_html(model)
+
+
+DEMOS: dict[str, Callable[..., str]] = {
+    **LOOKING,
     "activations": _activations,
     "ascend": _ascend,
     "compare": _compare,
@@ -265,5 +275,6 @@ DEMOS: dict[str, Callable[[str], str]] = {
     "occlusion": _occlusion,
     "patches": _patches,
     "sanity": _sanity,
+    "tcav": _tcav,
     **DISSECTIONS,
 }

@@ -20,6 +20,7 @@ from labkit.data.surfaces import BASIC_COLORS, GROUNDS, TEXTURES
 from labkit.data.world import MATERIALS, RENDER_VERSION, WEATHERS, Scene, Thing, replace
 
 _LATER = {
+    "concept_words": "words",
     "load_photo": "photos",
     "sample_photos": "photos",
     "fetch": "downloads",
@@ -48,6 +49,7 @@ __all__ = [
     "SceneStack",
     "Scenes",
     "Thing",
+    "concept_words",
     "fetch",
     "gather",
     "item",

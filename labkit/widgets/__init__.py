@@ -10,9 +10,11 @@ from labkit.widgets.dissection import DissectionExplorer
 from labkit.widgets.embedding import EmbeddingExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
+from labkit.widgets.overlay import OverlayExplorer
 from labkit.widgets.sanity import SanityExplorer
+from labkit.widgets.tcav import TcavExplorer
 
 __all__ = [
     "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "EmbeddingExplorer",
-    "MaskExplorer", "OcclusionExplorer", "SanityExplorer",
+    "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer", "TcavExplorer",
 ]  # fmt: skip
