@@ -57,6 +57,11 @@ EQUIVALENT = {
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },
+    "concepts.rotate_units": {
+        "q * r.diagonal().sign() -> q / r.diagonal().sign() in line 2": "it is 1 or -1",
+        "torch.linalg.det(q) < 0 -> torch.linalg.det(q) <= 0 in line 3": "it is 1 or -1",
+    },
+    "concepts.unique_detectors": {"True -> 2 in line 3": "both are true"},
     "visualization.affinities": {
         "60 -> 61 in line 4": "one halving more",
         "20.0 -> 21.0 in line 2": "a wider bracket",
