@@ -3,6 +3,7 @@
 from labkit.concepts.concept_tests import PairedCav, Tcav, paired_cav, paired_cav_result, tcav, tcav_result
 from labkit.concepts.concept_vectors import Cav, cav, cav_result, directional_derivatives, sort_by_cav
 from labkit.concepts.dissection import Counts, Dissection, dissect, dissect_result
+from labkit.concepts.distillation import Distilled, concept_shares, distill, distill_result
 from labkit.concepts.overlay import similarity_map
 from labkit.core.registry import Method
 
@@ -16,6 +17,15 @@ METHODS: dict[str, Method] = {
         dead="any",
         scope="global",
     ),
+    "concept_shares": Method(
+        concept_shares,
+        "Distillation",
+        "",
+        takes=("maps", "count"),
+        gives="points",
+        dead="any",
+        models="agnostic",
+    ),
     "directional_derivatives": Method(
         directional_derivatives,
         "Concept activation vectors",
@@ -23,6 +33,16 @@ METHODS: dict[str, Method] = {
         takes=("model", "pictures", "target", "layer", "vector"),
         gives="scores",
         dead="any",
+    ),
+    "distill": Method(
+        distill,
+        "Distillation",
+        "Craven and Shavlik 1996",
+        takes=("rows", "answers"),
+        gives="number",
+        dead="any",
+        models="agnostic",
+        scope="global",
     ),
     "dissect": Method(
         dissect,
@@ -75,13 +95,17 @@ __all__ = [
     "Cav",
     "Counts",
     "Dissection",
+    "Distilled",
     "PairedCav",
     "Tcav",
     "cav",
     "cav_result",
+    "concept_shares",
     "directional_derivatives",
     "dissect",
     "dissect_result",
+    "distill",
+    "distill_result",
     "paired_cav",
     "paired_cav_result",
     "similarity_map",

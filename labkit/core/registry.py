@@ -34,6 +34,8 @@ TAKES = {
     "present": "present",  # the same scenes with and without a thing
     "absent": "absent",
     "names": "names",  # of label maps' values
+    "rows": "rows",  # what a student sees of each picture
+    "answers": "answers",  # what a network says of each
     "one target": "target",  # for all pictures
     "bank": "pictures",  # any number of them, about which together there is one answer
 }

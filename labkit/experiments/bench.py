@@ -206,6 +206,7 @@ LABS = (
     "adversarial_masks",
     "filters",
     "generator_prior",
+    "looking_without_a_hypothesis",
 )
 
 
