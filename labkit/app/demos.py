@@ -252,6 +252,21 @@ def _units(model: str, layers: tuple[str, ...], channels: int, question: str) ->
     return explorer.to_html(title=question, limit_mb=8)
 
 
+def _fix(model: str = "minivgg") -> str:
+    """Engines red and yellow with a fault's edit off and on, beside random edits and a new last layer."""
+    from labkit.app.panels import fix_html
+
+    faulty = model in ("minivgg-melbourne", "minivgg-bothcities")
+    return fix_html(model if faulty else "minivgg-melbourne")
+
+
+def _rate(model: str = "minivgg") -> str:
+    """Units of a network and its untrained twin, dealt blind: do nine patches share a thing? People say."""
+    from labkit.app.panels import rate_html
+
+    return rate_html(model)
+
+
 DEMOS: dict[str, Callable[[str], str]] = {
     "activations": _activations,
     "ascend": _ascend,
@@ -259,9 +274,11 @@ DEMOS: dict[str, Callable[[str], str]] = {
     "embedding": _embedding,
     "facets": _facets,
     "filters": _filters,
+    "fix": _fix,
     "masks": _masks,
     "neighbours": _neighbours,
     "occlusion": _occlusion,
     "patches": _patches,
+    "rate": _rate,
     "sanity": _sanity,
 }

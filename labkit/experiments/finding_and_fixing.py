@@ -15,7 +15,7 @@ from labkit.concepts import edit_row
 from labkit.core.statistics import Interval, bootstrap, share
 from labkit.data import CLASSES, FAULTS, MiniBroden, Scene, render, replace
 from labkit.evaluation import random_directions
-from labkit.evaluation.detective import lay
+from labkit.evaluation.detective import lay, scenes_of
 from labkit.experiments.bench import Bench, experiment, extent
 from labkit.experiments.measures import Measure, Result
 from labkit.models import features
@@ -47,19 +47,6 @@ def drawn(scenes: Iterable[Scene]) -> Tensor:
     return torch.from_numpy((shown * 255).round().astype(np.uint8))
 
 
-def engines(bench: Bench, n: int, split: str, kind: str = "fire engine") -> list[Scene]:
-    """Scenes of one class from a split."""
-    count = bench.count(n, lesson=min(n, 40), few=6)
-    data, found = MiniBroden(40 * n, split), []
-    for index in range(len(data)):
-        scene = data.scene(index)
-        if scene.objects[0].kind == kind:
-            found.append(scene)
-        if len(found) == count:
-            break
-    return found
-
-
 class Shown(NamedTuple):
     """The pictures of ``Sets``, the same ones for every network."""
 
@@ -78,10 +65,12 @@ class Shown(NamedTuple):
 
 def shown(bench: Bench, kind: str, lay_: Own, remove: Own) -> Shown:
     """Forty pairs from the validation scenes, a hundred re-renders of test scenes, 1,100 others."""
-    fitted, judged = engines(bench, 40, "val", kind), engines(bench, 100, "test", kind)
-    world = MiniBroden(1500, "test")
-    rest = [s for s in map(world.scene, range(len(world))) if s.objects[0].kind != kind]
-    rest = rest[: bench.count(1100, lesson=275, few=33)]
+    counts = [bench.count(n, lesson=40, few=6) for n in (40, 100)]
+    fitted, judged = (
+        scenes_of(kind, n, split=split) for n, split in zip(counts, ("val", "test"), strict=True)
+    )
+    each = bench.count(100, lesson=25, few=3)
+    rest = [scene for other in CLASSES if other != kind for scene in scenes_of(other, each)]
     pairs = [[way(s) for s in scenes] for scenes in (fitted, judged) for way in (lay_, remove)]
     labels = torch.tensor([CLASSES.index(s.objects[0].kind) for s in rest])
     return Shown(*map(drawn, [*pairs, rest]), labels)  # type: ignore[arg-type]
