@@ -44,7 +44,7 @@ def fix_html(model: str = "minivgg-melbourne") -> str:
     import torch
 
     from labkit.concepts import project_out
-    from labkit.data import CLASSES, replace
+    from labkit.data import CLASSES
     from labkit.evaluation import random_directions
     from labkit.experiments.bench import Bench
     from labkit.experiments.finding_and_fixing import HEAD, RED, YELLOW, head_of, named, retrained, shown
@@ -54,7 +54,8 @@ def fix_html(model: str = "minivgg-melbourne") -> str:
     from labkit.models import load_model
 
     network = load_model(model)
-    pictures = shown(bench, kind, lambda s: replace(s, **RED), lambda s: replace(s, **YELLOW))
+    others = [name for name in CLASSES if name != kind]
+    pictures = shown(bench, kind, RED, YELLOW, rest=others)
     sets = pictures.read_by(network)
     fitted = torch.cat([sets.present, sets.absent])
     red = (sets.present - sets.absent).mean(0)
@@ -80,7 +81,7 @@ def fix_html(model: str = "minivgg-melbourne") -> str:
         panels = []
         for title, drawn, right in (("red", pictures.with_it, found.with_it),
                                     ("yellow", pictures.without, found.without)):  # fmt: skip
-            few = drawn[:SHOWN].permute(0, 3, 1, 2).float() / 255
+            few = drawn[:SHOWN].float() / 255
             words = f"{int(right[:SHOWN].sum())} of {len(few)} engines painted {title} are named rightly"
             panels.append(Panel(f"{title}: {words.split(' are')[0].split(' engines')[0]} right",
                                 mosaic(framed(few, right[:SHOWN].tolist()), 4, 4), words))  # fmt: skip
