@@ -10,6 +10,9 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from labkit.app.demos_dissection import DISSECTIONS
+from labkit.app.demos_looking import LOOKING
+from labkit.app.panels import MENDING
 from labkit.data.faults import FAULTS
 
 __all__ = ["DEMOS", "NETWORKS", "check_network", "chosen"]
@@ -252,33 +255,28 @@ def _units(model: str, layers: tuple[str, ...], channels: int, question: str) ->
     return explorer.to_html(title=question, limit_mb=8)
 
 
-def _fix(model: str = "minivgg") -> str:
-    """Engines red and yellow with a fault's edit off and on, beside random edits and a new last layer."""
-    from labkit.app.panels import fix_html
+def _tcav(model: str = "minivgg") -> str:
+    """Colours and textures tested on every class and layer, beside chance and what painting them does."""
+    from labkit.app.demos_tcav import tcav_html
 
-    faulty = model in ("minivgg-melbourne", "minivgg-bothcities")
-    return fix_html(model if faulty else "minivgg-melbourne")
-
-
-def _rate(model: str = "minivgg") -> str:
-    """Units of a network and its untrained twin, dealt blind: do nine patches share a thing? People say."""
-    from labkit.app.panels import rate_html
-
-    return rate_html(model)
+    check_network(model)
+    return tcav_html(model)
 
 
-DEMOS: dict[str, Callable[[str], str]] = {
+DEMOS: dict[str, Callable[..., str]] = {
+    **LOOKING,
     "activations": _activations,
     "ascend": _ascend,
     "compare": _compare,
     "embedding": _embedding,
     "facets": _facets,
     "filters": _filters,
-    "fix": _fix,
     "masks": _masks,
     "neighbours": _neighbours,
     "occlusion": _occlusion,
     "patches": _patches,
-    "rate": _rate,
     "sanity": _sanity,
+    "tcav": _tcav,
+    **DISSECTIONS,
+    **MENDING,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from labkit.app.sheets import Panel, Sheet, mosaic, sheets_html
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["fix_html", "framed", "rate_html", "rating_html"]
+__all__ = ["MENDING", "fix_html", "framed", "rate_html", "rating_html"]
 
 RIGHT, WRONG = (0.1, 0.6, 0.25), (0.85, 0.15, 0.1)
 SHOWN = 12  # engines of a colour on a page
@@ -129,3 +129,16 @@ def rate_html(model: str = "minivgg") -> str:
         sheets[name] = [mosaic(unit, 3, 2) for unit in patches]
     order = dealt_blind({name: len(own) for name, own in sheets.items()})
     return rating_html("Do these nine share one thing?", [sheets[name][k] for name, k in order])
+
+
+def _fix(model: str = "minivgg") -> str:
+    """Engines red and yellow with a fault's edit off and on, beside random edits and a new last layer."""
+    return fix_html("minivgg-bothcities" if model == "minivgg-bothcities" else "minivgg-melbourne")
+
+
+def _rate(model: str = "minivgg") -> str:
+    """Units of a network and its untrained twin, dealt blind: do nine patches share a thing? People say."""
+    return rate_html(model)
+
+
+MENDING: dict[str, Callable[..., str]] = {"fix": _fix, "rate": _rate}

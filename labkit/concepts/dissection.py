@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
 
+from labkit.concepts.enlarging import pixels_above
 from labkit.concepts.thresholds import LayerMaps, unit_thresholds
 from labkit.core.checks import check_fraction, check_positive
 from labkit.core.hooks import borrow
@@ -72,10 +73,39 @@ def _check_maps(maps: Mapping[str, ndarray], names: Mapping[str, Any], count: in
                 f"maps[{kind!r}] must be (N, H, W) with a map a picture, N = {count}; "
                 f"got {tuple(values.shape)}."
             )
+        side = next(iter(maps.values())).shape[1:]
+        if values.shape[1:] != side:
+            raise ValueError(
+                f"maps must all be of one size, {side[0]} x {side[1]} as the first is; maps[{kind!r}] is "
+                f"{values.shape[1]} x {values.shape[2]}."
+            )
         if kind not in names:
             raise ValueError(
                 f"names must name the labels of {kind!r}, from 1 on; it names {', '.join(names)}."
             )
+
+
+def _integers(values: ndarray) -> Int[Tensor, "B H W"]:
+    """A batch of label maps, read now; bytes stay bytes."""
+    read = np.array(values)
+    return torch.from_numpy(read if read.dtype == np.uint8 else read.astype(np.int64))
+
+
+def _pixels(
+    maps: Float[Tensor, "B K h w"], thresholds: Float[Tensor, " K"], side: tuple[int, int]
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Picture, unit, row and column of all pixels above the thresholds, on the grid of the label maps."""
+    reach = (maps.amax((2, 3)) > thresholds).nonzero()
+    picture, number = reach.unbind(1)
+    if maps.shape[2] > side[0] or maps.shape[3] > side[1]:  # label maps coarser than the layer
+        for pairs in reach.split(512):
+            which, unit = pairs.unbind(1)
+            large = F.interpolate(maps[which, unit][:, None], size=side, mode="bilinear")[:, 0]
+            pair, y, x = (large > thresholds[unit].view(-1, 1, 1)).nonzero(as_tuple=True)
+            yield which[pair], unit[pair], y, x
+    elif len(reach):
+        for pair, y, x in pixels_above(maps[picture, number], thresholds[number], side):
+            yield picture[pair], number[pair], y, x
 
 
 def unit_counts(
@@ -92,8 +122,9 @@ def unit_counts(
 ) -> Counts:
     """Count, for each unit above its threshold and each label, their pixels: a shard of ``dissect``.
 
-    Maps are enlarged bilinearly to the label maps' size and *then* held against the threshold; those that
-    nowhere reach it are not enlarged, which changes nothing. Arguments and errors as in ``dissect``.
+    Maps are enlarged bilinearly to the label maps' size and *then* held against the threshold; where four
+    neighbours stay below it they are not enlarged, which changes nothing. Arguments and errors as in
+    ``dissect``.
     """
     _check_maps(maps, names, len(images))
     kinds = tuple(maps)
@@ -112,31 +143,28 @@ def unit_counts(
                     f"thresholds must be one a unit, {found.shape[1]} of {layer!r}; got {units}."
                 )
             rows = slice(done, done + len(part))
-            own = {kind: torch.from_numpy(np.array(values[rows])).long() for kind, values in maps.items()}
+            own = {kind: _integers(values[rows]) for kind, values in maps.items()}
+            there = torch.stack([values.flatten(1).any(1) for values in own.values()])
             for g, kind in enumerate(kinds):
                 if int(own[kind].max()) > sizes[g]:
                     raise ValueError(
                         f"maps[{kind!r}] must hold 0 (none) to {sizes[g]}, the labels that are named; "
                         f"got {int(own[kind].max())}."
                     )
-                there = own[kind].flatten(1).any(1)
-                seen[g] += int(there.sum()) * own[kind][0].numel()
+                seen[g] += int(there[g].sum()) * own[kind][0].numel()
                 label[starts[g] : starts[g + 1]] += torch.bincount(
                     own[kind].flatten(), minlength=sizes[g] + 1
                 )[1:]
-            reach = (found.amax((2, 3)) > thresholds).nonzero()
-            side = next(iter(own.values())).shape[1:]
-            for pairs in reach.split(512):
-                picture, number = pairs.unbind(1)
-                large = F.interpolate(found[picture, number][:, None], size=side, mode="bilinear")[:, 0]
-                pair, y, x = (large > thresholds[number].view(-1, 1, 1)).nonzero(as_tuple=True)
+            side = tuple(next(iter(own.values())).shape[1:])
+            fires = torch.zeros(len(part) * units, dtype=torch.int64)  # pixels of a picture and unit
+            for picture, number, y, x in _pixels(found, thresholds, side):
+                fires += torch.bincount(picture * units + number, minlength=len(fires))
+                place = (picture * side[0] + y) * side[1] + x
                 for g, kind in enumerate(kinds):
-                    values = own[kind][picture[pair], y, x]
-                    at = number[pair] * (sizes[g] + 1) + values
+                    at = number * (sizes[g] + 1) + own[kind].flatten()[place]
                     counted = torch.bincount(at, minlength=units * (sizes[g] + 1)).view(units, -1)
                     both[:, starts[g] : starts[g + 1]] += counted[:, 1:]
-                    there = own[kind].flatten(1).any(1)[picture[pair]]
-                    unit[:, g] += torch.bincount(number[pair][there], minlength=units)
+            unit += (fires.view(-1, units).T[:, None] * there).sum(2)
             done += len(part)
             work.at(done)
     kind_of = torch.repeat_interleave(torch.arange(len(kinds)), torch.tensor(sizes))

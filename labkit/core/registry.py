@@ -34,7 +34,15 @@ TAKES = {
     "present": "present",  # the same scenes with and without a thing
     "absent": "absent",
     "names": "names",  # of label maps' values
+    "space": "space",  # a vector a concept
+    "terms": "plus",  # numbers of concepts
+    "first": "first",  # distances between concepts
+    "second": "second",
     "one target": "target",  # for all pictures
+    "box": "box",  # a network that only names classes
+    "network": "network",  # what makes a new, untrained one
+    "sources": "sources",  # networks by name
+    "targets": "targets",
     "answers": "first",  # of a rater, yes or no
     "other answers": "second",
     "bank": "pictures",  # any number of them, about which together there is one answer
@@ -81,7 +89,7 @@ class Method:
     ``options``: what makes a call cheap: contract and golden answers call it so.
     ``takes``: what must be given, in order, from ``TAKES``; all else is an option.
     ``gives``: "maps", "pictures", "masks", "segments", "weights", "activations", "scores", "patches" (a row a
-    unit), "points" (a row a picture), "rows" (their numbers), "number" or "network" (a copy, edited).
+    unit), "points" (a row a picture), "rows" (their numbers), "number" or "network".
     ``needs``: what a network must have, from ``NEEDS``; another one is refused.
     ``dead``: on a network whose last feature map is off: a map of "zero", a method that "warns", or "any".
     ``amplifies``: whether rounding grows on the way, as in a search or by a sign.

@@ -16,6 +16,10 @@ EQUIVALENT = {
         for left in ("scores + share @ scores", "scores")
     },
     "attribution.occlusion": {"0 -> 1 in line 1": "only the shape of one channel is taken"},
+    "concepts.cav": {"1 -> 2 in line 3": "a constant on all labels moves nothing, and the length is 1"},
+    "concepts.directional_derivatives": {
+        "activations.detach().clone() -> activations.detach() in line 1": "nothing is written to it"
+    },
     "visualization.ascend": {
         "score(images).sum() -> score(images).mean() in line 3": "the gradient is divided by its size"
     },
