@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_looking import LOOKING
+from labkit.app.panels import MENDING
 from labkit.data.faults import FAULTS
 
 __all__ = ["DEMOS", "NETWORKS", "check_network", "chosen"]
@@ -295,4 +296,5 @@ DEMOS: dict[str, Callable[..., str]] = {
     "sanity": _sanity,
     "tcav": _tcav,
     **DISSECTIONS,
+    **MENDING,
 }

@@ -78,6 +78,9 @@ EQUIVALENT = {
     "visualization.mle_dimension": {
         f"{LOGS}.mean(1) -> {LOGS}.mean(0) in line 2": "a mean of means is the mean, whichever comes first"
     },
+    "detective.paired_direction": {
+        "(present - absent).mean(0) -> (present - absent).sum(0) in line 1": "its length is taken off"
+    },
     "visualization.pca": {
         f"directions * {SIGN} -> directions / {SIGN} in line 4": "it is 1 or -1",
         "largest < 0 -> largest <= 0 in line 4": "the largest entry is not 0",
