@@ -18,6 +18,7 @@ from labkit.widgets import (
     EmbeddingExplorer,
     MaskExplorer,
     OcclusionExplorer,
+    OverlayExplorer,
     SanityExplorer,
     TcavExplorer,
 )
@@ -113,6 +114,18 @@ def ascent(net: Any, images: Any, **given: Any) -> AscentExplorer:
     return explorer
 
 
+def overlay(net: Any, images: Any, **given: Any) -> OverlayExplorer:
+    """Two networks of one design, the second one with another bias."""
+    other = network()
+    other[0].bias.data += 0.5
+    explorer = OverlayExplorer(net, images, layers=["5", "9"], beside=other, both=False, **given)
+    explorer.precompute(pictures=[0, 1])
+    for key, answer in explorer._cache.latest():  # all are asked at once; forget the third
+        if answer["picture"] == 2:
+            explorer._cache.drop(key)
+    return explorer
+
+
 def tcav(net: Any, images: Any, **_: Any) -> TcavExplorer:
     """Two classes at two layers; the third concept was not tested. Red is drawn anew, too."""
     generator = torch.Generator().manual_seed(4)
@@ -139,6 +152,7 @@ EXPLORERS = {
     "masks": masks,
     "sanity": sanity,
     "embedding": embedding,
+    "overlay": overlay,
     "tcav": tcav,
 }
 
