@@ -251,7 +251,7 @@ def project_cases(draw: Draw):
     ),
 )  # fmt: skip
 def project_out(weight, bias, direction, mean):
-    """A class's row of weights that no longer reads a direction, and the bias that makes up for half.
+    """A row of weights that no longer reads a direction, and the bias that makes up for half of it.
 
     weight: (D,); bias: (); direction: (D,), of any length; mean: (D,), the mean of some features.
     Returns the new weight (D,) and the new bias ().
