@@ -28,6 +28,7 @@ class Slide(NamedTuple):
 
 _FILTERS, _SPACE, _EXCITES = "11_filters_and_activations", "12_feature_space", "13_what_excites_a_unit"
 _WARM, _WHICH, _GRADIENTS = "01_warm_up", "21_which_pixels_matter", "22_gradients_and_their_tricks"
+_VECTORS = "33_concepts_are_vectors"
 _DISSECT, _DETECTIVE = "32_dissecting_a_network", "35_the_detective"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
 _CONCEPTS = "31_testing_with_concepts"
@@ -114,7 +115,11 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("Interpretability depends on the axes: rotations", "rotate", _DISSECT,
               ("concepts.rotations.random_rotation", "concepts.rotations.rotation_power"),
               "Bau et al. 2017"),
-        Slide("Concepts are vectors"),
+        Slide("Concepts are vectors: how many filters a concept takes", "net2vec", _VECTORS,
+              ("concepts.net2vec", "concepts.net2vec_classification"), "Fong and Vedaldi 2018"),
+        Slide("Arithmetic with concepts; spaces that agree", "arithmetic", _VECTORS,
+              ("concepts.analogy", "concepts.concept_distances", "concepts.mantel"),
+              "Fong and Vedaldi 2018; Mantel 1967"),
         Slide("Similarity overlays", "overlay", "", ("concepts.similarity_map",), "Fong and Vedaldi 2018"),
         Slide("A simple model stands in for the network"),
         Slide("People judge units", "rate", "", ("concepts.kappa",), "Zhou et al. 2015"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -92,20 +92,33 @@ def _integers(values: ndarray) -> Int[Tensor, "B H W"]:
 
 
 def _pixels(
-    maps: Float[Tensor, "B K h w"], thresholds: Float[Tensor, " K"], side: tuple[int, int]
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Picture, unit, row and column of all pixels above the thresholds, on the grid of the label maps."""
-    reach = (maps.amax((2, 3)) > thresholds).nonzero()
-    picture, number = reach.unbind(1)
-    if maps.shape[2] > side[0] or maps.shape[3] > side[1]:  # label maps coarser than the layer
-        for pairs in reach.split(512):
-            which, unit = pairs.unbind(1)
-            large = F.interpolate(maps[which, unit][:, None], size=side, mode="bilinear")[:, 0]
-            pair, y, x = (large > thresholds[unit].view(-1, 1, 1)).nonzero(as_tuple=True)
-            yield which[pair], unit[pair], y, x
+    maps: Float[Tensor, "K h w"], thresholds: Float[Tensor, " K"], side: tuple[int, int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Unit and place of all of a picture's pixels above the thresholds, on the grid of the label maps."""
+    reach = (maps.amax((1, 2)) > thresholds).nonzero()[:, 0]
+    if maps.shape[1] > side[0] or maps.shape[2] > side[1]:  # label maps coarser than the layer
+        large = F.interpolate(maps[reach][:, None], size=side, mode="bilinear")[:, 0]
+        number, y, x = (large > thresholds[reach].view(-1, 1, 1)).nonzero(as_tuple=True)
+        yield reach[number], y * side[1] + x
     elif len(reach):
-        for pair, y, x in pixels_above(maps[picture, number], thresholds[number], side):
-            yield picture[pair], number[pair], y, x
+        for number, y, x in pixels_above(maps[reach], thresholds[reach], side):
+            yield reach[number], y * side[1] + x
+
+
+def _combinations(
+    values: Int[Tensor, "G P"], sizes: Sequence[int]
+) -> tuple[Int[Tensor, " P"], Int[Tensor, "G U"]]:
+    """A picture's pixels by what all kinds say together: each pixel's combination, and what each holds."""
+    code, room = torch.zeros_like(values[0], dtype=torch.int64), 1
+    for own, size in zip(values, sizes, strict=True):
+        if room * (size + 1) >= 1 << 62:
+            code = torch.unique(code, return_inverse=True)[1]
+            room = int(code.max()) + 1
+        code, room = code * (size + 1) + own, room * (size + 1)
+    which = torch.unique(code, return_inverse=True)[1]
+    example = torch.empty(int(which.max()) + 1, dtype=torch.int64)
+    example[which] = torch.arange(len(which))
+    return which, values[:, example].long()
 
 
 def unit_counts(
@@ -129,7 +142,7 @@ def unit_counts(
     _check_maps(maps, names, len(images))
     kinds = tuple(maps)
     sizes = [len(names[kind]) for kind in kinds]
-    starts = np.concatenate([[0], np.cumsum(sizes)])
+    starts = torch.tensor([0, *sizes]).cumsum(0)
     units, labels = len(thresholds), int(starts[-1])
     both = torch.zeros(units, labels, dtype=torch.int64)
     unit = torch.zeros(units, len(kinds), dtype=torch.int64)
@@ -144,27 +157,27 @@ def unit_counts(
                 )
             rows = slice(done, done + len(part))
             own = {kind: _integers(values[rows]) for kind, values in maps.items()}
-            there = torch.stack([values.flatten(1).any(1) for values in own.values()])
             for g, kind in enumerate(kinds):
                 if int(own[kind].max()) > sizes[g]:
                     raise ValueError(
                         f"maps[{kind!r}] must hold 0 (none) to {sizes[g]}, the labels that are named; "
                         f"got {int(own[kind].max())}."
                     )
-                seen[g] += int(there[g].sum()) * own[kind][0].numel()
-                label[starts[g] : starts[g + 1]] += torch.bincount(
-                    own[kind].flatten(), minlength=sizes[g] + 1
-                )[1:]
             side = tuple(next(iter(own.values())).shape[1:])
-            fires = torch.zeros(len(part) * units, dtype=torch.int64)  # pixels of a picture and unit
-            for picture, number, y, x in _pixels(found, thresholds, side):
-                fires += torch.bincount(picture * units + number, minlength=len(fires))
-                place = (picture * side[0] + y) * side[1] + x
-                for g, kind in enumerate(kinds):
-                    at = number * (sizes[g] + 1) + own[kind].flatten()[place]
-                    counted = torch.bincount(at, minlength=units * (sizes[g] + 1)).view(units, -1)
-                    both[:, starts[g] : starts[g + 1]] += counted[:, 1:]
-            unit += (fires.view(-1, units).T[:, None] * there).sum(2)
+            for n in range(len(part)):
+                which, held = _combinations(torch.stack([v[n].flatten() for v in own.values()]), sizes)
+                table = torch.zeros(units, held.shape[1])
+                for number, place in _pixels(found[n], thresholds, side):
+                    at = number * held.shape[1] + which[place]
+                    table += torch.bincount(at, minlength=table.numel()).view_as(table)
+                member = torch.zeros(held.shape[1], labels)
+                kind_at, combination = (held > 0).nonzero(as_tuple=True)
+                member[combination, starts[kind_at] + held[kind_at, combination] - 1] = 1
+                both += (table @ member).long()  # whole numbers below 2^24: exact
+                label += (torch.bincount(which).float() @ member).long()
+                there = (held > 0).any(1)
+                unit += table.sum(1).long()[:, None] * there
+                seen += len(which) * there
             done += len(part)
             work.at(done)
     kind_of = torch.repeat_interleave(torch.arange(len(kinds)), torch.tensor(sizes))

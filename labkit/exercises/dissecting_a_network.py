@@ -15,7 +15,7 @@ LIBRARY = "labkit.concepts."
 def threshold_cases(draw: Draw):
     def maps(n, units, side):
         found = draw.numbers(n, units, side, side)
-        return torch.cat([found, torch.zeros_like(found[:, :1])], 1)  # the last unit is dead
+        return torch.cat([found, torch.full_like(found[:, :1], 0.5)], 1)  # the last unit is dead
 
     yield Case("three units, a tenth", (maps(5, 2, 6), 0.1))
     yield Case("a fiftieth; the activations must stay", (maps(8, 3, 5), 0.02), probe="both")
@@ -67,7 +67,9 @@ def unit_thresholds(activations, quantile):
 def mask_cases(draw: Draw):
     def case(name, n, units, small, size, probe=None):
         maps = draw.numbers(n, units, small, small)
-        return Case(name, (maps, 0.5 * draw.pictures(units), size), probe=probe)
+        thresholds = 0.5 * draw.pictures(units)
+        maps[:, -1], thresholds[-1] = maps[:, -1].relu(), 0  # many places are just at the threshold
+        return Case(name, (maps, thresholds, size), probe=probe)
 
     yield case("4 x 4 to 16 x 16", 2, 3, 4, 16)
     yield case("3 x 3 to 10 x 10; the activations must stay", 2, 2, 3, 10, "both")
@@ -82,11 +84,11 @@ def mask_cases(draw: Draw):
          'F.interpolate((activations > thresholds[:, None, None]).to(activations), size=(size, size), '
          'mode="bilinear") > 0.5',
             "You cut first and enlarge then: the mask's border follows the coarse grid. Enlarge first."),
-        ('mode="bilinear"', 'mode="nearest"',
+        ('mode="bilinear", align_corners=False', 'mode="nearest"',
             "That is the nearest place. Enlarge bilinearly, so that the border lies between places."),
         ('mode="bilinear"', 'mode="bicubic"',
             "Bicubic overshoots: places would fire that no unit saw. Take bilinear."),
-        ('mode="bilinear"', 'mode="bilinear", align_corners=True',
+        ("align_corners=False", "align_corners=True",
             "With align_corners=True a map is stretched to the corners. Leave it at its default."),
         ("large > thresholds[:, None, None]", "large < thresholds[:, None, None]",
             "These are the places below the threshold. The mask is where the unit is above it."),
@@ -102,7 +104,7 @@ def unit_masks(activations, thresholds, size):
     activations: (N, K, h, w); thresholds: (K,); size: the picture's side in pixels.
     Returns (N, K, size, size), True or False: enlarged bilinearly first, cut then.
     """
-    large = F.interpolate(activations, size=(size, size), mode="bilinear")
+    large = F.interpolate(activations, size=(size, size), mode="bilinear", align_corners=False)
     return large > thresholds[:, None, None]
 
 
@@ -160,6 +162,8 @@ def iou_cases(draw: Draw):
         both = (draw.pictures(units, labels) * torch.minimum(unit[:, None], label)).long()
         unit[-1], both[-1] = 0, 0  # a dead unit
         label[-1], both[:, -1] = 0, 0  # a label that never occurs
+        unit[0], label[0], both[0], both[:, 0] = 1, 1, 0, 0
+        both[0, 0] = 1  # one pixel on one pixel
         return Case(name, (both, unit, label), probe=probe)
 
     yield case("three units, four labels", 3, 4)

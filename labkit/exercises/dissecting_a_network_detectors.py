@@ -16,12 +16,15 @@ def detector_cases(draw: Draw):
         iou = draw.pictures(units, labels) * 0.2
         iou[0] = iou[1]  # two units of one label
         iou[1, 0] /= 2
+        iou[:, -1] /= 10
+        iou[2] = 0
+        iou[2, -1] = threshold  # which is reached and not exceeded
         iou[-1] = threshold / 2  # one that detects nothing
         return Case(name, (iou, threshold), probe=probe)
 
-    yield case("six units, four labels", 6, 4, 0.1)
-    yield case("eight units, three labels; the table must stay", 8, 3, 0.16, "both")
-    yield case("seven units, nine labels", 7, 9, 0.12)
+    yield case("six units, four labels", 6, 4, 0.125)
+    yield case("eight units, three labels; the table must stay", 8, 3, 0.15625, "both")
+    yield case("seven units, nine labels", 7, 9, 0.09375)
     yield Case("no unit reaches it", (draw.pictures(4, 3) * 0.2, 0.5))
 
 
@@ -29,27 +32,29 @@ def detector_cases(draw: Draw):
     "concepts.unique_detectors", "Who detects what", points=2, minutes=8, difficulty=2,
     cases=detector_cases, compare="exact",
     mistakes=(
-        ("label[best > threshold].unique()", "label[best > threshold].sort().values",
-            "Two units of one label count once: take the distinct labels."),
-        ("label[best > threshold].unique()", "(iou > threshold).any(0).nonzero()[:, 0]",
+        ("found[label[best > threshold]] = True", "found |= (iou > threshold).any(0)",
             "A unit detects the one label that it fits best, even if it passes the threshold on others too."),
-        ("label[best > threshold].unique()", "(best > threshold).nonzero()[:, 0]",
-            "These are the units. The labels that have a detector are asked for."),
-        ("label[best > threshold].unique()", "label.unique()",
+        ("found[label[best > threshold]] = True", "found[label] = True",
             "The threshold is missing: every unit fits something best, if badly."),
+        ("best > threshold", "best < threshold",
+            "These are the labels of units that fit too badly. The IoU must exceed the threshold."),
         ("iou.max(1)", "iou.min(1)", "That is the label that each unit fits worst."),
-        ("iou.max(1)", "iou.max(0)",
-            "You seek the best unit of each label. Seek the best label of each unit: along axis 1."),
+        ("best > threshold", "best > best.mean()",
+            "You compare with the mean of the units. The threshold is given."),
+        ("label[best > threshold]", "label[: (best > threshold).sum()]",
+            "You take as many units as detect something, and not those that do."),
     ),
 )  # fmt: skip
 def unique_detectors(iou, threshold):
-    """The labels that have a detector: a unit detects its best label, if their IoU exceeds the threshold.
+    """Which labels have a detector: a unit detects its best label, if their IoU exceeds the threshold.
 
     iou: (K, C), a row a unit; threshold: such as 0.04.
-    Returns label numbers (U,) from 0 on, each once, ascending.
+    Returns (C,), True for a label that at least one unit detects: their number is that of unique detectors.
     """
     best, label = iou.max(1)
-    return label[best > threshold].unique()
+    found = torch.zeros(iou.shape[1], dtype=torch.bool)
+    found[label[best > threshold]] = True
+    return found
 
 
 def rotation_cases(draw: Draw):

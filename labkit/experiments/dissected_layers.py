@@ -70,7 +70,7 @@ class Found(NamedTuple):
         """The labels of these kinds that have a detector; a unit detects what it fits best of all kinds."""
         found = unique_detectors(self.other_iou if other else self.iou, iou)
         chosen = torch.tensor([kind in (kinds or KINDS) for kind, _ in self.labels])
-        return [label for label in torch.as_tensor(found).tolist() if chosen[label]]
+        return (torch.as_tensor(found) & chosen).nonzero()[:, 0].tolist()
 
     def cap(self, *kinds: str, iou: float = DETECTS) -> int:
         """How many labels of these kinds could have a detector: their best ceiling is 1.5 times the IoU."""
@@ -93,7 +93,7 @@ def iou_and_ceiling(both: Tensor, unit: Tensor, label: Tensor) -> tuple[Tensor, 
 
 def _detectors(iou: Tensor, threshold: float) -> Tensor:
     best, label = iou.max(1)
-    return label[best > threshold].unique()
+    return torch.bincount(label[best > threshold], minlength=iou.shape[1]) > 0
 
 
 def dissected(

@@ -141,7 +141,7 @@ def c4(bench: Bench, *, rotate_units: Own, iou_and_ceiling: Own, unique_detector
     rotation_of(rotate_units, 2, 0)  # unwritten: say so at once
     iou_and_ceiling(torch.ones(1, 2), torch.ones(1), torch.ones(2))
     unique_detectors(torch.ones(2, 2), 0.5)
-    stack, layer = scenes(bench, 300, 60), LAYERS["conv4"]
+    stack, layer = scenes(bench, 150, 60), LAYERS["conv4"]
     turns = range({"quick": 1, "class": 2, "full": 5}[bench.mode])
     draws = DRAWS if bench.mode == "full" else DRAWS[:1]
 
@@ -202,7 +202,7 @@ def c4(bench: Bench, *, rotate_units: Own, iou_and_ceiling: Own, unique_detector
 
 def _strengths(bench: Bench, found: Own, rotate_units: Own) -> dict[str, list[float]]:
     """The mean best IoU of each layer as it is turned further and further, on the first network."""
-    net, few, curves = bench.network(bench.seeds[0]), scenes(bench, 150, 40), dict[str, list[float]]()
+    net, few, curves = bench.network(bench.seeds[0]), scenes(bench, 100, 40), dict[str, list[float]]()
     chosen = LAYERS if bench.mode == "full" else {title: LAYERS[title] for title in ("conv4", "conv6")}
     powers = (POWERS[0], POWERS[-1]) if bench.quick else POWERS
     for title, where in chosen.items():
@@ -226,7 +226,7 @@ def _slope(values: Sequence[float]) -> float:
 def c5(bench: Bench, *, iou_and_ceiling: Own) -> Result:
     """Do early layers hold colour, and late ones parts and objects? Slopes over six layers by kind."""
     iou_and_ceiling(torch.ones(1, 2), torch.ones(1), torch.ones(2))  # unwritten: say so at once
-    stack = scenes(bench, 300, 60)
+    stack = scenes(bench, 150, 60)
 
     def curves(model: nn.Module, other: bool = False) -> dict[str, list[float]]:
         each = [dissected(model, stack, layer, iou_and_ceiling=iou_and_ceiling) for layer in LAYERS.values()]

@@ -87,6 +87,21 @@ def _concepts() -> dict[str, Golden]:
         shown = c.top_pictures(g.model, g.images, EARLY, **given)
         return [found.values, found.pictures.double(), found.masks.double().mean((2, 3)), shown]
 
+    def stands_in() -> Any:
+        rows = torch.rand(80, 4, generator=draw())
+        answers = (rows[:, 0] > 0.5).long() + 2 * (rows[:, 1] + 0.3 * rows[:, 2] > 0.6).long()
+        shown = torch.cat([g.images.roll(k, 3) for k in range(6)])[:, :, ::8, ::8].float()
+        taught = torch.arange(len(shown)) % len(g.images) % 2
+        found = c.distill_result(rows, answers, depth=3)
+        network = c.distill_result(shown, taught, kind="network", epochs=2)
+        return [
+            *found.fidelity,
+            found.held_out,
+            found.predict(rows),
+            c.distill(rows, answers, kind="linear"),
+            network.student[-1].bias,
+        ]
+
     return {
         "cav": Golden(fitted, (c.cav, c.cav_result)),
         "directions": Golden(many, (Directions, by_channel, z_among, paper_p)),
@@ -94,6 +109,10 @@ def _concepts() -> dict[str, Golden]:
             lambda: c.directional_derivatives(g.model, g.images, g.targets, layer=EARLY, vector=vector),
             (c.directional_derivatives, layer_gradients),
         ),
+        "concept_shares": Golden(
+            lambda: c.concept_shares((4 * g.images.mean(1)).long(), 4), (c.concept_shares,)
+        ),
+        "distill": Golden(stands_in, (c.distill, c.distill_result), 1e-3),
         "dissect": Golden(
             dissected,
             (

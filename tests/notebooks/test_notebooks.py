@@ -43,6 +43,7 @@ CODE = {
     "23_learned_masks": (24, 32),
     "24_surrogates_and_shapley": (12, 26),
     "25_can_you_trust_a_heatmap": (24, 32),
+    "33_concepts_are_vectors": (12, 26),
     "35_the_detective": (24, 32),
 }
 

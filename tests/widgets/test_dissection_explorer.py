@@ -48,9 +48,9 @@ def test_the_units_are_the_library_s(tiny, many, maps):
         best = whole.ceiling.gather(1, whole.best[:, None])[:, 0]
         assert table["ceiling"] == pytest.approx(best.tolist(), abs=1e-4)
         assert table["top"] == pytest.approx(whole.ceiling.amax(0).tolist(), abs=1e-4)
-    assert [row[0] for row in widget.units] == sorted(
-        range(6), key=lambda k: -widget.delivery["tables"][1]["iou"][k]
-    )
+    values = widget.delivery["tables"][1]["iou"]
+    order = sorted(range(6), key=lambda k: -values[k])
+    assert [row[0] for row in widget.units] == [k for k in order if values[k] > 0.04]
 
 
 def test_a_map_and_its_threshold_give_the_mask(tiny, many, maps):

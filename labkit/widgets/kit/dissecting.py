@@ -105,8 +105,8 @@ def units_answer(
 ) -> Answer:  # fmt: skip
     """All units of a layer at some quantiles, with the pictures at which each fires most, as a page takes it.
 
-    A map is sent in bytes, up to the unit's largest activation in these pictures; its threshold likewise, -1
-    for a dead unit.
+    A map is sent in bytes, from the unit's least activation in these pictures to its largest; its threshold
+    likewise, -1 for a dead unit.
     """
     from labkit.concepts import top_pictures_result
     from labkit.concepts.thresholds import unit_thresholds
@@ -115,12 +115,13 @@ def units_answer(
     top = top_pictures_result(model, images, layer, count=count, quantile=max(quantiles), rotation=rotation)
     report(0.2)
     small = _small(model, images, layer, rotation, top.pictures)
-    peaks = small.flatten(1).amax(1).clamp(min=1e-12)
-    levels = (small / peaks.view(-1, 1, 1, 1)).clamp(0, 1) * 255
+    lows, peaks = small.flatten(1).amin(1), small.flatten(1).amax(1)
+    span = (peaks - lows).clamp(min=1e-12)
+    levels = (small - lows.view(-1, 1, 1, 1)) / span.view(-1, 1, 1, 1) * 255
     tables = []
     for done, quantile in enumerate(quantiles):
         thresholds = unit_thresholds(model, images, quantile=quantile, **given)
-        cut = torch.where(thresholds.isfinite(), 255 * thresholds / peaks, -1.0)
+        cut = torch.where(thresholds.isfinite(), (255 * (thresholds - lows) / span).clamp(min=0), -1.0)
         tables.append(_table(model, images, thresholds, maps, names, given) | {"cut": _rounded(cut)})
         report(0.2 + 0.8 * (done + 1) / len(quantiles))
     return {
