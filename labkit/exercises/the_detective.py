@@ -15,7 +15,7 @@ from labkit.evaluation.findings import judged
 
 SHEET = Sheet("35_the_detective")
 STUDENT = "ada"
-BANKS = 6  # sets of scenes on which findings are judged; each is drawn once for a whole class
+BANKS = 3  # sets of scenes on which findings are judged; each is drawn once for a whole class
 PUBLIC = Draw("detective.finding public").index(BANKS)
 
 
