@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_looking import LOOKING
+from labkit.app.panels import MENDING
 from labkit.data.faults import FAULTS
 
 __all__ = ["DEMOS", "NETWORKS", "check_network", "chosen"]
@@ -223,6 +225,22 @@ def _facets(model: str = "minivgg") -> str:
     return facets_html(model)
 
 
+def _net2vec(model: str = "minivgg") -> str:
+    """One concept by its strongest 1, 2, 3, ... filters, beside as many units on raw colour."""
+    from labkit.app.vector_pages import net2vec_html
+
+    check_network(model)
+    return net2vec_html(model)
+
+
+def _arithmetic(model: str = "minivgg") -> str:
+    """Wheel of a car - car + bus: what is nearest to the sum, and to its first term alone."""
+    from labkit.app.vector_pages import arithmetic_html
+
+    check_network(model)
+    return arithmetic_html(model)
+
+
 def _activations(model: str = "minivgg") -> str:
     """All channels of four layers for a picture, and under the pointer what each of them says there."""
     return _units(
@@ -253,9 +271,18 @@ def _units(model: str, layers: tuple[str, ...], channels: int, question: str) ->
     return explorer.to_html(title=question, limit_mb=8)
 
 
+def _tcav(model: str = "minivgg") -> str:
+    """Colours and textures tested on every class and layer, beside chance and what painting them does."""
+    from labkit.app.demos_tcav import tcav_html
+
+    check_network(model)
+    return tcav_html(model)
+
+
 DEMOS: dict[str, Callable[..., str]] = {
     **LOOKING,
     "activations": _activations,
+    "arithmetic": _arithmetic,
     "ascend": _ascend,
     "compare": _compare,
     "embedding": _embedding,
@@ -263,7 +290,11 @@ DEMOS: dict[str, Callable[..., str]] = {
     "filters": _filters,
     "masks": _masks,
     "neighbours": _neighbours,
+    "net2vec": _net2vec,
     "occlusion": _occlusion,
     "patches": _patches,
     "sanity": _sanity,
+    "tcav": _tcav,
+    **DISSECTIONS,
+    **MENDING,
 }

@@ -1,13 +1,33 @@
 """What do the units know? Concepts as directions of a layer, and units held against label maps."""
 
+from labkit.concepts.concept_spaces import Mantel, analogy, concept_distances, mantel, mantel_result
 from labkit.concepts.concept_tests import PairedCav, Tcav, paired_cav, paired_cav_result, tcav, tcav_result
 from labkit.concepts.concept_vectors import Cav, cav, cav_result, directional_derivatives, sort_by_cav
 from labkit.concepts.dissection import Counts, Dissection, dissect, dissect_result
 from labkit.concepts.distillation import Distilled, concept_shares, distill, distill_result
+from labkit.concepts.editing import edit_row, project_out
+from labkit.concepts.net2vec_pictures import (
+    Net2VecClassification,
+    net2vec_classification,
+    net2vec_classification_result,
+)
+from labkit.concepts.net2vec_segmentation import Net2Vec, net2vec, net2vec_result
 from labkit.concepts.overlay import similarity_map
+from labkit.concepts.ratings import Kappa, kappa, kappa_result
+from labkit.concepts.top_pictures import TopPictures, top_pictures, top_pictures_result
 from labkit.core.registry import Method
 
 METHODS: dict[str, Method] = {
+    "analogy": Method(
+        analogy,
+        "Arithmetic",
+        "Fong and Vedaldi 2018",
+        {"count": 2},
+        takes=("space", "terms"),
+        gives="rows",
+        models="agnostic",
+        scope="global",
+    ),
     "cav": Method(
         cav,
         "Concept activation vectors",
@@ -15,6 +35,15 @@ METHODS: dict[str, Method] = {
         takes=("concept", "others"),
         gives="weights",
         dead="any",
+        scope="global",
+    ),
+    "concept_distances": Method(
+        concept_distances,
+        "distances",
+        "Fong and Vedaldi 2018",
+        takes=("space",),
+        gives="weights",
+        models="agnostic",
         scope="global",
     ),
     "concept_shares": Method(
@@ -34,6 +63,15 @@ METHODS: dict[str, Method] = {
         gives="scores",
         dead="any",
     ),
+    "dissect": Method(
+        dissect,
+        "Network dissection",
+        "Bau et al. 2017",
+        takes=("model", "pictures", "layer", "maps", "names"),
+        gives="rows",
+        dead="any",
+        scope="global",
+    ),
     "distill": Method(
         distill,
         "Distillation",
@@ -44,12 +82,52 @@ METHODS: dict[str, Method] = {
         models="agnostic",
         scope="global",
     ),
-    "dissect": Method(
-        dissect,
-        "Network dissection",
-        "Bau et al. 2017",
+    "edit_row": Method(
+        edit_row,
+        "Editing a network",
+        "Bau et al. 2020",
+        {"row": 0},
+        takes=("model", "vector", "layer"),
+        gives="network",
+        dead="any",
+        scope="global",
+    ),
+    "kappa": Method(
+        kappa,
+        "Human ratings",
+        "Cohen 1960",
+        takes=("ratings", "other ratings"),
+        gives="number",
+        dead="any",
+        models="agnostic",
+        scope="global",
+    ),
+    "mantel": Method(
+        mantel,
+        "Mantel",
+        "Mantel 1967",
+        {"repeats": 9},
+        takes=("first", "second"),
+        gives="number",
+        models="agnostic",
+        scope="global",
+    ),
+    "net2vec": Method(
+        net2vec,
+        "Net2Vec",
+        "Fong and Vedaldi 2018",
+        {"epochs": 2},
         takes=("model", "pictures", "layer", "maps", "names"),
-        gives="rows",
+        gives="weights",
+        dead="any",
+        scope="global",
+    ),
+    "net2vec_classification": Method(
+        net2vec_classification,
+        "Net2Vec",
+        "Fong and Vedaldi 2018",
+        takes=("model", "pictures", "layer", "maps", "names"),
+        gives="weights",
         dead="any",
         scope="global",
     ),
@@ -59,6 +137,15 @@ METHODS: dict[str, Method] = {
         "",
         takes=("model", "pictures", "target", "layer", "present", "absent"),
         gives="weights",
+        dead="any",
+        scope="global",
+    ),
+    "project_out": Method(
+        project_out,
+        "Editing a network",
+        "Bolukbasi et al. 2016",
+        takes=("model", "vector", "layer"),
+        gives="network",
         dead="any",
         scope="global",
     ),
@@ -88,6 +175,16 @@ METHODS: dict[str, Method] = {
         dead="any",
         scope="global",
     ),
+    "top_pictures": Method(
+        top_pictures,
+        "Network dissection",
+        "Bau et al. 2017",
+        {"count": 2, "quantile": 0.1},
+        takes=("model", "many", "layer"),
+        gives="pictures",
+        dead="any",
+        scope="global",
+    ),
 }
 
 __all__ = [
@@ -96,20 +193,39 @@ __all__ = [
     "Counts",
     "Dissection",
     "Distilled",
+    "Kappa",
+    "Mantel",
+    "Net2Vec",
+    "Net2VecClassification",
     "PairedCav",
     "Tcav",
+    "TopPictures",
+    "analogy",
     "cav",
     "cav_result",
+    "concept_distances",
     "concept_shares",
     "directional_derivatives",
     "dissect",
     "dissect_result",
     "distill",
     "distill_result",
+    "edit_row",
+    "kappa",
+    "kappa_result",
+    "mantel",
+    "mantel_result",
+    "net2vec",
+    "net2vec_classification",
+    "net2vec_classification_result",
+    "net2vec_result",
     "paired_cav",
     "paired_cav_result",
+    "project_out",
     "similarity_map",
     "sort_by_cav",
     "tcav",
     "tcav_result",
+    "top_pictures",
+    "top_pictures_result",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +15,7 @@ from labkit.core.hooks import borrow, find_layer, record
 from labkit.core.progress import working
 from labkit.models.features import batches
 
-__all__ = ["LayerMaps", "unit_thresholds"]
+__all__ = ["LayerMaps", "thresholds_of", "unit_thresholds"]
 
 _CODES = 1 << 16  # of float16: as many bins, in the order of the numbers
 
@@ -98,3 +98,20 @@ def unit_thresholds(
     thresholds = _values(lowest)
     alive = (histogram > 0).sum(1) > 1
     return torch.where(alive, thresholds, torch.inf)
+
+
+def thresholds_of(activations: Float[Tensor, "N K h w"], quantiles: Sequence[float]) -> Float[Tensor, "Q K"]:
+    """The thresholds of ``unit_thresholds``, for several shares, from activations that are there already.
+
+    >>> thresholds_of(torch.arange(100.0).view(1, 1, 10, 10) / 128, [0.1, 0.5]) * 128
+    tensor([[89.],
+            [49.]])
+    """
+    for quantile in quantiles:
+        check_share("quantile", quantile, "0.005 is the paper's.")
+    values = activations.movedim(1, 0).flatten(1).half().float()
+    total = values.shape[1]
+    # as many as may lie above, and the next one: of equal ones none lies above
+    found = [values.kthvalue(total - int(quantile * total), dim=1).values for quantile in quantiles]
+    alive = values.amax(1) > values.amin(1)
+    return torch.where(alive, torch.stack(found), torch.inf)

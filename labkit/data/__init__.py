@@ -20,9 +20,14 @@ from labkit.data.surfaces import BASIC_COLORS, GROUNDS, TEXTURES
 from labkit.data.world import MATERIALS, RENDER_VERSION, WEATHERS, Scene, Thing, replace
 
 _LATER = {
+    "concept_words": "words",
     "load_photo": "photos",
     "sample_photos": "photos",
     "fetch": "downloads",
+    "Broden": "broden",
+    "label_table": "broden",
+    "load_voc": "broden",
+    "minibroden_table": "broden",
 }
 
 __all__ = [
@@ -36,6 +41,7 @@ __all__ = [
     "RENDER_VERSION",
     "TEXTURES",
     "WEATHERS",
+    "Broden",
     "Decal",
     "Fault",
     "MiniBroden",
@@ -43,11 +49,15 @@ __all__ = [
     "SceneStack",
     "Scenes",
     "Thing",
+    "concept_words",
     "fetch",
     "gather",
     "item",
     "label_of",
+    "label_table",
     "load_photo",
+    "load_voc",
+    "minibroden_table",
     "render",
     "replace",
     "sample_photos",

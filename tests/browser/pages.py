@@ -20,6 +20,7 @@ from labkit.widgets import (
     OcclusionExplorer,
     OverlayExplorer,
     SanityExplorer,
+    TcavExplorer,
 )
 
 SIDE = 64
@@ -125,6 +126,24 @@ def overlay(net: Any, images: Any, **given: Any) -> OverlayExplorer:
     return explorer
 
 
+def tcav(net: Any, images: Any, **_: Any) -> TcavExplorer:
+    """Two classes at two layers; the third concept was not tested. Red is drawn anew, too."""
+    generator = torch.Generator().manual_seed(4)
+    scenes = images[:1].expand(8, -1, -1, -1) * torch.rand(8, 3, 1, 1, generator=generator)
+    present = scenes.clone()
+    present[:, :, 20:44, 20:44] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
+    concepts = {
+        name: images[k : k + 1] * (0.7 + 0.3 * torch.rand(6, 1, SIDE, SIDE, generator=generator))
+        for k, name in enumerate(("red", "green", "blue"))
+    }
+    explorer = TcavExplorer(
+        net, scenes, [0, 1] * 4, concepts=concepts, others=torch.rand(40, 3, SIDE, SIDE, generator=generator),
+        pairs={"red": (present, scenes)}, layers=["3", "7"], random_concepts=20, draws=3,
+    )  # fmt: skip
+    explorer.precompute([0, 1])
+    return explorer
+
+
 EXPLORERS = {
     "activation": activation,
     "ascent": ascent,
@@ -134,6 +153,7 @@ EXPLORERS = {
     "sanity": sanity,
     "embedding": embedding,
     "overlay": overlay,
+    "tcav": tcav,
 }
 
 
