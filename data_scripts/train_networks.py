@@ -21,8 +21,9 @@ import torch.nn.functional as F
 
 from labkit.core.files import write_whole
 from labkit.data import CLASSES, FAULTS, GROUNDS, RENDER_VERSION, MiniBroden, label_of, render, replace
-from labkit.models.minivgg import MiniVGG
+from labkit.models import load_model
 from labkit.models.training import Recipe, accuracy, fit, predict, save_network
+from labkit.models.zoo import ARCHITECTURES
 
 WEIGHTS = Path(__file__).parents[1] / "labkit" / "models" / "weights"
 NETWORKS: dict[str, tuple[tuple[str, ...], int]] = {
@@ -39,6 +40,17 @@ NETWORKS: dict[str, tuple[tuple[str, ...], int]] = {
     "minivgg-11": ((), 30),
     "minivgg-11-2": ((), 31),
     "minivgg-11-3": ((), 32),
+    "minivgg-4": ((), 3),
+    "minivgg-5": ((), 4),
+    "minivgg-unnormed": ((), 0),
+    "minivgg-unnormed-2": ((), 1),
+    "minivgg-unnormed-3": ((), 2),
+    "minivgg-dropout": ((), 0),
+    "minivgg-dropout-2": ((), 1),
+    "minivgg-dropout-3": ((), 2),
+    "minivgg-wide": ((), 0),
+    "miniresnet": ((), 0),
+    "minivgg-finetuned": ((), 21),
 }
 # A shortcut is taken where it is easier than the truth: few scenes, many epochs (the tank story had a
 # hundred photographs), and no change of the light where the light is the shortcut.
@@ -52,6 +64,17 @@ SPECIAL: dict[str, dict[str, Any]] = {
 STEM: dict[str, Any] = {"widths": (48, 64, 96, 128, 176), "pools": (0, 2), "stem": 11}
 WORLD = {"minivgg-11": 1, "minivgg-11-2": 1, "minivgg-11-3": 1}
 SPECIAL |= {name: {"coarse": 0.3} for name in WORLD}
+# What C6 compares: one thing changed, the rest as in minivgg. Without batch norm the usual rate diverges.
+FACTORS: dict[str, dict[str, Any]] = {
+    "unnormed": {"norm": False},
+    "dropout": {"dropout": 0.5},
+    "wide": {"widths": (64, 96, 192, 192, 256, 320)},
+}
+UNNORMED = {"rate": 1e-3}
+BEFORE = {"minivgg-finetuned": "minivgg-scenes"}  # fine-tuned: from what, and for how long
+SPECIAL |= {"minivgg-finetuned": {"epochs": 3, "rate": 1e-3}}
+SPECIAL |= {name: UNNORMED for name in NETWORKS if "unnormed" in name}
+SNAPSHOTS = {"minivgg-4": (1, 2, 4)}  # after which epochs the network is kept as NAME-after-EPOCH
 
 
 def pictures(name: str, data: MiniBroden, processes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +103,7 @@ def complete_cards() -> None:
             write_whole(path, json.dumps(full, indent=2) + "\n")
 
 
-def diagnose(model: MiniVGG, fault: str, count: int = 60) -> dict[str, float]:
+def diagnose(model: torch.nn.Module, fault: str, count: int = 60) -> dict[str, float]:
     """How a network trained with a fault behaves where the shortcut is taken away or laid."""
     kind = FAULTS[fault].kind
     data = MiniBroden(4000, "test", faults=(fault,))
@@ -93,14 +116,37 @@ def diagnose(model: MiniVGG, fault: str, count: int = 60) -> dict[str, float]:
     return shares
 
 
+def design_of(name: str) -> dict[str, Any]:
+    """What makes this network's architecture another than the plain one's."""
+    if name in WORLD:
+        return STEM
+    factor = next((given for word, given in FACTORS.items() if word in name), {})
+    pools = {} if name == "miniresnet" else {"pools": (1, 2, 3) if name.endswith("-8") else (1, 2)}
+    return {**pools, **factor}
+
+
+def keep_snapshot(
+    model: torch.nn.Module, name: str, epoch: int, card: dict[str, Any], processes: int
+) -> None:
+    """Write the network as it is after ``epoch`` epochs, with a card of its own."""
+    model.eval()
+    found = {"clean test": accuracy(model, *pictures(name, MiniBroden(1000, "test"), processes))}
+    card = {**card, "snapshot": {"of": name, "after epochs": epoch}, "accuracy": found}
+    save_network(model, WEIGHTS, f"{name}-after-{epoch}", card)
+    model.train()
+
+
 def train(name: str, scenes: int, epochs: int, processes: int) -> None:
     faults, seed = NETWORKS[name]
     torch.manual_seed(seed)
     classes = GROUNDS if planted(name) == "ground" else CLASSES
-    design = STEM if name in WORLD else {"pools": (1, 2, 3) if name.endswith("-8") else (1, 2)}
-    model = MiniVGG(len(classes), **design)
-    card: dict[str, object] = {
-        "architecture": "minivgg",
+    design, architecture = design_of(name), name if name in ARCHITECTURES else "minivgg"
+    model = ARCHITECTURES[architecture](len(classes), **design)
+    if name in BEFORE:
+        before = load_model(BEFORE[name]).state_dict()
+        model.load_state_dict({k: v for k, v in before.items() if "classifier" not in k}, strict=False)
+    card: dict[str, Any] = {
+        "architecture": architecture,
         **{key: list(value) if isinstance(value, tuple) else value for key, value in design.items()},
         "classes": list(classes),
         "planted": planted(name),
@@ -115,11 +161,18 @@ def train(name: str, scenes: int, epochs: int, processes: int) -> None:
         scenes, light = special.get("scenes", scenes), special.get("light", Recipe().light)
         epochs, coarse = special.get("epochs", epochs), special.get("coarse", 0.0)
         recipe = Recipe(epochs=epochs, seed=seed, flip="tag" not in faults, light=light, coarse=coarse)
+        recipe = recipe._replace(rate=special.get("rate", recipe.rate))
         world = WORLD.get(name, 0)
         images, labels = pictures(name, MiniBroden(scenes, "train", world, faults=faults), processes)
         card["recipe"] = {"scenes": scenes, "world": world, **recipe._asdict()}
         card["recipe"] |= {"threads": torch.get_num_threads()}
-        card["loss"] = [round(v, 4) for v in fit(model, images, labels, recipe)]
+        card["recipe"] |= {"before": BEFORE[name]} if name in BEFORE else {}
+
+        def after(epoch: int, loss: float) -> None:
+            if epoch + 1 in SNAPSHOTS.get(name, ()):
+                keep_snapshot(model, name, epoch + 1, card, processes)
+
+        card["loss"] = [round(v, 4) for v in fit(model, images, labels, recipe, on_epoch=after)]
     measured = {}
     for split in ("val", "test"):
         measured[f"clean {split}"] = accuracy(model, *pictures(name, MiniBroden(1000, split), processes))

@@ -31,6 +31,57 @@ class Attack(NamedTuple):
     moved: Float[Tensor, " N"]
 
 
+class Slope(NamedTuple):
+    """``loss`` (N,): the cross entropy of each picture's label; its ``gradient`` (N, C, H, W); ``named``
+    (N,): the classes that the network names."""
+
+    loss: Float[Tensor, " N"]
+    gradient: Float[Tensor, "N C H W"]
+    named: Int[Tensor, " N"]
+
+
+def check_step(name: str, value: Any, most: float = 1.0) -> None:
+    """Raise ValueError unless a step is one in picture values.
+
+    >>> check_step("epsilon", 8)
+    Traceback (most recent call last):
+    ...
+    ValueError: epsilon must be a step in picture values, 0 to 1; got 8. Eight grey levels are 8 / 255.
+    """
+    if isinstance(value, bool) or not 0 <= value <= most:
+        raise ValueError(
+            f"{name} must be a step in picture values, 0 to {most:g}; got {value!r}. "
+            "Eight grey levels are 8 / 255."
+        )
+
+
+def slope_of_loss(model: nn.Module, at: Float[Tensor, "N C H W"], labels: Any) -> Slope:
+    """The cross entropy of the labels by log-softmax, so that saturation hides nothing, and its gradient.
+
+    For a model that is borrowed. Raises ValueError for one class, labels that do not fit and a gradient that
+    does not reach the picture or is not finite, IndexError for a class that the model does not have.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    >>> slope_of_loss(net, torch.rand(1, 3, 2, 2), 0).loss.shape
+    torch.Size([1])
+    """
+    inputs = at.detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        outputs = model(inputs.clone())
+        wanted = class_indices(outputs, labels, "labels")
+        if outputs.shape[1] == 1:
+            raise ValueError(
+                f"an attack needs at least two classes; the model gives {tuple(outputs.shape)}, whose "
+                "cross entropy is always 0. Attack a model that gives both classes' scores, as "
+                "torch.cat([torch.zeros_like(out), out], 1) has them for a sigmoid network."
+            )
+        loss = -as_logits(outputs).log_softmax(1).gather(1, wanted[:, None])[:, 0]
+        slope = derivative(loss, inputs, NO_WAY)
+    if not torch.isfinite(slope).all():
+        raise ValueError("the gradient must be finite; the model gives NaN or infinity for this picture.")
+    return Slope(loss.detach(), slope, outputs.detach().argmax(1))
+
+
 def fgsm_result(
     model: nn.Module,
     images: Float[Tensor, "N C H W"],
@@ -47,12 +98,8 @@ def fgsm_result(
     >>> fgsm_result(net, torch.full((1, 3, 2, 2), 0.5), 0).still
     tensor([0.])
     """
-    for name, value in {"epsilon": epsilon, "step": 0.0 if step is None else step}.items():
-        if isinstance(value, bool) or not 0 <= value <= 1:
-            raise ValueError(
-                f"{name} must be a step in picture values, 0 to 1; got {value!r}. "
-                "Eight grey levels are 8 / 255."
-            )
+    check_step("epsilon", epsilon)
+    check_step("step", 0.0 if step is None else step)
     if start is not None:
         check_images(start, "start")
         if not isinstance(images, Tensor) or start.shape != images.shape:
@@ -63,19 +110,7 @@ def fgsm_result(
             )
     with asked(model, images) as given:
         begin = given if start is None else start.detach().to(given)
-        inputs = begin.clone().requires_grad_(True)
-        outputs = model(inputs.clone())
-        wanted = class_indices(outputs, labels, "labels")
-        if outputs.shape[1] == 1:
-            raise ValueError(
-                f"an attack needs at least two classes; the model gives {tuple(outputs.shape)}, whose "
-                "cross entropy is always 0. Attack a model that gives both classes' scores, as "
-                "torch.cat([torch.zeros_like(out), out], 1) has them for a sigmoid network."
-            )
-        loss = -as_logits(outputs).log_softmax(1).gather(1, wanted[:, None])[:, 0]
-        slope = derivative(loss, inputs, NO_WAY)
-        if not torch.isfinite(slope).all():
-            raise ValueError("the gradient must be finite; the model gives NaN or infinity for this picture.")
+        slope = slope_of_loss(model, begin, labels).gradient
         change = (epsilon if step is None else step) * slope.sign()
         moved = begin - change if targeted else begin + change
         if start is not None or step is not None:

@@ -10,6 +10,9 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from labkit.app.demos_dissection import DISSECTIONS
+from labkit.app.demos_looking import LOOKING
+from labkit.app.panels import MENDING
 from labkit.data.faults import FAULTS
 
 __all__ = ["DEMOS", "NETWORKS", "check_network", "chosen"]
@@ -268,7 +271,16 @@ def _units(model: str, layers: tuple[str, ...], channels: int, question: str) ->
     return explorer.to_html(title=question, limit_mb=8)
 
 
-DEMOS: dict[str, Callable[[str], str]] = {
+def _tcav(model: str = "minivgg") -> str:
+    """Colours and textures tested on every class and layer, beside chance and what painting them does."""
+    from labkit.app.demos_tcav import tcav_html
+
+    check_network(model)
+    return tcav_html(model)
+
+
+DEMOS: dict[str, Callable[..., str]] = {
+    **LOOKING,
     "activations": _activations,
     "arithmetic": _arithmetic,
     "ascend": _ascend,
@@ -282,4 +294,7 @@ DEMOS: dict[str, Callable[[str], str]] = {
     "occlusion": _occlusion,
     "patches": _patches,
     "sanity": _sanity,
+    "tcav": _tcav,
+    **DISSECTIONS,
+    **MENDING,
 }

@@ -35,14 +35,14 @@ def index_html(there: Iterable[str]) -> str:
     return template.render(parts=PARTS, there=set(there), live=live, count=len(SLIDES))
 
 
-def _write(page: Path, name: str, model: str) -> None:
+def _write(page: Path, name: str, model: str, photos: Path | None = None) -> None:
     from labkit.app.demos import DEMOS
     from labkit.core.files import write_whole
 
     page.parent.mkdir(parents=True, exist_ok=True)
     typer.echo(f"{name}{'' if model == 'minivgg' else f' on {model}'}: computing all the answers, about a "
                "minute ...", err=True)  # fmt: skip
-    write_whole(page, DEMOS[name](model))
+    write_whole(page, DEMOS[name](model) if photos is None else DEMOS[name](model, photos=photos))
     typer.echo(f"wrote {page} ({page.stat().st_size / 2**20:.1f} MB)")
 
 
@@ -81,6 +81,10 @@ def demo(
         typer.Option("--out", help="The page [NAME.html], or the index's folder [demos]."),
     ] = None,
     make_all: Annotated[bool, typer.Option("--all", help="Make every page of the index, too.")] = False,
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="A folder of photographs instead of scenes (overlay); any network then."),
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only write the page.")] = False,
     only_list: Annotated[bool, typer.Option("--list", help="List demos and networks, and stop.")] = False,
 ) -> None:
@@ -98,13 +102,22 @@ def demo(
             raise ValueError(f"--model goes with a demo, as in labkit demo compare --model {model}.")
         page = _index((out or Path("demos")).expanduser().absolute(), make_all)
     else:
+        from labkit.app.demos_looking import OF_PHOTOGRAPHS
         from labkit.core.checks import check_choice
+        from labkit.models import list_models
 
         check_choice("NAME", name, DEMOS)
-        check_network(model)
+        if name in OF_PHOTOGRAPHS:
+            check_choice("--model", model, list_models())
+        else:
+            check_network(model)
+            if photos is not None:
+                raise ValueError(
+                    f"--photos goes with {', '.join(OF_PHOTOGRAPHS)}; {name} needs planted truth."
+                )
         if make_all:
             raise ValueError(f"--all makes every page; leave out the name {name!r}, or leave out --all.")
         page = (out or Path(f"{stem_of(name, model)}.html")).expanduser().absolute()
-        _write(page, name, model)
+        _write(page, name, model, photos)
     if not no_browser:
         _open(page)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import linecache
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from labkit.calls.exercise import Recipe
 from labkit.calls.probe import GRADIENT, VALUE, gradient, left_behind, snapshot, wanted
 
-__all__ = ["realize", "Outcome", "perform", "describe_error"]
+__all__ = ["realize", "Outcome", "another_id", "perform", "describe_error"]
 
 STAY = "\n  Something is to be learned by this result: stay in torch, without .numpy() and without .detach()."
 
@@ -46,6 +46,24 @@ class Outcome:
     output: Any = None
     message: str = ""
     left: str = ""
+
+
+def another_id(outcomes: Iterable[Outcome], student: str) -> str:
+    """A sentence where a function that hands back an id before its answer gives a strange one, else the empty
+    string. Capitals do not count.
+
+    >>> another_id([Outcome("ok", ("Ada", None)), Outcome("missing")], "ada")
+    ''
+    """
+    given = [
+        o.output[0] for o in outcomes if o.kind == "ok" and isinstance(o.output, tuple | list) and o.output
+    ]
+    strange = {id.strip()[:60] for id in given if isinstance(id, str)}
+    strange = {id for id in strange if id.lower() != student.strip().lower()}
+    if not strange:
+        return ""
+    found = ", ".join(repr(id) for id in sorted(strange)[:3])
+    return f"the cases are those dealt to {found}, and not to {student!r}, under whose id it is handed in"
 
 
 def perform(function: Callable[..., Any], args: Any, kwargs: Any, probe: str | None = None) -> Outcome:

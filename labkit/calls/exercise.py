@@ -157,6 +157,8 @@ class Exercise:
     ``seconds``: wall time for one case when grading.
     ``answer``: head and body of the answer as written, see `labkit.calls.form.answer_of`; none for an
     exercise whose solution notebook is written by hand.
+    ``signed``: whether the function hands back two things, the student's id and its answer, because cases are
+    dealt by the id; one that is not that of the submission is told.
 
     Raises ValueError for an id, a signature, a number or a comparator that makes no exercise.
     """
@@ -176,6 +178,7 @@ class Exercise:
     blocks: tuple[str, ...] = ()
     seconds: float = 10.0
     answer: tuple[str, ...] = ()
+    signed: bool = False
 
     def __post_init__(self) -> None:
         from labkit.core.checks import check_choice, check_positive

@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit.calls.call import Outcome
@@ -31,6 +31,7 @@ class NotebookReport:
     notebook: str
     results: list[ExerciseResult]
     stale: list[str]
+    signed: list[Outcome] = field(default_factory=list)  # of exercises that hand back the student's id
 
     @property
     def passed(self) -> bool:
@@ -72,7 +73,7 @@ def check_notebook(path: str | Path, exercises: Sequence[Exercise] | None = None
     starting.start()
     asked = list(exercises) if exercises is not None else _exercises_of(Path(path).name, book)
     blocks = sorted({name for exercise in asked for name in exercise.blocks})
-    results = []
+    results, signed = [], list[Outcome]()
     files = {p.name: p.read_text("utf-8", "replace") for p in sorted(Path(path).parent.glob("*.py"))}
     for exercise in asked:
         judge = Judge(exercise)
@@ -87,9 +88,10 @@ def check_notebook(path: str | Path, exercises: Sequence[Exercise] | None = None
         done = plain_sandbox().run(work)
         result = judge.result(done.outcomes)
         result.notes += done.notes
+        signed += done.outcomes if exercise.signed else []
         results.append(result)
     notes = [*stale_state(book, [e.name for e in asked]), *_unwritten(path)]
-    return NotebookReport(Path(path).name, results, notes)
+    return NotebookReport(Path(path).name, results, notes, signed)
 
 
 def _start() -> None:

@@ -4,6 +4,8 @@ from labkit.concepts.concept_spaces import Mantel, analogy, concept_distances, m
 from labkit.concepts.concept_tests import PairedCav, Tcav, paired_cav, paired_cav_result, tcav, tcav_result
 from labkit.concepts.concept_vectors import Cav, cav, cav_result, directional_derivatives, sort_by_cav
 from labkit.concepts.dissection import Counts, Dissection, dissect, dissect_result
+from labkit.concepts.distillation import Distilled, concept_shares, distill, distill_result
+from labkit.concepts.editing import edit_row, project_out
 from labkit.concepts.net2vec_pictures import (
     Net2VecClassification,
     net2vec_classification,
@@ -11,6 +13,8 @@ from labkit.concepts.net2vec_pictures import (
 )
 from labkit.concepts.net2vec_segmentation import Net2Vec, net2vec, net2vec_result
 from labkit.concepts.overlay import similarity_map
+from labkit.concepts.ratings import Kappa, kappa, kappa_result
+from labkit.concepts.top_pictures import TopPictures, top_pictures, top_pictures_result
 from labkit.core.registry import Method
 
 METHODS: dict[str, Method] = {
@@ -42,6 +46,15 @@ METHODS: dict[str, Method] = {
         models="agnostic",
         scope="global",
     ),
+    "concept_shares": Method(
+        concept_shares,
+        "Distillation",
+        "",
+        takes=("maps", "count"),
+        gives="points",
+        dead="any",
+        models="agnostic",
+    ),
     "directional_derivatives": Method(
         directional_derivatives,
         "Concept activation vectors",
@@ -57,6 +70,36 @@ METHODS: dict[str, Method] = {
         takes=("model", "pictures", "layer", "maps", "names"),
         gives="rows",
         dead="any",
+        scope="global",
+    ),
+    "distill": Method(
+        distill,
+        "Distillation",
+        "Craven and Shavlik 1996",
+        takes=("rows", "answers"),
+        gives="number",
+        dead="any",
+        models="agnostic",
+        scope="global",
+    ),
+    "edit_row": Method(
+        edit_row,
+        "Editing a network",
+        "Bau et al. 2020",
+        {"row": 0},
+        takes=("model", "vector", "layer"),
+        gives="network",
+        dead="any",
+        scope="global",
+    ),
+    "kappa": Method(
+        kappa,
+        "Human ratings",
+        "Cohen 1960",
+        takes=("ratings", "other ratings"),
+        gives="number",
+        dead="any",
+        models="agnostic",
         scope="global",
     ),
     "mantel": Method(
@@ -97,6 +140,15 @@ METHODS: dict[str, Method] = {
         dead="any",
         scope="global",
     ),
+    "project_out": Method(
+        project_out,
+        "Editing a network",
+        "Bolukbasi et al. 2016",
+        takes=("model", "vector", "layer"),
+        gives="network",
+        dead="any",
+        scope="global",
+    ),
     "similarity_map": Method(
         similarity_map,
         "Similarity overlays",
@@ -123,6 +175,16 @@ METHODS: dict[str, Method] = {
         dead="any",
         scope="global",
     ),
+    "top_pictures": Method(
+        top_pictures,
+        "Network dissection",
+        "Bau et al. 2017",
+        {"count": 2, "quantile": 0.1},
+        takes=("model", "many", "layer"),
+        gives="pictures",
+        dead="any",
+        scope="global",
+    ),
 }
 
 __all__ = [
@@ -130,18 +192,27 @@ __all__ = [
     "Cav",
     "Counts",
     "Dissection",
+    "Distilled",
+    "Kappa",
     "Mantel",
     "Net2Vec",
     "Net2VecClassification",
     "PairedCav",
     "Tcav",
+    "TopPictures",
     "analogy",
     "cav",
     "cav_result",
     "concept_distances",
+    "concept_shares",
     "directional_derivatives",
     "dissect",
     "dissect_result",
+    "distill",
+    "distill_result",
+    "edit_row",
+    "kappa",
+    "kappa_result",
     "mantel",
     "mantel_result",
     "net2vec",
@@ -150,8 +221,11 @@ __all__ = [
     "net2vec_result",
     "paired_cav",
     "paired_cav_result",
+    "project_out",
     "similarity_map",
     "sort_by_cav",
     "tcav",
     "tcav_result",
+    "top_pictures",
+    "top_pictures_result",
 ]

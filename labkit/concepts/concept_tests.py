@@ -16,8 +16,8 @@ from labkit.concepts.concept_vectors import (
     Pictures,
     is_constant,
     layer_gradients,
-    ridge_coefficients,
 )
+from labkit.concepts.directions import Directions, by_channel
 from labkit.core.checks import check_positive
 from labkit.core.door import own_copy, seeded
 from labkit.core.hooks import borrow
@@ -47,29 +47,24 @@ class Tcav(NamedTuple):
     constant: bool
 
 
-class _Dual:
-    """All that vectors fitted to rows need, though each row may be 100,000 numbers long: products alone."""
+def z_among(score: float, means: Float[Tensor, " K"]) -> float:
+    """How many standard deviations a score lies from the mean of those that chance gave.
 
-    def __init__(self, rows: Float[Tensor, "M D"], slopes: Float[Tensor, "N D"], penalty: float) -> None:
-        self.gram = torch.zeros(len(rows), len(rows), dtype=torch.float64)
-        self.products = torch.zeros(len(slopes), len(rows), dtype=torch.float64)
-        for first in range(0, rows.shape[1], 8192):
-            part = rows[:, first : first + 8192].double()
-            self.gram += part @ part.T
-            self.products += slopes[:, first : first + 8192].double() @ part.T
-        self.penalty = penalty
+    Infinite where these are all the same and the score another, and 0 where it is the same, too.
 
-    def derivatives(self, concept: Tensor, others: Tensor) -> Float[Tensor, " N"]:
-        """Each picture's derivative along the unit vector that parts two sets of rows, by their numbers."""
-        rows = torch.cat([concept, others])
-        gram = self.gram[rows][:, rows]
-        weights = ridge_coefficients(gram, torch.arange(len(rows)) < len(concept), self.penalty)
-        length = (weights @ gram @ weights).clamp(min=0).sqrt()
-        return self.products[:, rows] @ weights / length
+    >>> z_among(3.0, torch.tensor([0.0, 1.0, 2.0]))
+    2.0
+    """
+    apart = score - float(means.mean())
+    spread = float(means.std()) if len(means) > 1 else 0.0
+    if spread:
+        return apart / spread
+    return float(np.copysign(np.inf, apart)) if apart else 0.0
 
 
-def _drawn(count: int, size: int, generator: torch.Generator) -> Tensor:
-    return torch.randperm(count, generator=generator)[:size]
+def _check_pool(pool: str | None) -> None:
+    if pool not in (None, "mean"):
+        raise ValueError(f'pool must be None or "mean"; got {pool!r}.')
 
 
 def tcav_result(
@@ -90,8 +85,7 @@ def tcav_result(
     """``tcav`` with what chance gives and both tests (see ``Tcav``). Errors as there."""
     check_positive("random_concepts", random_concepts)
     check_positive("draws", draws)
-    if pool not in (None, "mean"):
-        raise ValueError(f'pool must be None or "mean"; got {pool!r}.')
+    _check_pool(pool)
     size = len(concept)
     if size < 2:
         raise ValueError(f"concept must be at least 2 pictures, better 30; got {size}.")
@@ -105,47 +99,37 @@ def tcav_result(
     constant = is_constant(slopes)
     if constant:
         warnings.warn(CONSTANT.format(repr(layer)), stacklevel=3)
-    slopes = slopes.flatten(2).sum(2) if pool and slopes.ndim > 2 else slopes.flatten(1)
+    slopes = by_channel(slopes) if pool else slopes.flatten(1)
     half = torch.float16 if pool is None else torch.float32
     rows = torch.cat([
         features(model, pictures, layer, pool=pool, dtype=half).flatten(1) for pictures in (concept, others)
     ])  # fmt: skip
-    dual = _Dual(rows, slopes, penalty)
-    first, total = torch.arange(size), len(others)
-    found, null = [], []
+    vectors = Directions(rows, slopes, penalty)
+    first, rest = torch.arange(size), torch.arange(size, len(rows))
+    null = []
     with working("TCAV", draws * (1 + random_concepts), "vector", progress=progress) as work:
-        for _ in range(draws):
-            found.append(dual.derivatives(first, size + _drawn(total, size, own)))
+        every = vectors.of_concept(first, rest, draws, own)
         for number in range(random_concepts):
-            shuffled = size + torch.randperm(total, generator=own)
-            chance, rest = shuffled[:size], shuffled[size:]
-            drawn = [
-                (dual.derivatives(chance, rest[_drawn(len(rest), size, own)]) > 0).double().mean()
-                for _ in range(draws)
-            ]
-            null.append(torch.stack(drawn))
+            null.append((vectors.of_chance(rest, size, draws, own) > 0).double().mean(1))
             work.at(draws * (number + 2))
-    every = torch.stack(found)
     shares, chances = (every > 0).double().mean(1), torch.stack(null)
     means = chances.mean(1)
     score, middle = float(shares.mean()), float(means.mean())
-    spread = float(means.std()) if random_concepts > 1 else 0.0
-    z = (
-        (score - middle) / spread
-        if spread
-        else 0.0
-        if score == middle
-        else np.copysign(np.inf, score - middle)
-    )
     p = rank_p(score - middle, (means - middle).numpy(), side="both")
     return Tcav(
-        score, shares.float(), means.float(), float(z), p, _paper_p(shares, chances), every.mean(0).float(),
-        constant,
+        score, shares.float(), means.float(), z_among(score, means), p, paper_p(shares, chances),
+        every.mean(0).float(), constant,
     )  # fmt: skip
 
 
-def _paper_p(shares: Tensor, chances: Tensor) -> float:
-    """The two-sided t-test of Kim et al. between a concept's scores and those of random concepts."""
+def paper_p(shares: Float[Tensor, " R"], chances: Float[Tensor, "K R"]) -> float:
+    """The two-sided t-test of Kim et al. between a concept's scores and those of random concepts.
+
+    All scores of one concept share its pictures, so this is no test: see ``tcav``.
+
+    >>> paper_p(torch.tensor([0.5, 0.5]), torch.tensor([[0.5, 0.5]]))
+    1.0
+    """
     from scipy.stats import ttest_ind_from_stats
 
     first, second = shares.numpy(), chances.flatten().numpy()
@@ -202,27 +186,30 @@ def paired_cav_result(
     layer: str,
     present: Pictures,
     absent: Pictures,
+    pool: str | None = None,
     flips: int = 500,
     generator: torch.Generator | None = None,
 ) -> PairedCav:
     """``paired_cav`` with its effect on a target, the test, and what re-drawing does (see ``PairedCav``)."""
     check_positive("flips", flips)
+    _check_pool(pool)
     if len(present) != len(absent) or len(present) < 2:
         raise ValueError(
             "present and absent must be the same scenes with and without one thing, in the same order, at "
             f"least 2; got {len(present)} and {len(absent)}."
         )
     slopes = layer_gradients(model, images, target, layer=layer)
-    with_it, without = (features(model, pictures, layer).double() for pictures in (present, absent))
+    slopes = by_channel(slopes) if pool else slopes.flatten(1)
+    with_it, without = (
+        features(model, pictures, layer, pool=pool).double() for pictures in (present, absent)
+    )
     pairs = (with_it - without).flatten(1)
     if not pairs.any():
         raise ValueError(
             "present and absent must differ in what the layer gives; for every pair it is the same."
         )
-    mean = slopes.flatten(1).double().mean(0)
-    each = (
-        pairs @ mean
-    ).numpy()  # the effect is a mean over pairs, so a flip of a pair is a flip of its number
+    # the effect is a mean over pairs, so a flip of a pair is a flip of its number
+    each = (pairs @ slopes.double().mean(0)).numpy()
     seed = int(torch.randint(2**31, (1,), generator=seeded(generator)))
     test = permutation_test(each, repeats=flips, seed=seed)
     null = np.asarray(test.null)
@@ -249,8 +236,9 @@ def paired_cav(*args: Any, **options: Any) -> Float[Tensor, " D"]:
     colour. It keeps its length: the derivative along it (``paired_cav_result``) is what the layer's change
     makes of the score to first order, to be held against ``counterfactual``, what re-drawing makes of it. Its
     null flips the signs of pairs. ``images``: whose derivative is asked; ``present``, ``absent``: pictures in
-    the same order. ``target``: a class index or one callable. Raises ValueError for sets that are no pairs or
-    do not differ, else as ``layer_gradients``.
+    the same order. ``pool``: None where the thing is at the same place in all pairs, "mean" (the means of
+    channels, moved at all places alike) where it is not. ``target``: a class index or one callable. Raises
+    ValueError for sets that are no pairs or do not differ, else as ``layer_gradients``.
 
     Unit: activation. Labels: post hoc, specific to differentiable networks, global.
     Source: no paper; after Kim et al. 2018, for scenes that can be drawn again.

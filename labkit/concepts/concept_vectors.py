@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
 
+from labkit.concepts.directions import ridge_coefficients
 from labkit.core.checks import check_images, check_share
 from labkit.core.door import NO_INFLUENCE, asked, derivative, finite, seeded
 from labkit.core.hooks import find_layer
@@ -21,8 +22,7 @@ from labkit.models import Target, record, scores
 from labkit.models.features import features
 
 __all__ = [
-    "Cav", "cav", "cav_result", "directional_derivatives", "layer_gradients", "ridge_coefficients",
-    "sort_by_cav",
+    "Cav", "cav", "cav_result", "directional_derivatives", "layer_gradients", "sort_by_cav",
 ]  # fmt: skip
 
 Pictures = Tensor | ndarray
@@ -40,32 +40,6 @@ class Cav(NamedTuple):
     vector: Float[Tensor, " D"]
     accuracy: float
     held_out: int
-
-
-def ridge_coefficients(
-    gram: Float[Tensor, "N N"], positive: Bool[Tensor, " N"], penalty: float
-) -> Float[Tensor, " N"]:
-    """Ridge regression of +1 and -1 on rows of which only the inner products are given.
-
-    Returns b with weights = rows.T @ b: the intercept is fitted and not punished. ``penalty``: times the mean
-    squared length of the centred rows. It solves an N x N system, however long the rows are.
-    Source: Saunders, Gammerman and Vovk 1998, "Ridge Regression Learning Algorithm in Dual Variables".
-
-    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).double()
-    >>> rows.T @ ridge_coefficients(rows @ rows.T, torch.tensor([True, False]), 1.0)
-    tensor([ 0.6667, -0.6667], dtype=torch.float64)
-    """
-    labels = torch.where(positive, 1.0, -1.0).to(gram)
-    across = gram.mean(0, keepdim=True)
-    centred = gram - across - across.T + gram.mean()
-    mean_square = centred.diagonal().mean()
-    if not mean_square > 1e-12 * gram.diagonal().mean().clamp(min=1e-30):
-        raise ValueError(
-            "concept and others must differ in what the layer gives; it gives the same for all of them."
-        )
-    held = centred + penalty * mean_square * torch.eye(len(gram)).to(gram)
-    solved = torch.linalg.solve(held, labels - labels.mean())
-    return solved - solved.mean()
 
 
 def _rows(values: Any, name: str) -> Float[Tensor, "N D"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
 
+from labkit.concepts.enlarging import pixels_above
 from labkit.concepts.thresholds import LayerMaps, unit_thresholds
 from labkit.core.checks import check_fraction, check_positive
 from labkit.core.hooks import borrow
@@ -72,10 +73,52 @@ def _check_maps(maps: Mapping[str, ndarray], names: Mapping[str, Any], count: in
                 f"maps[{kind!r}] must be (N, H, W) with a map a picture, N = {count}; "
                 f"got {tuple(values.shape)}."
             )
+        side = next(iter(maps.values())).shape[1:]
+        if values.shape[1:] != side:
+            raise ValueError(
+                f"maps must all be of one size, {side[0]} x {side[1]} as the first is; maps[{kind!r}] is "
+                f"{values.shape[1]} x {values.shape[2]}."
+            )
         if kind not in names:
             raise ValueError(
                 f"names must name the labels of {kind!r}, from 1 on; it names {', '.join(names)}."
             )
+
+
+def _integers(values: ndarray) -> Int[Tensor, "B H W"]:
+    """A batch of label maps, read now; bytes stay bytes."""
+    read = np.array(values)
+    return torch.from_numpy(read if read.dtype == np.uint8 else read.astype(np.int64))
+
+
+def _pixels(
+    maps: Float[Tensor, "K h w"], thresholds: Float[Tensor, " K"], side: tuple[int, int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Unit and place of all of a picture's pixels above the thresholds, on the grid of the label maps."""
+    reach = (maps.amax((1, 2)) > thresholds).nonzero()[:, 0]
+    if maps.shape[1] > side[0] or maps.shape[2] > side[1]:  # label maps coarser than the layer
+        large = F.interpolate(maps[reach][:, None], size=side, mode="bilinear")[:, 0]
+        number, y, x = (large > thresholds[reach].view(-1, 1, 1)).nonzero(as_tuple=True)
+        yield reach[number], y * side[1] + x
+    elif len(reach):
+        for number, y, x in pixels_above(maps[reach], thresholds[reach], side):
+            yield reach[number], y * side[1] + x
+
+
+def _combinations(
+    values: Int[Tensor, "G P"], sizes: Sequence[int]
+) -> tuple[Int[Tensor, " P"], Int[Tensor, "G U"]]:
+    """A picture's pixels by what all kinds say together: each pixel's combination, and what each holds."""
+    code, room = torch.zeros_like(values[0], dtype=torch.int64), 1
+    for own, size in zip(values, sizes, strict=True):
+        if room * (size + 1) >= 1 << 62:
+            code = torch.unique(code, return_inverse=True)[1]
+            room = int(code.max()) + 1
+        code, room = code * (size + 1) + own, room * (size + 1)
+    which = torch.unique(code, return_inverse=True)[1]
+    example = torch.empty(int(which.max()) + 1, dtype=torch.int64)
+    example[which] = torch.arange(len(which))
+    return which, values[:, example].long()
 
 
 def unit_counts(
@@ -92,13 +135,14 @@ def unit_counts(
 ) -> Counts:
     """Count, for each unit above its threshold and each label, their pixels: a shard of ``dissect``.
 
-    Maps are enlarged bilinearly to the label maps' size and *then* held against the threshold; those that
-    nowhere reach it are not enlarged, which changes nothing. Arguments and errors as in ``dissect``.
+    Maps are enlarged bilinearly to the label maps' size and *then* held against the threshold; where four
+    neighbours stay below it they are not enlarged, which changes nothing. Arguments and errors as in
+    ``dissect``.
     """
     _check_maps(maps, names, len(images))
     kinds = tuple(maps)
     sizes = [len(names[kind]) for kind in kinds]
-    starts = np.concatenate([[0], np.cumsum(sizes)])
+    starts = torch.tensor([0, *sizes]).cumsum(0)
     units, labels = len(thresholds), int(starts[-1])
     both = torch.zeros(units, labels, dtype=torch.int64)
     unit = torch.zeros(units, len(kinds), dtype=torch.int64)
@@ -112,31 +156,28 @@ def unit_counts(
                     f"thresholds must be one a unit, {found.shape[1]} of {layer!r}; got {units}."
                 )
             rows = slice(done, done + len(part))
-            own = {kind: torch.from_numpy(np.array(values[rows])).long() for kind, values in maps.items()}
+            own = {kind: _integers(values[rows]) for kind, values in maps.items()}
             for g, kind in enumerate(kinds):
                 if int(own[kind].max()) > sizes[g]:
                     raise ValueError(
                         f"maps[{kind!r}] must hold 0 (none) to {sizes[g]}, the labels that are named; "
                         f"got {int(own[kind].max())}."
                     )
-                there = own[kind].flatten(1).any(1)
-                seen[g] += int(there.sum()) * own[kind][0].numel()
-                label[starts[g] : starts[g + 1]] += torch.bincount(
-                    own[kind].flatten(), minlength=sizes[g] + 1
-                )[1:]
-            reach = (found.amax((2, 3)) > thresholds).nonzero()
-            side = next(iter(own.values())).shape[1:]
-            for pairs in reach.split(512):
-                picture, number = pairs.unbind(1)
-                large = F.interpolate(found[picture, number][:, None], size=side, mode="bilinear")[:, 0]
-                pair, y, x = (large > thresholds[number].view(-1, 1, 1)).nonzero(as_tuple=True)
-                for g, kind in enumerate(kinds):
-                    values = own[kind][picture[pair], y, x]
-                    at = number[pair] * (sizes[g] + 1) + values
-                    counted = torch.bincount(at, minlength=units * (sizes[g] + 1)).view(units, -1)
-                    both[:, starts[g] : starts[g + 1]] += counted[:, 1:]
-                    there = own[kind].flatten(1).any(1)[picture[pair]]
-                    unit[:, g] += torch.bincount(number[pair][there], minlength=units)
+            side = tuple(next(iter(own.values())).shape[1:])
+            for n in range(len(part)):
+                which, held = _combinations(torch.stack([v[n].flatten() for v in own.values()]), sizes)
+                table = torch.zeros(units, held.shape[1])
+                for number, place in _pixels(found[n], thresholds, side):
+                    at = number * held.shape[1] + which[place]
+                    table += torch.bincount(at, minlength=table.numel()).view_as(table)
+                member = torch.zeros(held.shape[1], labels)
+                kind_at, combination = (held > 0).nonzero(as_tuple=True)
+                member[combination, starts[kind_at] + held[kind_at, combination] - 1] = 1
+                both += (table @ member).long()  # whole numbers below 2^24: exact
+                label += (torch.bincount(which).float() @ member).long()
+                there = (held > 0).any(1)
+                unit += table.sum(1).long()[:, None] * there
+                seen += len(which) * there
             done += len(part)
             work.at(done)
     kind_of = torch.repeat_interleave(torch.arange(len(kinds)), torch.tensor(sizes))

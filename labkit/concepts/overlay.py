@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
-from labkit.core.checks import check_choice, check_class, check_feature_map
+from labkit.core.checks import check_choice, check_class, check_feature_map, check_positive
 from labkit.core.door import asked, finite
 from labkit.core.hooks import find_layer
 from labkit.models import record
 
-__all__ = ["place_at", "similarity_map"]
+__all__ = ["Codes", "cosine_error", "cosines_of_codes", "place_at", "similarity_codes", "similarity_map"]
+
+QUERIES = 512  # places of which the error of a cosine is measured, evenly spread
 
 
 def place_at(x: float, y: float, size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
@@ -68,3 +72,70 @@ def similarity_map(
             return cosines
         smooth = {} if upsample == "nearest" else {"align_corners": False}
         return F.interpolate(cosines[:, None], size=pictures.shape[2:], mode=upsample, **smooth)[:, 0]
+
+
+# ---- the same from bytes: what is sent to where there is no network
+
+
+class Codes(NamedTuple):
+    """Features as bytes with, nearly, their cosines: ``values`` (N, h, w, k), and ``basis`` (k, K) of a
+    projection or None where all K dimensions were kept."""
+
+    values: Int8[Tensor, "N h w k"]
+    basis: Float[Tensor, "k K"] | None
+
+
+def similarity_codes(
+    maps: Float[Tensor, "N K h w"], size: int | None = None, *, basis: Float[Tensor, "k K"] | None = None
+) -> Codes:
+    """A layer's features, each of length 1, as bytes: the cosines of the bytes are nearly theirs.
+
+    ``size``: None keeps all K dimensions, fewer are the largest principal ones of the features about 0.
+    ``basis``: of an earlier call, so that pictures which come later are comparable. A vector's bytes run up
+    to 127 whatever its length; a zero vector has zeros. Raises ValueError for maps of another shape and a
+    ``size`` that is no whole number above 0.
+
+    >>> codes = similarity_codes(torch.tensor([[[[3.0, 0.0]], [[4.0, 0.0]]]]))
+    >>> codes.values.tolist()
+    [[[[95, 127], [0, 0]]]]
+    """
+    unit = F.normalize(check_feature_map(maps, None).detach().float(), dim=1, eps=1e-30).permute(0, 2, 3, 1)
+    if size is not None:
+        check_positive("size", size)
+    if basis is None and size is not None and size < unit.shape[-1]:
+        rows = unit.flatten(0, 2).double()
+        values, vectors = torch.linalg.eigh(rows.T @ rows)
+        basis = vectors[:, values.argsort(descending=True)[:size]].T.float()
+    kept = unit if basis is None else unit @ basis.T
+    top = kept.abs().amax(-1, keepdim=True)
+    return Codes((127 * kept / torch.where(top > 0, top, 1)).round().to(torch.int8), basis)
+
+
+def cosines_of_codes(
+    codes: Int8[Tensor, "N h w k"], picture: int, place: tuple[int, int]
+) -> Float[Tensor, "N h w"]:
+    """The cosines of the bytes at one place of one picture with those of every place of all.
+
+    >>> cosines_of_codes(similarity_codes(torch.rand(1, 8, 2, 2) + 0.1).values, 0, (1, 1))[0, 1, 1].item()
+    1.0
+    """
+    unit = F.normalize(codes.double(), dim=-1, eps=1e-30)
+    return (unit @ unit[picture, place[0], place[1]]).float()
+
+
+def cosine_error(maps: Float[Tensor, "N K h w"], codes: Int8[Tensor, "N h w k"]) -> float:
+    """The largest difference between a cosine of the features and that of their bytes.
+
+    Measured at 512 places, evenly spread over all pictures (at all if there are no more), each with every
+    other place.
+
+    >>> cosine_error(torch.ones(1, 2, 3, 3), similarity_codes(torch.ones(1, 2, 3, 3)).values) < 1e-5
+    True
+    """
+    rows = [
+        F.normalize(values.reshape(-1, values.shape[-1]).float(), dim=1, eps=1e-30)
+        for values in (maps.detach().permute(0, 2, 3, 1), codes)
+    ]
+    asked = torch.linspace(0, len(rows[0]) - 1, min(QUERIES, len(rows[0]))).round().long()
+    exact, sent = (one[asked] @ one.T for one in rows)
+    return float((exact - sent).abs().max())

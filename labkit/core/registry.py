@@ -38,7 +38,20 @@ TAKES = {
     "terms": "plus",  # numbers of concepts
     "first": "first",  # distances between concepts
     "second": "second",
+    "rows": "rows",  # what a student sees of each picture
+    "answers": "answers",  # what a network says of each
     "one target": "target",  # for all pictures
+    "box": "box",  # a network that only names classes
+    "network": "network",  # what makes a new, untrained one
+    "sources": "sources",  # networks by name
+    "targets": "targets",
+    "ratings": "first",  # of a rater, yes or no
+    "other ratings": "second",
+    "layer of a dream": "target",  # a layer's name, or any target
+    "texture": "texture",  # one picture of it
+    "layers": "layers",
+    "content": "content",
+    "style": "style",
     "bank": "pictures",  # any number of them, about which together there is one answer
 }
 # What a network may lack: a head of global average pooling and one linear layer; a feature map (N, K, h, w);
@@ -83,7 +96,7 @@ class Method:
     ``options``: what makes a call cheap: contract and golden answers call it so.
     ``takes``: what must be given, in order, from ``TAKES``; all else is an option.
     ``gives``: "maps", "pictures", "masks", "segments", "weights", "activations", "scores", "patches" (a row a
-    unit), "points" (a row a picture), "rows" (their numbers) or "number".
+    unit), "points" (a row a picture), "rows" (their numbers), "number" or "network".
     ``needs``: what a network must have, from ``NEEDS``; another one is refused.
     ``dead``: on a network whose last feature map is off: a map of "zero", a method that "warns", or "any".
     ``amplifies``: whether rounding grows on the way, as in a search or by a sign.

@@ -24,6 +24,10 @@ _LATER = {
     "load_photo": "photos",
     "sample_photos": "photos",
     "fetch": "downloads",
+    "Broden": "broden",
+    "label_table": "broden",
+    "load_voc": "broden",
+    "minibroden_table": "broden",
 }
 
 __all__ = [
@@ -37,6 +41,7 @@ __all__ = [
     "RENDER_VERSION",
     "TEXTURES",
     "WEATHERS",
+    "Broden",
     "Decal",
     "Fault",
     "MiniBroden",
@@ -49,7 +54,10 @@ __all__ = [
     "gather",
     "item",
     "label_of",
+    "label_table",
     "load_photo",
+    "load_voc",
+    "minibroden_table",
     "render",
     "replace",
     "sample_photos",

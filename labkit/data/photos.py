@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -70,6 +70,28 @@ def load_photo(path: str | os.PathLike[str], size: int | None = None) -> Float[T
     picture.
     """
     return _fit(_open(Path(path).expanduser(), str(path)), size)
+
+
+def load_codes(path: str | os.PathLike[str], size: int | None = None) -> Int[np.ndarray, "H W"]:
+    """A label map from a file: R + 256 G of a picture in colour, the values of one in grey or of a palette.
+
+    With ``size`` the centre square is cut, as ``load_photo`` does, and resized without mixing labels. Raises
+    FileNotFoundError for a missing file, ValueError for one that is no picture.
+    """
+    try:
+        with Image.open(Path(path).expanduser()) as picture:
+            shown = picture if picture.mode in ("P", "L", "I;16", "I") else picture.convert("RGB")
+            if size is not None:
+                check_positive("size", size)
+                shown = ImageOps.fit(shown, (size, size), Image.Resampling.NEAREST)
+            values = np.asarray(shown).astype(np.int64)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no label map at {path}. Check that the folder is whole.") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(
+            f"{path} is not a label map that can be read ({type(error).__name__}). Check that it is whole."
+        ) from error
+    return values if values.ndim == 2 else values[..., 0] + 256 * values[..., 1]
 
 
 def is_cropped(path: str | os.PathLike[str], size: int) -> bool:

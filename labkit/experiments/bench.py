@@ -206,7 +206,11 @@ LABS = (
     "adversarial_masks",
     "filters",
     "generator_prior",
+    "testing_with_concepts",
+    "dissecting_a_network",
     "concepts_are_vectors",
+    "finding_and_fixing",
+    "looking_without_a_hypothesis",
 )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from labkit.calls.call import Outcome
+from labkit.calls.call import Outcome, another_id
 from labkit.calls.exercise import Exercise
 from labkit.calls.notebook import Notebook, body_of, notebook_name
 from labkit.checking.judge import ExerciseResult, Judge
@@ -174,6 +174,8 @@ def _grade_one(
             done = _run(box, work)
             result = judge.result(done.outcomes)
             result.notes += [*done.notes, *_notes(exercise, book, result)]
+            if exercise.signed and (told := another_id(done.outcomes, submission.student.id)):
+                result.notes.append(told)
             kinds |= {outcome.kind for outcome in done.outcomes}
         result.notes += trouble
         worth = float(settings.points.get(exercise.id, exercise.points))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import labkit
+from labkit.calls.call import another_id
 from labkit.calls.exercise import Exercise
 from labkit.checking.notebook import check_notebook
 from labkit.core.files import write_whole
@@ -94,9 +95,11 @@ def submit(
     known = remembered_id(file)
     given = _valid(student_id) if student_id else ""
     report = check_notebook(path, exercises)
-    if report.missing and not sure(report.missing):
+    student = given or known
+    told = [sentence] if student and (sentence := another_id(report.signed, student)) else []
+    if (report.missing or told) and not sure(report.missing + told):
         raise ValueError("nothing was written. Hand the notebook in when it is ready, or with --yes.")
-    student = given or _valid(known or ask("Your id, as in the course's roster: "))
+    student = _valid(student or ask("Your id, as in the course's roster: "))
     if student != known:
         write_whole(file, student + "\n")
     data = path.read_bytes()
@@ -110,7 +113,7 @@ def submit(
         "python": platform.python_version(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "checks": report.summary,
-        "notes": report.stale,
+        "notes": report.stale + told,
     }
     manifest["receipt"] = receipt_of(manifest)
     packed = io.BytesIO()

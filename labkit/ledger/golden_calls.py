@@ -214,6 +214,7 @@ def _tools() -> dict[str, Golden]:
 def calls() -> dict[str, Golden]:
     """All golden calls by name. What a call answers for is, unless it says otherwise, what bears its name."""
     from labkit.ledger import (
+        golden_attacks,
         golden_concepts,
         golden_filters,
         golden_space,
@@ -224,7 +225,10 @@ def calls() -> dict[str, Golden]:
 
     found = _tools()
     found |= _methods(found)
-    files = (golden_concepts, golden_filters, golden_space, golden_synthesis, golden_table, golden_world)
+    files = (
+        golden_attacks, golden_concepts, golden_filters, golden_space, golden_synthesis, golden_table,
+        golden_world,
+    )  # fmt: skip
     for file in files:
         for place, table in file.TABLES.items():
             found |= {f"{place}.{name}": call for name, call in table().items()}

@@ -11,7 +11,9 @@ import torch
 from labkit import concepts
 from labkit.concepts.concept_pixels import fit_weights, pixels_of, strongest, unit_ious
 from labkit.concepts.concept_spaces import hits
+from labkit.concepts.concept_tests import paper_p, z_among
 from labkit.concepts.concept_vectors import layer_gradients
+from labkit.concepts.directions import Directions, by_channel
 from labkit.concepts.dissection import summary_of, unit_counts
 from labkit.concepts.net2vec_segmentation import fewest, segmentation
 from labkit.concepts.overlay import place_at
@@ -61,21 +63,74 @@ def _concepts() -> dict[str, Golden]:
         turned = c.dissect(g.model, g.images, rotation=rotation_power(random_rotation(48), 0.5), **given)
         return [found.iou, found.ceiling, found.thresholds, found.mean_best, [value for *_, value in turned]]
 
+    def many() -> Any:
+        rows, slopes = g.images.flatten(1)[:, ::97], by_channel(g.images)
+        vectors = Directions(rows, rows[:2], 0.01)
+        first = vectors.of_concept(torch.arange(2), torch.arange(2, 4), 2, draw())
+        chance = vectors.of_chance(torch.arange(4), 2, 2, draw())
+        scores = torch.tensor([0.2, 0.4, 0.9], dtype=torch.float64)
+        return [slopes, first, chance, z_among(0.7, scores), paper_p(scores, scores[None] / 2)]
+
+    def mended() -> Any:
+        wide = torch.linspace(-1, 2, 160, dtype=torch.float64).sin()
+        read = torch.linspace(0, 9, 5 * 160, dtype=torch.float64).cos().view(5, 160)
+        given: dict[str, Any] = {"layer": "classifier"}
+        one = c.project_out(g.model, wide, **given, row=2, features=read)
+        early = c.project_out(g.model, wide[:48], layer="features.7")
+        return [one(g.images), c.project_out(g.model, wide, **given)(g.images), early(g.images)]
+
     def fitted() -> Any:
         return [*c.cav_result(light, g.images), c.cav(light, g.images)]
 
+    def topped() -> Any:
+        given: dict[str, Any] = {"units": [0, 5, 11], "count": 2, "quantile": 0.02}
+        found = c.top_pictures_result(g.model, g.images, EARLY, **given)
+        shown = c.top_pictures(g.model, g.images, EARLY, **given)
+        return [found.values, found.pictures.double(), found.masks.double().mean((2, 3)), shown]
+
+    def stands_in() -> Any:
+        rows = torch.rand(80, 4, generator=draw())
+        answers = (rows[:, 0] > 0.5).long() + 2 * (rows[:, 1] + 0.3 * rows[:, 2] > 0.6).long()
+        shown = torch.cat([g.images.roll(k, 3) for k in range(6)])[:, :, ::8, ::8].float()
+        taught = torch.arange(len(shown)) % len(g.images) % 2
+        found = c.distill_result(rows, answers, depth=3)
+        network = c.distill_result(shown, taught, kind="network", epochs=2)
+        return [
+            *found.fidelity,
+            found.held_out,
+            found.predict(rows),
+            c.distill(rows, answers, kind="linear"),
+            network.student[-1].bias,
+        ]
+
     return {
         "cav": Golden(fitted, (c.cav, c.cav_result)),
+        "directions": Golden(many, (Directions, by_channel, z_among, paper_p)),
         "directional_derivatives": Golden(
             lambda: c.directional_derivatives(g.model, g.images, g.targets, layer=EARLY, vector=vector),
             (c.directional_derivatives, layer_gradients),
         ),
+        "concept_shares": Golden(
+            lambda: c.concept_shares((4 * g.images.mean(1)).long(), 4), (c.concept_shares,)
+        ),
+        "distill": Golden(stands_in, (c.distill, c.distill_result), 1e-3),
         "dissect": Golden(
             dissected,
             (
                 c.dissect, c.dissect_result, summary_of, unit_counts, unit_thresholds, random_rotation,
                 rotation_power,
             ),
+        ),
+        "edit_row": Golden(
+            lambda: c.edit_row(
+                g.model, torch.arange(160.0).sin(), layer="classifier", row=3, bias=-0.5
+            )(g.images),
+            (c.edit_row,),
+        ),
+        "project_out": Golden(mended, (c.project_out,)),
+        "kappa": Golden(
+            lambda: list(c.kappa_result([1, 1, 0, 1, 0, 0, 1, 0], [1, 0, 0, 1, 0, 1, 1, 0], shuffles=20)),
+            (c.kappa, c.kappa_result),
         ),
         "paired_cav": Golden(paired, (c.paired_cav, c.paired_cav_result)),
         "similarity_map": Golden(
@@ -87,6 +142,9 @@ def _concepts() -> dict[str, Golden]:
         ),
         "sort_by_cav": Golden(
             lambda: list(c.sort_by_cav(g.model, g.images, layer=EARLY, vector=vector)), (c.sort_by_cav,)
+        ),
+        "top_pictures": Golden(
+            topped, (c.top_pictures, c.top_pictures_result)
         ),
         "tcav": Golden(tested, (c.tcav, c.tcav_result), 1e-3),
     }  # fmt: skip

@@ -19,14 +19,14 @@ from labkit.core.hooks import borrow, find_layer
 from labkit.core.progress import working
 from labkit.models.dataflow import Flow
 
-__all__ = ["Stream", "batches", "features"]
+__all__ = ["Enough", "Stream", "batches", "features"]
 
 Pool = str | int | None
 DTYPES = (torch.float16, torch.float32, torch.float64)
 
 
-class _Enough(BaseException):
-    """Ends a forward pass at the last layer asked for; no model's ``except Exception`` holds it up."""
+class Enough(BaseException):
+    """Ends a forward pass at the last layer that is read; no model's ``except Exception`` holds it up."""
 
 
 def _as_pictures(part: Any) -> Float[Tensor, "B C H W"]:
@@ -122,7 +122,7 @@ class Stream:
                     for name, wanted in names:
                         self._see(name, wanted, module, call, out)
                     if self.last == (module, call):
-                        raise _Enough
+                        raise Enough
 
                 handles.append(module.register_forward_hook(hook))
             yield
@@ -153,7 +153,7 @@ class Stream:
     def run(self, model: nn.Module, part: Tensor, rows: slice) -> None:
         """One batch: the first runs through, so that it is known which call comes last."""
         self.rows, self.calls, self.wrote = rows, {}, set()
-        with suppress(_Enough), Flow(part) if self.last is None else nullcontext() as flow:
+        with suppress(Enough), Flow(part) if self.last is None else nullcontext() as flow:
             model(part)
         if self.last is not None:
             if len(self.wrote) == len(self.layers):

@@ -22,7 +22,9 @@ class MiniVGG(nn.Module):
     eighth of the picture's side: 16 x 16 at 128. With 12 classes it has 438,604 parameters. ``pools`` are the
     numbers of the convolutions (from 0) that a pooling follows: a third one makes the last map 8 x 8.
     ``widths`` has one entry a convolution; ``stem`` is the odd side of the first one's filters: 5 cannot show
-    an edge's form, 11 can.
+    an edge's form, 11 can. ``norm``: False gives each convolution a bias in place of its batch norm;
+    ``dropout``: the share of pooled features that training hides. Neither changes a layer's name. ``grey``:
+    whether the network sees its pictures without their colours.
     """
 
     mean: Tensor
@@ -34,8 +36,12 @@ class MiniVGG(nn.Module):
         widths: Sequence[int] = WIDTHS,
         pools: Collection[int] = (1, 2),
         stem: int = 5,
+        norm: bool = True,
+        dropout: float = 0.0,
+        grey: bool = False,
     ) -> None:
         super().__init__()
+        self.grey = grey
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         layers: list[nn.Module] = []
@@ -43,13 +49,14 @@ class MiniVGG(nn.Module):
         for number, width in enumerate(widths):
             size = stem if number == 0 else 3
             stride = 2 if number == 0 else 1
-            layers += [nn.Conv2d(channels, width, size, stride, size // 2, bias=False)]
-            layers += [nn.BatchNorm2d(width), nn.ReLU()]
+            layers += [nn.Conv2d(channels, width, size, stride, size // 2, bias=not norm)]
+            layers += [nn.BatchNorm2d(width) if norm else nn.Identity(), nn.ReLU()]
             if number in pools:
                 layers += [nn.MaxPool2d(2)]
             channels = width
         self.features = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = nn.Sequential(pool, nn.Dropout(dropout)) if dropout else pool
         self.classifier = nn.Linear(channels, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -57,6 +64,8 @@ class MiniVGG(nn.Module):
 
     def forward(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C"]:
         check_channels(images, 3)
+        if self.grey:
+            images = images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
         x = (images - self.mean) / self.std
         x = self.pool(self.features(x))
         return self.classifier(torch.flatten(x, 1))

@@ -17,6 +17,7 @@ from labkit.core.target_algebra import Direction, Score, Sum, Unit
 from labkit.core.targets import Target, pick, reads_layers
 from labkit.models.dataflow import Flow
 from labkit.models.fast import fast_copy
+from labkit.models.features import Enough
 from labkit.models.functions import Call, FunctionRules
 from labkit.models.operations import operations
 
@@ -80,10 +81,6 @@ def _of_layers_alone(target: Target) -> bool:
     return isinstance(target, Unit | Direction)
 
 
-class _Enough(BaseException):
-    """Ends a forward pass at the last layer that is read; no model's ``except Exception`` holds it up."""
-
-
 class Slopes:
     """Asks for a target's score and its gradient, ``steps`` times or so, by a copy that answers alike.
 
@@ -145,7 +142,7 @@ class Slopes:
                 handle = self.model.get_submodule(self.last).register_forward_hook(_enough)
             try:
                 outputs = self.model(shown.clone())
-            except _Enough:
+            except Enough:
                 pass
             finally:
                 if handle is not None:
@@ -190,4 +187,4 @@ class Slopes:
 
 
 def _enough(*_: Any) -> None:
-    raise _Enough
+    raise Enough

@@ -21,10 +21,13 @@ from torch import Tensor, nn
 from labkit.core.checks import check_channels, check_positive, nearest
 from labkit.core.door import weight_of
 from labkit.models.generator import Generator
+from labkit.models.miniresnet import MiniResNet
 from labkit.models.minivgg import MiniVGG
 from labkit.models.receptive_fields import layer_names
 
 WEIGHTS = Path(__file__).parent / "weights"
+ARCHITECTURES: dict[str, type[nn.Module]] = {"minivgg": MiniVGG, "miniresnet": MiniResNet}
+DESIGN = ("widths", "pools", "stem", "norm", "dropout", "grey")  # what a card may say of its architecture
 
 
 class Normalization(nn.Module):
@@ -196,8 +199,8 @@ def load_model(name: str) -> nn.Module:
     """
     if name in bundled_models():
         card = _card(name)
-        given = {key: card[key] for key in ("widths", "pools", "stem") if key in card}
-        model = _filled(MiniVGG(len(card["classes"]), **given), name)
+        given = {key: card[key] for key in DESIGN if key in card}
+        model = _filled(ARCHITECTURES[card["architecture"]](len(card["classes"]), **given), name)
         return _dress(model, card["classes"], card["input_size"], card)
     if name in bundled_generators():
         card = _card(name)

@@ -14,6 +14,7 @@ from labkit.plots.figures import (
     show_pictures,
     show_scores,
 )
+from labkit.plots.tables import show_table
 from labkit.plots.units import for_the_eye, show_channels, show_patches, show_sheet, tiled
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "show_scatter_of_pictures",
     "show_scores",
     "show_sheet",
+    "show_table",
     "tiled",
 ]

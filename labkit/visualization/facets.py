@@ -18,6 +18,7 @@ from labkit.models import Target, borrow, features, scores
 from labkit.models.features import batches
 from labkit.visualization.activation_maximization import visualize_result
 from labkit.visualization.ascent import Visualization, warn_of_unfired
+from labkit.visualization.projections import pca, tsne
 
 __all__ = ["EMBEDDINGS", "Clusters", "Facets", "k_means", "multifaceted", "multifaceted_result"]
 
@@ -92,20 +93,15 @@ def k_means(
 
 def _embedded(codes: Float[Tensor, "T K"], embed: str, components: int, seed: int) -> Float[Tensor, "T D"]:
     """The codes along their principal axes, and these in a plane by t-SNE where asked."""
-    centred = (codes - codes.mean(0)).double()
-    _, _, axes = torch.linalg.svd(centred, full_matrices=False)
-    axes = axes[:components]
-    axes = axes * torch.where(axes.gather(1, axes.abs().argmax(1, keepdim=True)) < 0, -1.0, 1.0)
-    points = centred @ axes.T
-    if embed == "tsne":
-        if len(points) < 8:
-            raise ValueError(f'embed="tsne" needs at least 8 pictures; got {len(points)}. Use "pca".')
-        from openTSNE import TSNE
-
-        near = min(30.0, (len(points) - 1) / 4)
-        plane = TSNE(perplexity=near, random_state=seed, n_jobs=1, negative_gradient_method="bh")
-        points = torch.from_numpy(ndarray.copy(plane.fit(points.numpy()))).double()
-    return points.to(codes.dtype)
+    if not (codes != codes[0]).any():
+        return codes[:, :1]  # nothing to tell apart: the clusters' own refusal says so
+    points = pca(codes, dimensions=min(components, codes.shape[1], len(codes) - 1))
+    if embed == "pca":
+        return points
+    if len(points) < 8:
+        raise ValueError(f'embed="tsne" needs at least 8 pictures; got {len(points)}. Use "pca".')
+    near = min(30.0, (len(points) - 1) / 4)
+    return tsne(points, perplexity=near, generator=torch.Generator().manual_seed(seed))
 
 
 def _driven(model: nn.Module, pictures: Any, target: Target) -> Float[Tensor, " N"]:

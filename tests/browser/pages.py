@@ -18,7 +18,9 @@ from labkit.widgets import (
     EmbeddingExplorer,
     MaskExplorer,
     OcclusionExplorer,
+    OverlayExplorer,
     SanityExplorer,
+    TcavExplorer,
 )
 
 SIDE = 64
@@ -112,6 +114,36 @@ def ascent(net: Any, images: Any, **given: Any) -> AscentExplorer:
     return explorer
 
 
+def overlay(net: Any, images: Any, **given: Any) -> OverlayExplorer:
+    """Two networks of one design, the second one with another bias."""
+    other = network()
+    other[0].bias.data += 0.5
+    explorer = OverlayExplorer(net, images, layers=["5", "9"], beside=other, both=False, **given)
+    explorer.precompute(pictures=[0, 1])
+    for key, answer in explorer._cache.latest():  # all are asked at once; forget the third
+        if answer["picture"] == 2:
+            explorer._cache.drop(key)
+    return explorer
+
+
+def tcav(net: Any, images: Any, **_: Any) -> TcavExplorer:
+    """Two classes at two layers; the third concept was not tested. Red is drawn anew, too."""
+    generator = torch.Generator().manual_seed(4)
+    scenes = images[:1].expand(8, -1, -1, -1) * torch.rand(8, 3, 1, 1, generator=generator)
+    present = scenes.clone()
+    present[:, :, 20:44, 20:44] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
+    concepts = {
+        name: images[k : k + 1] * (0.7 + 0.3 * torch.rand(6, 1, SIDE, SIDE, generator=generator))
+        for k, name in enumerate(("red", "green", "blue"))
+    }
+    explorer = TcavExplorer(
+        net, scenes, [0, 1] * 4, concepts=concepts, others=torch.rand(40, 3, SIDE, SIDE, generator=generator),
+        pairs={"red": (present, scenes)}, layers=["3", "7"], random_concepts=20, draws=3,
+    )  # fmt: skip
+    explorer.precompute([0, 1])
+    return explorer
+
+
 EXPLORERS = {
     "activation": activation,
     "ascent": ascent,
@@ -120,6 +152,8 @@ EXPLORERS = {
     "masks": masks,
     "sanity": sanity,
     "embedding": embedding,
+    "overlay": overlay,
+    "tcav": tcav,
 }
 
 

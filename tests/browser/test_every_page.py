@@ -218,8 +218,9 @@ def test_no_number_of_another_setting_is_shown(open_page, saved, tmp_path):
     assert page.evaluate(NUMBERS, everywhere) == []
     page.evaluate(f"() => {{ {VIEW}.show(0); {VIEW}.set({{ target: 7 }}); void 0 }}")  # the picture is
     known = page.evaluate(f"() => Boolean({VIEW}.find())")
-    # an occlusion's drops are of all classes; activations are of none
-    assert known == (type(saved.explorer).__name__ in ("OcclusionExplorer", "ActivationExplorer"))
+    # an occlusion's drops are of all classes; activations and features are of none
+    of_all = ("OcclusionExplorer", "ActivationExplorer", "OverlayExplorer")
+    assert known == (type(saved.explorer).__name__ in of_all)
     answers = ".lk-main figure:not([data-panel=picture]) *, .lk-pair *, .lk-answer"
     assert known or page.evaluate(NUMBERS, answers) == []
 
@@ -387,7 +388,7 @@ def test_a_map_says_where_its_peak_lies_and_what_share_is_inside(page, saved):
     from labkit.evaluation import energy_inside, peaks
 
     explorer, name = saved.explorer, type(saved.explorer).__name__
-    if name == "EmbeddingExplorer":  # its plane is no map
+    if name in ("EmbeddingExplorer", "TcavExplorer"):  # a plane and bars are no maps
         return
     explorer.picture = 0
     explorer.wait_idle()
@@ -396,6 +397,14 @@ def test_a_map_says_where_its_peak_lies_and_what_share_is_inside(page, saved):
         said = re.search(r"after (\d+) steps: activation (\S+)$", label)
         assert int(said[1]) == answer["at"][-1]
         assert float(said[2].replace("\u2212", "-")) == pytest.approx(answer["scores"][-1], rel=0.02)
+        return
+    if name == "OverlayExplorer":  # two pictures, of which the first is asked about; see its own tests
+        label = page.locator("[data-kind=heat-0-1]").get_attribute("aria-label")
+        explorer.precompute()
+        found = explorer.similarity[1]
+        said = re.search(r"largest at row (\d+), column (\d+) of 16 by 16, (\S+)$", label)
+        assert float(found[int(said[1]), int(said[2])]) == pytest.approx(float(found.max()), abs=1e-6)
+        assert float(said[3]) == pytest.approx(float(found.max()), abs=0.006)
         return
     if name == "OcclusionExplorer":
         maps = {"map": explorer.method(explorer.model, explorer.image, **explorer.settings)}

@@ -7,6 +7,9 @@ import torch
 from torch import nn
 
 from labkit.concepts import cav, directional_derivatives, paired_cav_result, tcav, tcav_result
+from labkit.concepts.concept_tests import paper_p, z_among
+from labkit.concepts.concept_vectors import layer_gradients
+from labkit.concepts.directions import Directions, by_channel
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -101,6 +104,64 @@ def test_the_pairs_effect_is_the_derivative_along_their_mean_and_equals_re_drawi
     assert found.p < 0.01
 
 
+def test_many_vectors_from_one_set_of_products_are_those_fitted_alone() -> None:
+    model, images = net(), draw(6, 3, 4, 4)
+    rows = torch.cat([red(5, 1), draw(20, 3, 4, 4, seed=2)]).flatten(1)
+    slopes = layer_gradients(model, images, torch.tensor([0, 1, 2, 0, 1, 2]), layer="0").flatten(1)[:, :48]
+    own = torch.Generator().manual_seed(4)
+    found = Directions(rows, slopes, 0.01).of_concept(torch.arange(5), torch.arange(5, 25), 3, own)
+    own = torch.Generator().manual_seed(4)
+    for line in found:
+        others = rows[5 + torch.randperm(20, generator=own)[:5]]
+        expected = slopes @ cav(rows[:5], others, penalty=0.01)
+        assert torch.allclose(line.float(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_random_concept_shares_no_picture_with_what_it_is_held_against() -> None:
+    met = []
+
+    class Watched(Directions):
+        def derivatives(self, concept: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+            met.append((set(concept.tolist()), set(others.tolist())))
+            return super().derivatives(concept, others)
+
+    rows = draw(30, 7)
+    Watched(rows, rows[:2], 0.01).of_chance(torch.arange(30), 8, 5, torch.Generator().manual_seed(0))
+    assert len(met) == 5
+    assert len({frozenset(concept) for concept, _ in met}) == 1
+    assert all(len(concept) == len(others) == 8 and not concept & others for concept, others in met)
+
+
+def test_z_of_a_spread_that_is_none() -> None:
+    assert z_among(0.5, torch.tensor([0.5, 0.5])) == 0.0
+    assert z_among(0.7, torch.tensor([0.5, 0.5])) == float("inf")
+    assert z_among(0.3, torch.tensor([0.5])) == -float("inf")
+    assert z_among(3.0, torch.tensor([0.0, 1.0, 2.0])) == 2.0
+
+
+def test_the_papers_test_is_scipys() -> None:
+    from scipy.stats import ttest_ind
+
+    shares, chances = draw(6).double(), draw(4, 6, seed=2).double()
+    expected = float(ttest_ind(shares.numpy(), chances.flatten().numpy()).pvalue)
+    assert paper_p(shares, chances) == pytest.approx(expected)
+    assert paper_p(torch.ones(3), torch.zeros(2, 3)) == 0.0
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+def test_pooled_pairs_move_all_places_alike() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(64, 2)).eval()
+    absent = draw(9, 3, 4, 4) / 2
+    present = absent + 0.25 * draw(9, 3, 1, 1, seed=7)  # the same step at all places
+    given = {"layer": "0", "present": present, "absent": absent}
+    pooled = paired_cav_result(model, absent, 1, pool="mean", **given)
+    whole = paired_cav_result(model, absent, 1, **given)
+    assert pooled.vector.shape == (4,)
+    assert pooled.effect == pytest.approx(whole.effect, rel=1e-4)
+    slopes = by_channel(layer_gradients(model, absent, 1, layer="0"))
+    assert float((slopes @ pooled.vector).mean()) == pytest.approx(pooled.effect, rel=1e-4)
+
+
 def test_pairs_without_an_effect_are_not_significant() -> None:
     model, absent = net(), draw(40, 3, 4, 4)
     present = (absent + 0.05 * torch.randn(40, 3, 4, 4, generator=torch.Generator().manual_seed(1))).clamp(
@@ -139,6 +200,7 @@ def test_what_cannot_be_tested_is_told(options: dict, sentence: str) -> None:
         ({"absent": draw(3, 3, 4, 4)}, "the same scenes with and without one thing"),
         (PAIR, "must differ in what the layer gives; for every pair it is the same"),
         ({"flips": 0}, "flips must"),
+        ({"pool": "max"}, 'pool must be None or "mean"'),
     ],
 )
 def test_what_is_no_pair_is_told(options: dict, sentence: str) -> None:

@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from labkit.concepts.overlay import place_at, similarity_map
+from labkit.concepts.overlay import (
+    cosine_error,
+    cosines_of_codes,
+    place_at,
+    similarity_codes,
+    similarity_map,
+)
 
 
 def net() -> nn.Module:
@@ -56,3 +62,46 @@ def test_what_is_not_there_is_told(error: type[Exception], call: dict, sentence:
 def test_a_pixel_outside_is_told() -> None:
     with pytest.raises(ValueError, match="must lie in the picture of 16 x 8 pixels"):
         place_at(16, 0, (8, 16), (4, 4))
+
+
+# ---- bytes whose cosines are nearly those of the features
+
+
+def test_the_cosines_of_the_bytes_are_nearly_those_of_the_features_and_the_error_is_measured() -> None:
+    maps = torch.rand(3, 24, 5, 5, generator=torch.Generator().manual_seed(4)) - 0.3
+    maps[1, :, 2, 2] = 0
+    codes = similarity_codes(maps)
+    assert (codes.basis, codes.values.dtype, codes.values.shape) == (None, torch.int8, (3, 5, 5, 24))
+    unit = F.normalize(maps, dim=1)
+    worst = 0.0
+    for picture in range(3):
+        for row in range(5):
+            for column in range(5):
+                exact = torch.einsum("nkhw,k->nhw", unit, unit[picture, :, row, column])
+                sent = cosines_of_codes(codes.values, picture, (row, column))
+                worst = max(worst, float((exact - sent).abs().max()))
+    assert cosine_error(maps, codes.values) == pytest.approx(worst, abs=1e-5)
+    assert worst < 0.02
+    assert not cosines_of_codes(codes.values, 1, (2, 2)).any()
+    assert not cosines_of_codes(codes.values, 0, (0, 0))[1, 2, 2]
+
+
+def test_a_projection_that_loses_nothing_keeps_the_cosines_and_serves_later_pictures() -> None:
+    generator = torch.Generator().manual_seed(5)
+    frame = torch.linalg.qr(torch.randn(20, 3, generator=generator))[0]
+    maps, later = (
+        torch.einsum("kc,nchw->nkhw", frame, torch.rand(2, 3, 4, 4, generator=generator)) for _ in range(2)
+    )
+    codes = similarity_codes(maps, 3)
+    assert codes.values.shape == (2, 4, 4, 3)
+    assert cosine_error(maps, codes.values) < 0.02
+    more = similarity_codes(later, basis=codes.basis)
+    assert cosine_error(torch.cat([maps, later]), torch.cat([codes.values, more.values])) < 0.02
+    assert cosine_error(maps, similarity_codes(maps, 1).values) > 0.05
+
+
+def test_bad_sizes_and_maps_get_a_sentence() -> None:
+    with pytest.raises(ValueError, match="size must be"):
+        similarity_codes(torch.rand(1, 2, 3, 3), 0)
+    with pytest.raises(ValueError, match="layer must give a feature map"):
+        similarity_codes(torch.rand(2, 3))

@@ -17,7 +17,7 @@ from labkit.ledger.golden_calls import PACKAGES, packages
 
 ROWS = rows(packages())
 GIVES = ("maps", "pictures", "masks", "segments", "weights", "activations", "patches", "scores",
-         "points", "rows", "number")  # fmt: skip
+         "points", "rows", "number", "network")  # fmt: skip
 README = (Path(labkit.__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 
 

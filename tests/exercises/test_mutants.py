@@ -24,6 +24,10 @@ EQUIVALENT = {
         for left in ("scores + share @ scores", "scores")
     },
     "attribution.occlusion": {"0 -> 1 in line 1": "only the shape of one channel is taken"},
+    "concepts.cav": {"1 -> 2 in line 3": "a constant on all labels moves nothing, and the length is 1"},
+    "concepts.directional_derivatives": {
+        "activations.detach().clone() -> activations.detach() in line 1": "nothing is written to it"
+    },
     "visualization.ascend": {
         "score(images).sum() -> score(images).mean() in line 3": "the gradient is divided by its size"
     },
@@ -61,6 +65,11 @@ EQUIVALENT = {
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },
+    "concepts.rotate_units": {
+        "q * r.diagonal().sign() -> q / r.diagonal().sign() in line 2": "it is 1 or -1",
+        "torch.linalg.det(q) < 0 -> torch.linalg.det(q) <= 0 in line 3": "it is 1 or -1",
+    },
+    "concepts.unique_detectors": {"True -> 2 in line 3": "both are true"},
     "visualization.affinities": {
         "60 -> 61 in line 4": "one halving more",
         "20.0 -> 21.0 in line 2": "a wider bracket",
@@ -68,6 +77,9 @@ EQUIVALENT = {
     },
     "visualization.mle_dimension": {
         f"{LOGS}.mean(1) -> {LOGS}.mean(0) in line 2": "a mean of means is the mean, whichever comes first"
+    },
+    "detective.paired_direction": {
+        "(present - absent).mean(0) -> (present - absent).sum(0) in line 1": "its length is taken off"
     },
     "visualization.pca": {
         f"directions * {SIGN} -> directions / {SIGN} in line 4": "it is 1 or -1",

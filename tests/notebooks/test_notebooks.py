@@ -30,6 +30,7 @@ WORDS = {
     "23_learned_masks": (1200, 1800),
     "24_surrogates_and_shapley": (1200, 1800),
     "25_can_you_trust_a_heatmap": (1200, 1800),
+    "35_the_detective": (1200, 1800),
 }
 # a prediction is a cell of its own
 CODE = {
@@ -43,6 +44,7 @@ CODE = {
     "24_surrogates_and_shapley": (12, 26),
     "25_can_you_trust_a_heatmap": (24, 32),
     "33_concepts_are_vectors": (12, 26),
+    "35_the_detective": (24, 32),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import labkit.widgets
-from labkit.widgets import Comparer, MaskExplorer, OcclusionExplorer, SanityExplorer
+from labkit.widgets import Comparer, MaskExplorer, OcclusionExplorer, OverlayExplorer, SanityExplorer
 from labkit.widgets.kit.base import Explorer
 from labkit.widgets.kit.cache import Cache
 from labkit.widgets.kit.page import html_page, module, packed, text_of
@@ -20,6 +20,7 @@ MAKERS = {
     "occlusion": lambda *given, **more: OcclusionExplorer(*given, windows=[8, 16], strides=[4, 8], **more),
     "comparer": lambda *given, **more: Comparer(*given, methods=["saliency", "grad_cam"], **more),
     "masks": lambda *given, **more: MaskExplorer(*given, areas=(0.1, 0.4), steps=2, **more),
+    "overlay": lambda *given, **more: OverlayExplorer(*given, layers=["conv"], **more),
     "sanity": lambda *given, **more: SanityExplorer(*given, methods=["saliency"], **more),
 }
 
@@ -295,7 +296,8 @@ def test_hooks_and_gradients_of_one_s_own_network_hear_nothing_of_the_explorer(e
     explorer.set_state({"picture": 1})
     explorer.wait_idle()
     handle.remove()
-    assert explorer.model.calls > calls
+    if not isinstance(explorer, OverlayExplorer):  # which asked all pictures at once
+        assert explorer.model.calls > calls
     assert (heard, tiny.calls) == ([], 0)
     assert [p.requires_grad for p in tiny.parameters()] == asked
     assert all(torch.equal(a, b) for a, b in zip(explorer.model.parameters(), tiny.parameters(), strict=True))

@@ -19,7 +19,7 @@ from labkit.widgets.kit.page import text_of
 from labkit.widgets.kit.photographs import PhotographExplorer, stem
 from labkit.widgets.kit.worker import Stopped
 
-__all__ = ["PictureExplorer", "never", "pixels"]
+__all__ = ["PictureExplorer", "never", "pixels", "private"]
 
 Stale = Callable[[], bool]
 Report = Callable[[float], None]
@@ -30,7 +30,7 @@ def never() -> bool:
     return False
 
 
-def _private(model: torch.nn.Module) -> torch.nn.Module:
+def private(model: torch.nn.Module) -> torch.nn.Module:
     """A copy of the network, or itself where it cannot be copied. A lock does not do: hooks that a student
     registers take none."""
     try:
@@ -91,7 +91,7 @@ class PictureExplorer(PhotographExplorer):
     ) -> None:
         from labkit.core.locks import check_model
 
-        self.model = _private(check_model(model))
+        self.model = private(check_model(model))
         self.images: list[Tensor] = []
         self._cache = Cache(lambda a: self._tell(**{"photo" if a["kind"] == "photo" else "delivery": a}))
         self._pass = float("inf")  # seconds of the quickest forward pass

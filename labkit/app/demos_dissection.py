@@ -1,0 +1,50 @@
+"""Lecture demos of network dissection: units against labels, the same units turned, one scene's labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["DISSECTIONS"]
+
+SCENES = 160  # that a page dissects with: a share of the claim's thousand
+
+
+def _explorer(model: str, layers: tuple[str, ...], twin_too: bool, **given: Any) -> Any:
+    """The explorer of some layers over test scenes, beside the network's untrained twin if asked."""
+    from labkit.app.demos import check_network
+    from labkit.data import MiniBroden
+    from labkit.evaluation import twin
+    from labkit.models import load_model
+    from labkit.widgets import DissectionExplorer
+
+    check_network(model)
+    network, stack = load_model(model), MiniBroden(SCENES, "test").stack()
+    models = {model: network, "untrained twin": twin(network, stack.images)} if twin_too else network
+    return DissectionExplorer(models, stack, layers=layers, **given)
+
+
+def _dissect(model: str = "minivgg") -> str:
+    """What each unit detects, early, late and untrained: beside its ceiling and other pictures' labels."""
+    explorer = _explorer(model, ("features.5", "features.19"), True, picture=1)
+    explorer.precompute()
+    return explorer.to_html(title="What do the units detect?", limit_mb=10)
+
+
+def _rotate(model: str = "minivgg") -> str:
+    """Turn the units of a layer: the next layer could undo it, but do the units still mean something?"""
+    explorer = _explorer(
+        model, ("features.13",), False, powers=(0.0, 0.25, 0.5, 0.75, 1.0), quantiles=(0.02,)
+    )
+    explorer.precompute(powers=range(5))
+    return explorer.to_html(title="What is left of the units when they are turned?", limit_mb=10)
+
+
+def _broden(model: str = "minivgg") -> str:
+    """One scene, and the labels of the pixel under the pointer; the data set's own table beside."""
+    from labkit.app.label_maps import labels_html
+
+    return labels_html()
+
+
+DISSECTIONS: dict[str, Callable[[str], str]] = {"broden": _broden, "dissect": _dissect, "rotate": _rotate}

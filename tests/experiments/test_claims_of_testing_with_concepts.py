@@ -1,0 +1,107 @@
+"""The experiments of lab 31: what they measure, beside what, and with whose functions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from labkit.core.statistics import Interval
+from labkit.experiments.bench import EXPERIMENTS, Bench
+from labkit.experiments.painted_concepts import Bar, pooled_slopes, random_signs, repainted
+from labkit.experiments.testing_with_concepts import _logarithm
+from labkit.models import features, load_model
+
+from .spy import assert_sound, controls, quick, references, unwritten
+
+BESIDE = [
+    "blue on melbourne", "yellow on melbourne", "white on melbourne", "red on the honest network",
+    "red for bus on melbourne",
+]  # fmt: skip
+WANTED = {
+    "C1": {
+        **{
+            f"{what}, {layer}{more}": (threshold, beside)
+            for layer in ("conv2", "conv3")
+            for what, more, threshold, beside in (
+                ("z of red, melbourne", "", ">= 3 (lower bound)", BESIDE),
+                ("z of red, bothcities", "", "< 2 (upper bound)", []),
+                (
+                    "effect over counterfactual, melbourne", ", logarithm to base 3", "within 1",
+                    ["effect", "effect with places kept", "counterfactual logit"],
+                ),
+                ("effect, bothcities", "", "within 0.3", ["counterfactual logit"]),
+            )
+        },
+        "re-painting a red engine flips, melbourne": (">= 0.6", ["the honest network"]),
+        "re-painting a red engine flips, bothcities": ("< 0.1", []),
+        "effects with the sign of their counterfactual logit": (">= 1", []),
+    },
+    "C2": {
+        "random concepts called significant at .05, by the means of random concepts": (
+            "<= 0.08 (upper bound)", ["the paper's t-test", "colours of other objects, by our test"]
+        ),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("id", list(WANTED))
+def test_it_measures_what_the_claim_says_beside_its_controls(id):
+    result, called = quick(id)
+    assert controls(result) == WANTED[id]
+    assert_sound(result)
+    assert called == set(result.uses) == set(EXPERIMENTS[id].own.values())
+    assert EXPERIMENTS[id].lab == "31_testing_with_concepts"
+
+
+@pytest.mark.parametrize(("id", "name"), [(id, name) for id in WANTED for name in EXPERIMENTS[id].own])
+def test_an_unwritten_function_says_so_before_anything_is_drawn(id, name, monkeypatch):
+    monkeypatch.setattr(Bench, "scenes", lambda *args, **options: pytest.fail("scenes were drawn"))
+    with pytest.raises(NotImplementedError):
+        EXPERIMENTS[id].run(Bench("quick"), **{**references(id), name: unwritten})
+
+
+def test_pairs_differ_in_the_object_alone_and_never_by_red():
+    scenes = Bench("quick").scenes(4, kind="bus")
+    pairs = repainted(scenes, "bus", "blue")
+    changed = (pairs.present != pairs.absent).any(1)
+    assert changed.flatten(1).any(1).all()
+    assert (
+        changed & scenes.masks
+    ).sum() > 0.8 * changed.sum()  # the rest is its shadow and its antialiased rim
+    again = repainted(scenes, "bus", "blue")
+    assert torch.equal(pairs.absent, again.absent)
+
+
+def test_pooled_slopes_are_the_derivative_of_a_step_of_all_places():
+    model, images = load_model("minivgg"), Bench("quick").scenes(2, kind="house").images
+    slopes = pooled_slopes(model, images, "house", "features.9")
+    with torch.no_grad():
+        seen, head = features(model, images, "features.9"), model.features[10:]
+        step = torch.zeros(1, seen.shape[1], 1, 1)
+        step[0, 5] = 1e-2
+
+        def logit(maps):
+            return model.classifier(model.pool(head(maps)).flatten(1))[:, 10]
+
+        change = (logit(seen + step) - logit(seen - step)) / 2e-2
+    torch.testing.assert_close(slopes[:, 5], change, rtol=0.05, atol=0.02)
+
+
+def test_the_ratio_is_told_in_factors_of_three_and_another_sign_is_the_worst():
+    def bar(effect, whole):
+        none = Interval(0, 0, 0)
+        return Bar(none, Interval(effect, effect, effect), none, Interval(whole, whole, whole))
+
+    assert _logarithm(bar(6.0, 2.0)).value == pytest.approx(1)
+    assert _logarithm(bar(-6.0, -2.0)).value == pytest.approx(1)
+    assert _logarithm(bar(-1.0, 2.0)).value == pytest.approx(-3)
+    assert math.isfinite(_logarithm(bar(1.0, 0.0)).value)
+
+
+def test_signs_are_even_and_always_the_same():
+    signs = random_signs(500, 40)
+    assert set(signs.flatten().tolist()) == {-1.0, 1.0}
+    assert abs(float(signs.mean())) < 0.03
+    assert torch.equal(signs, random_signs(500, 40))
