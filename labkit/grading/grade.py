@@ -8,20 +8,19 @@ the course's settings and the kit are the same.
 from __future__ import annotations
 
 import hashlib
-import inspect
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from labkit.calls.call import Outcome, another_id
 from labkit.calls.exercise import Exercise
-from labkit.calls.notebook import Notebook, body_of, notebook_name
+from labkit.calls.notebook import Notebook, notebook_name
 from labkit.checking.judge import ExerciseResult, Judge
 from labkit.core.files import write_whole
 from labkit.exercises import notebooks
 from labkit.grading import course as courses
 from labkit.grading.fingerprint import fingerprint
+from labkit.grading.likeness import alike
 from labkit.grading.report import write_reports
 from labkit.grading.rows import ClassReport, Row, safe_name
 from labkit.grading.submissions import Submission, find_submissions
@@ -29,6 +28,9 @@ from labkit.sandbox.job import Done, Job
 from labkit.sandbox.sandbox import Sandbox, SandboxError
 
 __all__ = ["grade_class"]
+
+REACHING = {"exec", "eval", "compile", "open", "read_text", "__import__", "import_module", "__file__",
+            "__loader__", "__code__", "__globals__", "_getframe", "getsource", "meta_path"}  # fmt: skip
 
 
 def grade_class(
@@ -100,6 +102,7 @@ def grade_class(
                 list(pool.map(one, left))
     in_order = [rows[submission.student.id] for submission in submissions]
     report = ClassReport(out, in_order, asked, "; ".join(sorted(walls)), settings, resumed)
+    report.alike = alike(submissions, asked)
     write_reports(report)
     return report
 
@@ -173,7 +176,7 @@ def _grade_one(
             )
             done = _run(box, work)
             result = judge.result(done.outcomes)
-            result.notes += [*done.notes, *_notes(exercise, book, result)]
+            result.notes += [*done.notes, *_notes(exercise, book)]
             if exercise.signed and (told := another_id(done.outcomes, submission.student.id)):
                 result.notes.append(told)
             kinds |= {outcome.kind for outcome in done.outcomes}
@@ -242,18 +245,16 @@ def _unanswered(exercise: Exercise, judge: Judge, submission: Submission) -> Exe
     return judge.result([Outcome("missing", message=reason)] * len(judge.cases))
 
 
-def _notes(exercise: Exercise, book: Notebook, result: ExerciseResult) -> list[str]:
+def _notes(exercise: Exercise, book: Notebook) -> list[str]:
     notes = []
-    body = book.body(exercise.name)
-    try:
-        reference = body_of(textwrap.dedent(inspect.getsource(exercise.reference)))
-    except (OSError, TypeError, SyntaxError):
-        reference = ""
-    if body and body == reference and body.count("\n") >= 2:
-        notes.append("the function's source equals labkit's own, line by line")
     foreign = book.imports(exercise.name) - set(exercise.imports) - {"labkit", "torch", "numpy", "math"}
     if foreign:
         notes.append(f"the function uses {', '.join(sorted(foreign))}, which the exercise does not ask for")
+    if reaching := book.words(exercise.name) & REACHING:
+        notes.append(
+            f"the function uses {', '.join(sorted(reaching))}, by which code can be run that does not stand "
+            "in the notebook: read it"
+        )
     return notes
 
 

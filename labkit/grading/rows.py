@@ -68,7 +68,8 @@ def _result(item: Mapping[str, Any]) -> ExerciseResult:
 class ClassReport:
     """What `grade_class` did: a row per student, and the folder it wrote; ``resumed`` rows were there before.
 
-    ``sandbox``: a sentence on how far the workers were locked in.
+    ``sandbox``: a sentence on how far the workers were locked in; ``alike``: answers that are like others,
+    as student, exercise and sentence.
     """
 
     out: Path
@@ -77,6 +78,7 @@ class ClassReport:
     sandbox: str
     course: Course
     resumed: int = 0
+    alike: list[tuple[str, str, str]] = field(default_factory=list)
 
     def row(self, student: str) -> Row:
         """The row of one student. Raises KeyError for one who is not there."""
