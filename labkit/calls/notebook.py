@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ __all__ = [
 
 WORDS_HERE = "Your answer here."  # stands where a student is to answer in words
 
-LARGEST = 32 * 1024 * 1024
+LARGEST = 64 << 20  # bytes: outputs of a lab may well be 40 MB
 NOT_ENTERED = {"start", "check", "claim"}
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
@@ -212,12 +213,12 @@ def notebook_name(filename: str, known: Iterable[str]) -> str | None:
 
 
 def plain(text: str) -> str:
-    """Only the letters and digits of a name, of any alphabet: learning systems change all the rest.
+    """Only the letters and digits of a name, of any alphabet, composed: systems change all the rest.
 
     >>> plain("Doe, Jane_01-Warm-Up"), plain("Š. Žižek"), plain("李 雷")
     ('doejane01warmup', 'šžižek', '李雷')
     """
-    return re.sub(r"[\W_]", "", text.casefold())
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFC", text).casefold())
 
 
 def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:

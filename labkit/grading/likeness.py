@@ -1,8 +1,8 @@
 """Which answers are like one another, or like labkit's own: told to the instructor, never taken from a mark.
 
 Functions are compared as trees without names of variables, annotations and docstrings, so that a renamed
-variable hides nothing; the names of what is called stay. Short functions are alike by nature and are not told; nor is an answer that more than
-a third of the class has found.
+variable hides nothing; the names of what is called stay. Short functions are alike by nature and are not
+told; nor is an answer that more than a third of the class has found.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A generator of submissions that once stopped a batch or lost honest marks, each with what must come of it."""
+"""Submissions that once stopped a batch or lost honest marks, each with what must come of it."""
 
 from __future__ import annotations
 
@@ -47,14 +47,16 @@ STOPPERS = {
         "import sys, torch\ndef scale_add(x, factor):\n    f = sys._getframe()\n"
         "    while 'send' not in f.f_locals:\n        f = f.f_back\n"
         "    for key in ('begin', 'case', 'kind', 'notes', 'message'):\n"
-        "        f.f_locals['send']({key: torch.ones(3)})\n        f.f_locals['send']({key: [torch.ones(3)]})\n"
+        "        f.f_locals['send']({key: torch.ones(3)})\n"
+        "        f.f_locals['send']({key: [torch.ones(3)]})\n"
         "    return x * factor + 1"),
     "null byte": _scale("a = 1\0\n", RIGHT_SCALE),
 }  # fmt: skip
 
 LOST = {
     "percent in brackets": _scale(
-        "%matplotlib inline\nimport torch\ndef scale_add(x, factor):\n    z = (4\n% 3\n)\n    return x * factor + z"),
+        "%matplotlib inline\nimport torch\ndef scale_add(x, factor):\n    z = (4\n% 3\n)\n"
+        "    return x * factor + z"),
     "not equal in brackets": _scale(
         "!ls\ndef scale_add(x, factor):\n    one = int((x.sum()\n!= 0))\n    return x * factor + one"),
     "percent in a string": _scale(
@@ -65,8 +67,10 @@ LOST = {
                              "    return x * factor + 1"),
     "global that is only written": _scale(
         "last = None\ndef scale_add(x, factor):\n    global last\n    last = x\n    return x * factor + 1"),
-    "line separator": _scale("# a\u2028b\ndef scale_add(x, factor):\n    # c\u2028d\n    return x * factor + 1"),
-    "vertical tab": _scale("S = 'a\x0bb\x0cc'\ndef scale_add(x, factor):\n    return x * factor + len(S) - 4"),
+    "line separator": _scale("# a\u2028b\ndef scale_add(x, factor):\n    # c\u2028d\n"
+                             "    return x * factor + 1"),
+    "vertical tab": _scale("S = 'a\x0bb\x0cc'\ndef scale_add(x, factor):\n"
+                           "    return x * factor + len(S) - 4"),
     "carriage returns": _scale("ONE = 1\r\ndef scale_add(x, factor):\r\n    return x * factor + ONE\r\n"),
     "many terms beside": _scale(f"scratch = {TERMS}\n" + RIGHT_SCALE),
 }  # fmt: skip

@@ -62,7 +62,8 @@ def test_the_librarys_own_source_and_the_published_solution_are_told(tmp_path):
 def test_what_runs_code_from_elsewhere_is_told(tmp_path):
     trick = (
         "import labkit.attribution.gradient as P\nspace = {}\n"
-        "def gradient(model, x):\n    exec(open(P.__file__).read(), space)\n    return space['saliency'](model, x, 0)"
+        "def gradient(model, x):\n    exec(open(P.__file__).read(), space)\n"
+        "    return space['saliency'](model, x, 0)"
     )
     (row,) = graded(tmp_path, ada=trick).rows
     assert any(
