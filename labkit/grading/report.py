@@ -80,7 +80,8 @@ def _to_look_at(report: ClassReport) -> list[tuple[str, str, str]]:
     """Student, exercises and sentence of all that an instructor should see; one sentence once a student."""
     where: dict[tuple[str, str], list[str]] = {}
     notes = [(row.student, e.title, note) for row in report.rows for e in row.exercises for note in e.notes]
-    for student, title, note in [*notes, *report.alike]:
+    doubts = [(row.student, "", doubt) for row in report.rows for doubt in row.doubts]
+    for student, title, note in [*doubts, *notes, *report.alike]:
         where.setdefault((student, note), []).append(title)
     return [(student, ", ".join(titles), note) for (student, note), titles in where.items()]
 

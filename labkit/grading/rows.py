@@ -25,7 +25,8 @@ class Row:
 
     ``status``: one of `STATUSES`; ``total``: the points, lateness taken off; ``problems``: what could not be
     read; ``files``: the notebooks' names; ``exercises``: their results; ``stamp``: a hash of all that the row
-    rests on; ``sandbox``: how far the worker was locked in.
+    rests on; ``sandbox``: how far the worker was locked in; ``doubts``: what an
+    instructor should look at, not shown to the student; ``seal``: a hash of the row and the course's secret.
     """
 
     student: str
@@ -40,6 +41,8 @@ class Row:
     exercises: list[ExerciseResult] = field(default_factory=list)
     stamp: str = ""
     sandbox: str = ""
+    doubts: list[str] = field(default_factory=list)
+    seal: str = ""
 
     def to_json(self) -> str:
         """The row as text; each exercise is given its word as well, for whoever reads the file."""
