@@ -69,6 +69,8 @@ def grade_class(
     secret = courses.read_secret(seed_file or out / "seed")
     known = dict(exercises) if exercises is not None else notebooks()
     submissions = find_submissions(submitted, people, known)
+    every = [e.id for exercises in known.values() for e in exercises]
+    courses.check_ids(settings, every, [s.student.id for s in submissions])
     asked = _asked(submissions, known, settings)
     identity = f"{secret} {sandbox} {fingerprint(asked, settings)}".encode()
     stamps = {s.student.id: _stamp(identity, s, settings) for s in submissions}
@@ -165,7 +167,7 @@ def _handed_in(submissions: Sequence[Submission], known: Mapping[str, Sequence[E
 
 def _stamp(identity: bytes, submission: Submission, settings: courses.Course) -> str:
     """A hash of all that a row rests on."""
-    late = settings.late_days(submission.handed_in)
+    late = settings.late_days(submission.handed_in, submission.student.id)
     told = repr((submission.student, late, submission.problems, submission.doubts)).encode()
     return hashlib.sha256(b"\0".join([identity, told, *submission.raw])).hexdigest()
 
