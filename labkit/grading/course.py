@@ -195,10 +195,18 @@ def read_secret(path: str | Path) -> str:
             )
         return secret
     path.parent.mkdir(parents=True, exist_ok=True)
-    secret = secrets.token_hex(32)
-    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-        file.write(secret + "\n")
-    return secret
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        file.write(secrets.token_hex(32) + "\n")
+    try:
+        os.link(part, path)  # whole or not at all, and never over another's: many parts may begin at once
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path.read_text(encoding="utf-8").strip()
 
 
 def seed_for(secret: str, student: str, exercise: str, digest: str = "") -> int:

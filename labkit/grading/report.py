@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -149,6 +150,11 @@ def _items(report: ClassReport) -> str:
     return _table(table)
 
 
+def _write(path: Path, text: str) -> None:
+    """Half a character, which no file can take, is written as its number."""
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
+
+
 def write_reports(report: ClassReport) -> None:
     """Write grades.csv, items.csv, index.html, feedback/*.html and gradescope/*.json into the report's
     folder."""
@@ -156,8 +162,8 @@ def write_reports(report: ClassReport) -> None:
     for row in report.rows:
         name = safe_name(row.student)
         pages[row.student] = f"feedback/{name}.html"
-        write_whole(report.out / "feedback" / f"{name}.html", feedback_page(row))
-        write_whole(report.out / "gradescope" / f"{name}.json", json.dumps(gradescope(row), indent=1))
-    write_whole(report.out / "grades.csv", _grades(report))
-    write_whole(report.out / "items.csv", _items(report))
-    write_whole(report.out / "index.html", class_page(report, pages))
+        _write(report.out / "feedback" / f"{name}.html", feedback_page(row))
+        _write(report.out / "gradescope" / f"{name}.json", json.dumps(gradescope(row), indent=1))
+    _write(report.out / "grades.csv", _grades(report))
+    _write(report.out / "items.csv", _items(report))
+    _write(report.out / "index.html", class_page(report, pages))
