@@ -30,6 +30,7 @@ WORDS = {
     "23_learned_masks": (1200, 1800),
     "24_surrogates_and_shapley": (1200, 1800),
     "25_can_you_trust_a_heatmap": (1200, 1800),
+    "34_looking_without_a_hypothesis": (1200, 1800),
     "35_the_detective": (1200, 1800),
 }
 # a prediction is a cell of its own
@@ -44,6 +45,7 @@ CODE = {
     "24_surrogates_and_shapley": (12, 26),
     "25_can_you_trust_a_heatmap": (24, 32),
     "33_concepts_are_vectors": (12, 26),
+    "34_looking_without_a_hypothesis": (12, 31),
     "35_the_detective": (24, 32),
 }
 
