@@ -31,7 +31,7 @@ _WARM, _WHICH, _GRADIENTS = "01_warm_up", "21_which_pixels_matter", "22_gradient
 _VECTORS = "33_concepts_are_vectors"
 _DISSECT, _DETECTIVE = "32_dissecting_a_network", "35_the_detective"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
-_CONCEPTS = "31_testing_with_concepts"
+_CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothesis"
 
 PARTS: dict[str, tuple[Slide, ...]] = {
     "Networks that learn": (
