@@ -99,7 +99,7 @@ def asked(
 
 def epochs_of(bench: Bench) -> int:
     """How often the weights see all scenes."""
-    return {"quick": 2, "class": 10, "full": 20}[bench.mode]
+    return {"quick": 2, "class": 15, "full": 20}[bench.mode]
 
 
 def net2vec_of(bench: Bench, found: Asked, few: Sequence[int] = ()) -> Net2Vec:
