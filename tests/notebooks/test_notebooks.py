@@ -30,6 +30,7 @@ WORDS = {
     "23_learned_masks": (1200, 1800),
     "24_surrogates_and_shapley": (1200, 1800),
     "25_can_you_trust_a_heatmap": (1200, 1800),
+    "32_dissecting_a_network": (1200, 1800),
 }
 # a prediction is a cell of its own
 CODE = {
@@ -42,6 +43,7 @@ CODE = {
     "23_learned_masks": (24, 32),
     "24_surrogates_and_shapley": (12, 26),
     "25_can_you_trust_a_heatmap": (24, 32),
+    "32_dissecting_a_network": (12, 31),
 }
 
 
