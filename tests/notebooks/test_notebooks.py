@@ -33,6 +33,7 @@ WORDS = {
     "31_testing_with_concepts": (1200, 1800),
     "34_looking_without_a_hypothesis": (1200, 1800),
     "35_the_detective": (1200, 1800),
+    "32_dissecting_a_network": (1200, 1800),
 }
 # a prediction is a cell of its own
 CODE = {
@@ -49,6 +50,7 @@ CODE = {
     "33_concepts_are_vectors": (12, 26),
     "34_looking_without_a_hypothesis": (12, 31),
     "35_the_detective": (24, 32),
+    "32_dissecting_a_network": (12, 31),
 }
 
 
