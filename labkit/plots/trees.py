@@ -58,8 +58,9 @@ def show_tree(tree: Any, questions: Sequence[str], classes: Sequence[str], *, de
         for child, side, word, colour in ((low, -1, "no", NO), (high, 1, "yes", YES)):
             to = x + side * width / 4
             axes.plot([x, to], [-row - 0.17, -row - 0.8], color=colour, lw=1.6, zorder=0)
-            beside = {"ha": "left" if side > 0 else "right", "color": colour}
-            axes.text((x + to) / 2 + 0.012 * side, -row - 0.46, word, fontsize=11, **beside)
+            aligned: Any = "left" if side > 0 else "right"
+            middle = (x + to) / 2 + 0.012 * side
+            axes.text(middle, -row - 0.46, word, fontsize=11, color=colour, ha=aligned)
             draw(child, to, width / 2, row + 1)
 
     draw(0, 0.5, 1.0, 0)

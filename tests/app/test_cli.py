@@ -88,7 +88,7 @@ def test_every_command_explains_itself(command: str) -> None:
     [
         (["check", "nowhere.ipynb"], "no notebook nowhere.ipynb"),
         (["submit", "nowhere.ipynb"], "no notebook nowhere.ipynb"),
-        (["demo", "oclusion"], "Did you mean 'occlusion'?"),
+        (["demo", "oclusion"], "The nearest are 'occlusion'"),
         (["demo", "compare", "--model", "minivgg-tags"], "Did you mean 'minivgg-tag'?"),
         (
             ["demo", "compare", "--model", "squeezenet1_1"],
