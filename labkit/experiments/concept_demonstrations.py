@@ -105,8 +105,10 @@ def painted(bench: Bench, colours: Sequence[str]) -> dict[str, Float[Tensor, "N 
 
 
 def along(layer: Layer, vector: Tensor, count: int = 6) -> tuple[Float[Tensor, "2K 3 H W"], list[str]]:
-    """The pictures of the pool that lie farthest along a vector by cosine, and farthest against it."""
-    cosines = torch.cosine_similarity(layer.pool, vector[None].to(layer.pool), dim=1)
+    """The pictures of the pool that lie farthest along a vector from the pool's middle, and farthest against
+    it, with their cosines."""
+    rows = layer.pool - layer.pool.mean(0)
+    cosines = torch.cosine_similarity(rows, vector[None].to(rows), dim=1)
     order = cosines.argsort(descending=True)
     chosen = torch.cat([order[:count], order[-count:]])
     return layer.pictures[chosen], [f"{cosines[i]:+.2f}" for i in chosen.tolist()]
@@ -214,7 +216,7 @@ def for_the_explorer(bench: Bench) -> dict[str, Any]:
     """What the TCAV explorer takes: engines and buses, four colours, a pool, and the engines painted anew."""
     count = 4 if bench.quick else 8
     scenes = [s for kind in (KIND, "bus") for s in bench.scenes(count, kind=kind, lesson=count).scenes]
-    plain = gather(replace(scene, color="gray") for scene in scenes)
+    plain = gather(replace(scene, color="grey") for scene in scenes)
     colours = ("red", "yellow", "blue", "white")
     pairs = {c: (gather(replace(scene, color=c) for scene in scenes).images, plain.images) for c in colours}
     return {
