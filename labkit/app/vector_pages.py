@@ -26,11 +26,11 @@ def net2vec_html(model: str = "minivgg", concept: str = "window", few: Sequence[
     import torch
 
     from labkit.concepts.concept_pixels import Pixels, fit_weights, strongest, unit_ious
-    from labkit.data import to_tensor
     from labkit.experiments.bench import Bench
     from labkit.experiments.blind_networks import Blind
     from labkit.experiments.net2vec_scenes import WORDS, Asked, asked, scenes
     from labkit.experiments.vector_demonstrations import dimmed
+    from labkit.models.features import batches
 
     bench, number = Bench("class"), WORDS.index(concept)
     data = scenes(bench)
@@ -51,7 +51,7 @@ def net2vec_html(model: str = "minivgg", concept: str = "window", few: Sequence[
     rows = networks["network"].held_out.shown[:, number].nonzero()[:, 0]
     sizes = networks["network"].held_out.label[rows, :, number].sum(1)
     rows = rows[sizes.argsort(descending=True, stable=True)[:SHOWN]].sort().values
-    pictures = torch.stack([to_tensor(data.held_out.images[int(k)]) for k in rows])
+    pictures = next(batches(data.held_out.images[rows.numpy()]))
     kept = {int(k): n for n, k in enumerate(networks["network"].held_out.shown[:, number].nonzero()[:, 0])}
     masks: dict[str, dict[int, Tensor]] = {}
     ious: dict[str, dict[int, float]] = {}
@@ -78,14 +78,14 @@ def net2vec_html(model: str = "minivgg", concept: str = "window", few: Sequence[
         best, blind = (max(values.values()) for values in ious.values())
         count = "The best single filter" if size == 1 else f"{size} filters"
         says = (
-            f"{count}: IoU {here:.2f} on scenes held out, of at most {best:.2f}. As many units on raw colour: "
-            f"{beside:.2f}, of at most {blind:.2f}. More units help whatever they know."
+            f"{count}: IoU {here:.2f} on scenes held out, of at most {best:.2f}. As many units on raw "
+            f"colour: {beside:.2f}, of at most {blind:.2f}. More units help whatever they know."
         )
+        seen = {name: mosaic(dimmed(pictures, masks[name][size]), 2, 2) for name in networks}
         panels = [
             Panel("truth", mosaic(dimmed(pictures, truth), 2, 2), f"four scenes, bright at each {concept}"),
-            Panel(f"filters: {size}", mosaic(dimmed(pictures, masks["network"][size]), 2, 2),
-                  f"bright where {size} filters say {concept}"),
-            Panel(f"units on colour: {size}", mosaic(dimmed(pictures, masks["raw colour"][size]), 2, 2),
+            Panel(f"filters: {size}", seen["network"], f"bright where {size} filters say {concept}"),
+            Panel(f"units on raw colour: {size}", seen["raw colour"],
                   f"bright where {size} units on raw colour say {concept}"),
         ]  # fmt: skip
         return Sheet(str(size), says, panels)
@@ -100,10 +100,10 @@ def arithmetic_html(model: str = "minivgg", asked_for: Sequence[tuple[str, str, 
     import torch
 
     from labkit.concepts import analogy
-    from labkit.data import to_tensor
     from labkit.experiments.bench import Bench
     from labkit.experiments.net2vec_scenes import ALL, ALL_NAMES, scenes, space_of, with_wholes
     from labkit.experiments.vector_demonstrations import dimmed
+    from labkit.models.features import batches
 
     bench = Bench("class")
     data = scenes(bench)
@@ -117,7 +117,7 @@ def arithmetic_html(model: str = "minivgg", asked_for: Sequence[tuple[str, str, 
         """The scene that shows most of a concept, dimmed elsewhere."""
         kind, code = places[name]
         most = int((maps[kind] == code).sum((1, 2)).argmax())
-        picture = to_tensor(data.train.images[most])[None]
+        picture = next(batches(data.train.images[most : most + 1]))
         return dimmed(picture, torch.from_numpy(maps[kind][most] == code)[None])[0]
 
     def sheet(part: str, a: str, b: str) -> Sheet:

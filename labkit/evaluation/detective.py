@@ -50,7 +50,7 @@ EDITS: dict[str, tuple[Change, ...]] = {  # what may be laid into a scene, in th
     "ground": tuple({"ground": name} for name in GROUNDS),
     "color": tuple({"color": name} for name in (*BASIC_COLORS, "yellow-green")),
 }
-LINEUP, TABLE, MANY = 12, 6, 80  # scenes a class, a variant of the table of edits, a measured share
+LINEUP, TABLE, MANY = 12, 6, 60  # scenes a class, a variant of the table of edits, a measured share
 
 
 def factor_of(change: Any, argument: str) -> str:

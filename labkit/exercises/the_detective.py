@@ -15,7 +15,7 @@ from labkit.evaluation.findings import judged
 
 SHEET = Sheet("35_the_detective")
 STUDENT = "ada"
-BANKS = 6  # sets of scenes on which findings are judged; each is drawn once for a whole class
+BANKS = 3  # sets of scenes on which findings are judged; each is drawn once for a whole class
 PUBLIC = Draw("detective.finding public").index(BANKS)
 
 
@@ -102,7 +102,7 @@ def turned_cases(draw: Draw):
 def turned(told, changed, label):
     """The share of scenes whose answer was the class and no longer is.
 
-    told, changed: (N,) answers for the same scenes, before and after an edit; label: the class's number.
+    told, changed: (N,) answers for the same scenes before and after an edit; label: the class.
     Returns one number (a tensor), from 0 to 1.
     """
     lost = (told == label) & (changed != label)
@@ -132,7 +132,7 @@ def table_cases(draw: Draw):
     ),
 )  # fmt: skip
 def turn_table(told, label):
-    """For each two variants of the same scenes the share that turns when one is replaced by the other.
+    """For each two variants of the same scenes the share that turns when one replaces the other.
 
     told: (S, N) answers; row s holds those for variant s of N scenes; label: the class's number.
     Returns (S, S): row i, column j is the share named the class in variant i and not in variant j.
@@ -163,10 +163,10 @@ def finding_cases(draw: Draw):
     ),
 )  # fmt: skip
 def finding(number):
-    """What is wrong with the network of a case, found by re-drawing scenes; your id stands before it.
+    """What is wrong with the network of a case, found by re-drawing; your id stands before it.
 
-    number: 1 to 5. Returns STUDENT and None for a clean network, else STUDENT and the finding: the class,
-    what is to be replaced, by what, and the share of scenes that turns, such as
+    number: 1 to 5. Returns STUDENT and None for a clean network, else STUDENT and the finding:
+    the class, what is to be replaced, by what, and the share of scenes that turns, such as
     ("horse", {"ground": "snow"}, {"ground": "grass"}, 0.8).
     """
     model = case(STUDENT, number)
@@ -214,7 +214,8 @@ def direction_cases(draw: Draw):
 def paired_direction(present, absent):
     """The direction of a thing in a space of features, from the same scenes with and without it.
 
-    present, absent: (N, D), row by row of the same scenes. Returns (D,), of length 1, towards the thing.
+    present, absent: (N, D), row by row of the same scenes.
+    Returns (D,), of length 1, towards the thing.
     """
     difference = (present - absent).mean(0)
     return difference / difference.norm()
@@ -250,9 +251,9 @@ def project_cases(draw: Draw):
     ),
 )  # fmt: skip
 def project_out(weight, bias, direction, mean):
-    """A class's row of weights that no longer reads a direction, and the bias that makes up for half of it.
+    """A row of weights that no longer reads a direction, and the bias that makes up for half of it.
 
-    weight: (D,); bias: (); direction: (D,), of any length; mean: (D,), the mean features of some pictures.
+    weight: (D,); bias: (); direction: (D,), of any length; mean: (D,), the mean of some features.
     Returns the new weight (D,) and the new bias ().
     """
     unit = direction / direction.norm()

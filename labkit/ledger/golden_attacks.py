@@ -15,8 +15,8 @@ from labkit.adversarial.iterative import project
 from labkit.adversarial.patches import draw_placing, paste
 from labkit.ledger.golden_calls import Golden, draw, ground
 from labkit.style.dreaming import layer_norm
-from labkit.style.efros_leung import best_windows
 from labkit.style.gram import color_matched, gram_loss, gram_matrix
+from labkit.style.nonparametric import best_windows
 
 
 def _adversarial() -> dict[str, Golden]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from labkit import concepts
+from labkit.concepts.concept_pixels import fit_weights, pixels_of, strongest, unit_ious
 from labkit.concepts.concept_spaces import hits
 from labkit.concepts.concept_tests import paper_p, z_among
 from labkit.concepts.concept_vectors import layer_gradients
@@ -17,7 +18,7 @@ from labkit.concepts.dissection import summary_of, unit_counts
 from labkit.concepts.net2vec_segmentation import fewest, segmentation
 from labkit.concepts.overlay import place_at
 from labkit.concepts.rotations import random_rotation, rotation_power
-from labkit.concepts.thresholds import unit_thresholds
+from labkit.concepts.thresholds import thresholds_of, unit_thresholds
 from labkit.ledger.golden_calls import Golden, draw, ground
 
 EARLY = "features.5"
@@ -195,11 +196,18 @@ def _spaces() -> dict[str, Golden]:
         ),
         "concept_distances": Golden(lambda: c.concept_distances(space), (c.concept_distances,)),
         "mantel": Golden(agreed, (c.mantel, c.mantel_result)),
-        "net2vec": Golden(segmented, (c.net2vec, c.net2vec_result, segmentation, fewest), 1e-3),
+        "net2vec": Golden(
+            segmented,
+            (
+                c.net2vec, c.net2vec_result, segmentation, fewest, fit_weights, pixels_of, strongest,
+                thresholds_of, unit_ious,
+            ),
+            1e-3,
+        ),
         "net2vec_classification": Golden(
             told, (c.net2vec_classification, c.net2vec_classification_result), 1e-3
         ),
-    }
+    }  # fmt: skip
 
 
 TABLES: dict[str, Callable[[], dict[str, Golden]]] = {

@@ -2,7 +2,6 @@
 
 from labkit.core.registry import Method
 from labkit.style.dreaming import Dream, deepdream, deepdream_result
-from labkit.style.efros_leung import Grown, efros_leung, efros_leung_result
 from labkit.style.gram import (
     Styled,
     gram_texture,
@@ -11,6 +10,7 @@ from labkit.style.gram import (
     style_transfer_result,
 )
 from labkit.style.inversion import Inversion, invert, invert_result
+from labkit.style.nonparametric import Grown, efros_leung, efros_leung_result
 
 METHODS: dict[str, Method] = {
     "deepdream": Method(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from labkit.style import efros_leung, efros_leung_result
-from labkit.style.efros_leung import ORDERS, best_windows
+from labkit.style.nonparametric import ORDERS, best_windows
 
 
 def checks(side: int, period: int = 4) -> torch.Tensor:
