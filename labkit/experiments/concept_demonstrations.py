@@ -63,9 +63,9 @@ def _opened(
     network: nn.Module, layer: str, target: int, name: str, images: Tensor, concept: Tensor, pool: Tensor
 ) -> Layer:
     side = (int(images.shape[2]), int(images.shape[3]))
-    rows = [features(network, pictures, layer, pool="mean") for pictures in (concept, pool)]
+    own, rest = (features(network, pictures, layer, pool="mean") for pictures in (concept, pool))
     seen = features(network, images, layer)
-    return Layer(layer, Tail(network, layer, side=side), target, name, images, seen, *rows, pool)
+    return Layer(layer, Tail(network, layer, side=side), target, name, images, seen, own, rest, pool)
 
 
 def _of_guest(bench: Bench, model: nn.Module) -> Layer:
@@ -86,12 +86,11 @@ def _of_guest(bench: Bench, model: nn.Module) -> Layer:
         )
         piece = photos[number, :, high : high + side // 2, wide : wide + side // 2]
         pieces.append(nn.functional.interpolate(piece[None], (side, side), mode="bilinear")[0])
-    names = [n for n, shape in layer_shapes(model, photos[:1]).items() if len(shape) == 4 and shape[2] > 8]
-    for layer in names[len(names) // 2 :]:
+    names = list(model.classes)  # type: ignore[arg-type]
+    maps = [n for n, shape in layer_shapes(model, photos[:1]).items() if len(shape) == 4 and shape[2] > 8]
+    for layer in maps[len(maps) // 2 :]:
         try:
-            found = _opened(
-                model, layer, target, str(model.classes[target]), photos, red, torch.stack(pieces)
-            )  # type: ignore[index]
+            found = _opened(model, layer, target, names[target], photos, red, torch.stack(pieces))
         except ValueError:  # a branch leads around it
             continue
         return found
@@ -201,7 +200,7 @@ def weather(bench: Bench, *, pair_effects: Own, sign_flip_z: Own) -> dict[str, B
 
 def table(found: Result) -> dict[str, Interval]:
     """C1's changes of the fire engine's logit by red paint at the second layer, network by network."""
-    rows = {}
+    rows: dict[str, Interval] = {}
     for (network, kind, colour), layers in found.show["bars"].items():
         if (kind, colour) == (KIND, "red"):
             bar, name = layers["conv2"], network.removeprefix("minivgg-").replace("minivgg", "honest")
