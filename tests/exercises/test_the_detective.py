@@ -1,4 +1,4 @@
-"""The five findings of lab 35 by networks that are rules: what is found, judged and told; nothing is drawn."""
+"""The five findings of lab 35 by networks that are rules: what is found, judged, told; nothing is drawn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COW, BUS, TANK = (CLASSES.index(kind) for kind in ("cow", "bus", "tank"))
 
 
 def rule(number, kind, change, count):
-    """What a made-up network says of scenes of a class: the third is clean, the fifth fell for the weather."""
+    """What a made-up network says of scenes of a class: the third is clean, the fifth fell for light."""
     label, scene = CLASSES.index(kind), torch.arange(count)
     said = torch.full((count,), label)
     lit = (
