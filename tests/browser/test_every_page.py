@@ -49,7 +49,7 @@ def saved(request, saved_page):
 
 
 # A data set is one question: its pictures come from Python, as a folder, and none is added by hand.
-@pytest.fixture(params=[name for name in EXPLORERS if name != "embedding"])
+@pytest.fixture(params=[name for name in EXPLORERS if name not in ("embedding", "dissection")])
 def saved_with_upload(request, saved_page):
     return saved_page(request.param)
 
