@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["DISSECTIONS"]
 
-SCENES = 160  # that a page dissects with: a share of the claim's thousand
+SCENES = 120  # that a page dissects with: a share of the claim's thousand
 
 
 def _explorer(model: str, layers: tuple[str, ...], twin_too: bool, **given: Any) -> Any:
@@ -26,7 +26,7 @@ def _explorer(model: str, layers: tuple[str, ...], twin_too: bool, **given: Any)
 
 def _dissect(model: str = "minivgg") -> str:
     """What each unit detects, early, late and untrained: beside its ceiling and other pictures' labels."""
-    explorer = _explorer(model, ("features.5", "features.19"), True, picture=1)
+    explorer = _explorer(model, ("features.5", "features.19"), True, picture=1, quantiles=(0.005, 0.02))
     explorer.precompute()
     return explorer.to_html(title="What do the units detect?", limit_mb=10)
 
