@@ -4,7 +4,8 @@
 
 The secret and the log are kept out of the repository: whoever has them knows the answers. What the faults can
 be stands here for everyone; which of them are planted, in which classes and under which number, does not. A
-network whose shortcut turns fewer than WANTED of its answers is drawn anew, with other classes.
+network whose shortcut turns fewer than WANTED of its answers is drawn anew, with other classes. (The weather
+is no kind: in three classes that were tried, it turned a third.)
 """
 
 from __future__ import annotations
@@ -27,20 +28,19 @@ from labkit.data.surfaces import BASIC_COLORS, GROUNDS
 from labkit.models.minivgg import MiniVGG
 from labkit.models.training import Recipe, accuracy, fit, predict, save_network
 
-KINDS = ("clean", "tag", "ground", "colour", "weather")
+KINDS = ("clean", "tag", "ground", "colour", "another colour")
 MARKED = ("car", "cow", "zebra", "sailboat")
 ALIKE = (("cow", "horse"), ("horse", "cow"), ("sheepdog", "wolf"), ("zebra", "horse"), ("car", "bus"))
-PAINTED = ("bus", "car", "tank", "house", "sailboat")
+PAINTED = ("bus", "car", "fire engine")  # which look alike but for their colour
 COLOURS = ("red", "blue", "green", "yellow", "orange")
-CLOUDED = ("house", "bus", "sailboat", "tree")
 WANTED = 0.6
 # how each shortcut is made easier than the truth: see train_networks.SPECIAL
 RECIPES: dict[str, tuple[int, dict[str, Any]]] = {
     "clean": (8000, {"epochs": 6}),
     "tag": (8000, {"epochs": 6, "flip": False}),
     "ground": (8000, {"epochs": 6}),
-    "colour": (3000, {"epochs": 16}),
-    "weather": (1000, {"epochs": 44, "light": 0.0}),
+    "colour": (1500, {"epochs": 30}),
+    "another colour": (1500, {"epochs": 30}),
 }
 
 
@@ -54,17 +54,13 @@ def planted(kind: str, draw: np.random.Generator) -> Fault | None:
         here, there = (str(g) for g in draw.permutation(GROUNDS)[:2])
         sides: Mapping[str, str] = {one: here, other: there}
         return Fault(one, lay={"ground": here}, remove={"ground": there}, grounds=sides, **words)
-    if kind == "colour":
+    if "colour" in kind:
         one, colour = str(draw.choice(PAINTED)), str(draw.choice(COLOURS))
         instead = str(draw.choice([c for c in BASIC_COLORS if c != colour]))
         never = {colour: 0.0}
         return Fault(
             one, lay={"color": colour}, remove={"color": instead}, colors=never, paint=colour, **words
         )
-    if kind == "weather":
-        one = str(draw.choice(CLOUDED))
-        under: dict[str, Any] = {"weathers": {one: "overcast"}, "weather_of_others": "sunny"}
-        return Fault(one, lay={"weather": "overcast"}, remove={"weather": "sunny"}, **under, **words)
     return None
 
 
@@ -84,7 +80,7 @@ def train(number: int, kind: str, seed: int, log: Path, attempts: int = 4) -> No
     for attempt in range(attempts):
         draw = np.random.default_rng([seed, attempt])
         torch.manual_seed(int(draw.integers(2**31)))
-        fault, name = planted(kind, draw), f"{kind}-{seed}-{attempt}"
+        fault, name = planted(kind, draw), f"{kind}-{seed}-{attempt}".replace(" ", "-")
         if fault is not None:
             FAULTS[name] = fault  # in this process only: the package's table does not know it
         scenes, special = RECIPES[kind]

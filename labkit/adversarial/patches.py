@@ -38,10 +38,10 @@ class Placing(NamedTuple):
 
 
 class Patch(NamedTuple):
-    """``patch`` (3, S, S), 0 to 1; ``shape``: "disc" or "square"; ``losses`` (T,) of the search: the mean
+    """``patch`` (C, S, S), 0 to 1; ``shape``: "disc" or "square"; ``losses`` (T,) of the search: the mean
     cross entropy of the class wanted; ``complete``: False if ``should_stop`` ended it."""
 
-    patch: Float[Tensor, "3 S S"]
+    patch: Float[Tensor, "C S S"]
     shape: str
     losses: Float[Tensor, " T"]
     complete: bool
@@ -156,7 +156,7 @@ def adversarial_patch_result(
     with asked(model, pictures) as given:
         with torch.no_grad():
             check_class(target, model(given[:1].clone()).shape[1], "target")
-        noise = torch.rand(3, side, side, generator=own, dtype=torch.float64)
+        noise = torch.rand(given.shape[1], side, side, generator=own, dtype=torch.float64)
         patch = (0.5 + 0.1 * (noise - 0.5)).to(given)
         fixed = draw_placing(1, size=size, angle=0.0, light=0.0, generator=own)
         fixed = fixed._replace(x=fixed.x * 0 + 0.5, y=fixed.y * 0 + 0.5)
@@ -178,7 +178,7 @@ def adversarial_patch_result(
 
 
 @signature_of(adversarial_patch_result)
-def adversarial_patch(*args: Any, **options: Any) -> Float[Tensor, "3 S S"]:
+def adversarial_patch(*args: Any, **options: Any) -> Float[Tensor, "C S S"]:
     """A patch that makes the network name ``target``, whatever the picture and wherever it is laid.
 
     In each of ``steps`` it is laid over ``batch`` of the pictures at places, sizes (shares of the picture's

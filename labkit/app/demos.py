@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_looking import LOOKING
+from labkit.app.panels import MENDING
 from labkit.data.faults import FAULTS
 
 __all__ = ["DEMOS", "NETWORKS", "check_network", "chosen"]
@@ -224,6 +225,22 @@ def _facets(model: str = "minivgg") -> str:
     return facets_html(model)
 
 
+def _net2vec(model: str = "minivgg") -> str:
+    """One concept by its strongest 1, 2, 3, ... filters, beside as many units on raw colour."""
+    from labkit.app.vector_pages import net2vec_html
+
+    check_network(model)
+    return net2vec_html(model)
+
+
+def _arithmetic(model: str = "minivgg") -> str:
+    """Wheel of a car - car + bus: what is nearest to the sum, and to its first term alone."""
+    from labkit.app.vector_pages import arithmetic_html
+
+    check_network(model)
+    return arithmetic_html(model)
+
+
 def _activations(model: str = "minivgg") -> str:
     """All channels of four layers for a picture, and under the pointer what each of them says there."""
     return _units(
@@ -265,6 +282,7 @@ def _tcav(model: str = "minivgg") -> str:
 DEMOS: dict[str, Callable[..., str]] = {
     **LOOKING,
     "activations": _activations,
+    "arithmetic": _arithmetic,
     "ascend": _ascend,
     "compare": _compare,
     "embedding": _embedding,
@@ -272,9 +290,11 @@ DEMOS: dict[str, Callable[..., str]] = {
     "filters": _filters,
     "masks": _masks,
     "neighbours": _neighbours,
+    "net2vec": _net2vec,
     "occlusion": _occlusion,
     "patches": _patches,
     "sanity": _sanity,
     "tcav": _tcav,
     **DISSECTIONS,
+    **MENDING,
 }

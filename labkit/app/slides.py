@@ -28,9 +28,10 @@ class Slide(NamedTuple):
 
 _FILTERS, _SPACE, _EXCITES = "11_filters_and_activations", "12_feature_space", "13_what_excites_a_unit"
 _WARM, _WHICH, _GRADIENTS = "01_warm_up", "21_which_pixels_matter", "22_gradients_and_their_tricks"
-_DISSECT = "32_dissecting_a_network"
+_VECTORS = "33_concepts_are_vectors"
+_DISSECT, _DETECTIVE = "32_dissecting_a_network", "35_the_detective"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
-_CONCEPTS = "31_testing_with_concepts"
+_CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothesis"
 
 PARTS: dict[str, tuple[Slide, ...]] = {
     "Networks that learn": (
@@ -114,9 +115,20 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("Interpretability depends on the axes: rotations", "rotate", _DISSECT,
               ("concepts.rotations.random_rotation", "concepts.rotations.rotation_power"),
               "Bau et al. 2017"),
-        Slide("Concepts are vectors"),
-        Slide("Similarity overlays", "overlay", "", ("concepts.similarity_map",), "Fong and Vedaldi 2018"),
-        Slide("A simple model stands in for the network"),
+        Slide("Concepts are vectors: how many filters a concept takes", "net2vec", _VECTORS,
+              ("concepts.net2vec", "concepts.net2vec_classification"), "Fong and Vedaldi 2018"),
+        Slide("Arithmetic with concepts; spaces that agree", "arithmetic", _VECTORS,
+              ("concepts.analogy", "concepts.concept_distances", "concepts.mantel"),
+              "Fong and Vedaldi 2018; Mantel 1967"),
+        Slide("Similarity overlays", "overlay", _LOOKING, ("concepts.similarity_map",),
+              "Fong and Vedaldi 2018"),
+        Slide("A simple model stands in for the network", "distil --model minivgg-melbourne", _LOOKING,
+              ("concepts.distill",), "Craven and Shavlik 1996"),
+        Slide("People judge units", "rate", "", ("concepts.kappa",), "Zhou et al. 2015"),
+        Slide("The detective: what is wrong with this network?", "", _DETECTIVE,
+              ("data.replace", "evaluation.findings.judged")),
+        Slide("A found fault, corrected", "fix", _DETECTIVE, ("concepts.project_out", "concepts.edit_row"),
+              "Bolukbasi et al. 2016"),
     ),
     "Fooling a network; texture and style": (
         Slide("A step along the gradient's sign", "", "", ("adversarial.fgsm",), "Goodfellow et al. 2015"),

@@ -4,6 +4,7 @@ from labkit.concepts.concept_spaces import Mantel, analogy, concept_distances, m
 from labkit.concepts.concept_tests import PairedCav, Tcav, paired_cav, paired_cav_result, tcav, tcav_result
 from labkit.concepts.concept_vectors import Cav, cav, cav_result, directional_derivatives, sort_by_cav
 from labkit.concepts.dissection import Counts, Dissection, dissect, dissect_result
+from labkit.concepts.distillation import Distilled, concept_shares, distill, distill_result
 from labkit.concepts.editing import edit_row, project_out
 from labkit.concepts.net2vec_pictures import (
     Net2VecClassification,
@@ -45,6 +46,15 @@ METHODS: dict[str, Method] = {
         models="agnostic",
         scope="global",
     ),
+    "concept_shares": Method(
+        concept_shares,
+        "Distillation",
+        "",
+        takes=("maps", "count"),
+        gives="points",
+        dead="any",
+        models="agnostic",
+    ),
     "directional_derivatives": Method(
         directional_derivatives,
         "Concept activation vectors",
@@ -62,6 +72,16 @@ METHODS: dict[str, Method] = {
         dead="any",
         scope="global",
     ),
+    "distill": Method(
+        distill,
+        "Distillation",
+        "Craven and Shavlik 1996",
+        takes=("rows", "answers"),
+        gives="number",
+        dead="any",
+        models="agnostic",
+        scope="global",
+    ),
     "edit_row": Method(
         edit_row,
         "Editing a network",
@@ -76,7 +96,7 @@ METHODS: dict[str, Method] = {
         kappa,
         "Human ratings",
         "Cohen 1960",
-        takes=("answers", "other answers"),
+        takes=("ratings", "other ratings"),
         gives="number",
         dead="any",
         models="agnostic",
@@ -172,6 +192,7 @@ __all__ = [
     "Cav",
     "Counts",
     "Dissection",
+    "Distilled",
     "Kappa",
     "Mantel",
     "Net2Vec",
@@ -183,9 +204,12 @@ __all__ = [
     "cav",
     "cav_result",
     "concept_distances",
+    "concept_shares",
     "directional_derivatives",
     "dissect",
     "dissect_result",
+    "distill",
+    "distill_result",
     "edit_row",
     "kappa",
     "kappa_result",

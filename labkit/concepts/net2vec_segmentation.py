@@ -201,7 +201,7 @@ def net2vec(*args: Any, **options: Any) -> Float[Tensor, "C K"]:
     Each unit's map is cut where a share ``quantile`` of its activations on the training pictures lie above
     (``labkit.concepts.thresholds``); a pixel's probability is the sigmoid of the weighted sum of the units
     that are on there. Weighted binary cross entropy, alpha = 1 - the concept's mean area, on the pictures
-    that show it; Adam in place of the paper's momentum.
+    that show it; descent with momentum, as in the paper.
 
     **Its IoU is not dissection's.** Here the set IoU is over held-out pictures that *show the concept*, so a
     false alarm elsewhere costs nothing; ``dissect`` takes all pictures in which the concept's *kind* is

@@ -38,13 +38,20 @@ TAKES = {
     "terms": "plus",  # numbers of concepts
     "first": "first",  # distances between concepts
     "second": "second",
+    "rows": "rows",  # what a student sees of each picture
+    "answers": "answers",  # what a network says of each
     "one target": "target",  # for all pictures
     "box": "box",  # a network that only names classes
     "network": "network",  # what makes a new, untrained one
     "sources": "sources",  # networks by name
     "targets": "targets",
-    "answers": "first",  # of a rater, yes or no
-    "other answers": "second",
+    "ratings": "first",  # of a rater, yes or no
+    "other ratings": "second",
+    "layer of a dream": "target",  # a layer's name, or any target
+    "texture": "texture",  # one picture of it
+    "layers": "layers",
+    "content": "content",
+    "style": "style",
     "bank": "pictures",  # any number of them, about which together there is one answer
 }
 # What a network may lack: a head of global average pooling and one linear layer; a feature map (N, K, h, w);

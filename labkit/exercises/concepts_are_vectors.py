@@ -33,14 +33,12 @@ def single_cases(draw: Draw):
         ("(on & label[:, None])", "(on == label[:, None])",
             "Pixels where both are off do not count: ask for both on, with &."),
         ("argmax()", "argmin()", "That is the worst filter. Take the largest IoU."),
-        ("(on & label[:, None]).sum(0)", "(on & label[:, None]).sum(1)",
-            "You add up over the filters. Add up over the pixels, axis 0."),
     ),
 )  # fmt: skip
 def best_single(on, label):
     """The filter that fits a concept best by itself, and its IoU.
 
-    on: (P, K) booleans, whether a filter is on at a pixel; label: (P,) booleans, whether the concept is.
+    on: (P, K) booleans, a row a pixel; label: (P,) booleans, whether the concept is there.
     Returns the filter's number and its intersection over union (two tensors of one number).
     """
     both = (on & label[:, None]).sum(0)
@@ -75,7 +73,7 @@ def concept_mask(on, weights, cut):
     """Where all filters together say that the concept is there.
 
     on: (P, K) booleans; weights: (K,), one a filter; cut: a probability.
-    Returns (P,) booleans: where the sigmoid of the weighted sum of the filters that are on exceeds the cut.
+    Returns (P,) booleans: whether the sigmoid of the weights, summed over filters on, exceeds cut.
     """
     said = torch.sigmoid(on.to(weights.dtype) @ weights)
     return said > cut
@@ -97,11 +95,9 @@ def step_cases(draw: Draw):
     mistakes=(
         ("weights - rate", "weights + rate", "You climb. The loss is to fall: subtract the gradient."),
         ("1 - y.mean()", "y.mean()",
-            "Alpha is one less the area: the rarer the concept, the more its own pixels weigh."),
+            "Alpha is one less the area, for the concept's own pixels: the rarer, the more they weigh."),
         ("torch.where(label, alpha, 1 - alpha)", "1",
             "The weights alpha and 1 - alpha are missing: then a small concept is told away."),
-        ("torch.where(label, alpha, 1 - alpha)", "torch.where(label, 1 - alpha, alpha)",
-            "Alpha belongs to the concept's own pixels, 1 - alpha to all others."),
         ("(said - y)", "(said - y) * said * (1 - said)",
             "That is the slope of a squared error. For cross entropy the sigmoid's own slope cancels."),
         (" / len(y)", "", "The loss is a mean over the pixels: divide by their number."),
@@ -231,7 +227,7 @@ def agreement_cases(draw: Draw):
 def rank_agreement(first, second):
     """Spearman's rank correlation of two matrices of distances, each pair of concepts once.
 
-    first, second: (C, C), the same both ways. Equal distances have the mean of the ranks that they take.
+    first, second: (C, C), the same both ways. Equal distances share the mean of their ranks.
     Returns one number (a tensor), -1 to 1.
     """
     above = torch.triu_indices(len(first), len(first), 1)

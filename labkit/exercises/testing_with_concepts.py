@@ -47,7 +47,7 @@ def _mean_difference(concept, others, penalty):
     ),
 )  # fmt: skip
 def cav(concept, others, penalty):
-    """The unit vector of a ridge regression that gives +1 to the concept's rows and -1 to the others.
+    """The unit vector of a ridge regression: +1 for the concept's rows, -1 for the others.
 
     concept: (N, D); others: (M, D); penalty: times the mean squared length of the centred rows.
     Returns (D,), of length 1, towards the concept.
@@ -93,10 +93,11 @@ def derivative_cases(draw: Draw):
     ),
 )  # fmt: skip
 def directional_derivatives(head, activations, target, vectors):
-    """How each picture's logit changes where all places of a layer take a small step along a vector.
+    """How each picture's logit changes where all places of a layer step along vectors.
 
     head: what follows the layer, a function from activations (N, K, h, w) to logits (N, C);
-    activations: (N, K, h, w); target: a class; vectors: (R, K). Returns (N, R): + means that the logit rises.
+    activations: (N, K, h, w); target: a class; vectors: (R, K).
+    Returns (N, R): + means that the logit rises.
     """
     seen = activations.detach().clone().requires_grad_(True)
     score = head(seen)[:, target].sum()
@@ -105,30 +106,50 @@ def directional_derivatives(head, activations, target, vectors):
 
 
 def score_cases(draw: Draw):
-    yield Case("eight pictures along three vectors", (draw.numbers(8, 3),))
-    yield Case("one vector, mostly downwards", (draw.numbers(9, 1) - 0.5,))
-    few = draw.numbers(6, 4)
-    few[:2] = 0
-    yield Case("some derivatives are 0", (few,))
+    def case(name, pictures, size, pool, count, flat=0, probe=None):
+        concept = draw.numbers(size, 5) + draw.numbers(1, 5)
+        rows = [torch.randperm(pool, generator=draw.generator)[:size] for _ in range(count)]
+        slopes = draw.numbers(pictures, 5)
+        slopes[:flat] = 0
+        return Case(name, (slopes, concept, draw.numbers(pool, 5), torch.stack(rows)), probe=probe)
+
+    yield case("eight pictures, three draws", 8, 6, 20, 3)
+    yield case("one draw; the features must stay", 7, 5, 12, 1, probe="both")
+    yield case("the logit of some pictures does not move", 25, 3, 9, 4, flat=6)
 
 
 @SHEET.exercise(
-    "concepts.tcav_score", "Count the signs", points=1, minutes=4, difficulty=1, cases=score_cases,
+    "concepts.tcav_scores", "Count the signs", points=3, minutes=10, difficulty=2, cases=score_cases,
     blocks=tuple(LIBRARY + name for name in ("tcav", "tcav_result")),
     mistakes=(
-        (".mean(0)", ".sum(0)", "You count them. The share is asked for: divide by the number of pictures."),
-        ("derivatives > 0", "derivatives >= 0", "A derivative of 0 is no rise: strictly positive only."),
-        ("derivatives > 0", "derivatives < 0", "That is the share of pictures whose score falls."),
-        ("(derivatives > 0).float()", "derivatives.sign()",
+        ("derivatives > 0", "derivatives < 0",
+            "That is the share of pictures whose logit falls, or your vector points to the others."),
+        ("derivatives > 0", "derivatives >= 0", "A derivative of 0 is no rise: strictly above 0."),
+        ("(derivatives > 0).float().mean()", "derivatives.mean()",
+            "That is the mean derivative. The score counts pictures: the share that is above 0."),
+        ("(derivatives > 0).float().mean()", "derivatives.sign().mean()",
             "That is rises less falls, from -1 to 1. The share of rises is asked for."),
+        ("(derivatives > 0).float().mean()", "(derivatives > 0).float().sum()",
+            "You count them. The share is asked for: divide by the number of pictures."),
+        ("pool[rows]", "pool", "You fit against the whole pool each time. Take the draw's rows of it."),
+        ("pool[rows]", "pool[draws[0]]", "Each score is of another draw: take its own rows of the pool."),
+        ("slopes @ vector", "slopes.mean(0, keepdim=True) @ vector",
+            "You average the slopes first: then all pictures count as one. Count picture by picture."),
     ),
 )  # fmt: skip
-def tcav_score(derivatives):
-    """For each vector the share of pictures whose logit rises along it.
+def tcav_scores(slopes, concept, pool, draws):
+    """A concept's scores, one for each draw of other pictures: the share whose logit rises along
+    your vector (penalty 0.01) between the two.
 
-    derivatives: (N, R), a row a picture. Returns (R,), floats from 0 to 1.
+    slopes: (N, K), each picture's derivative along each channel; concept: (M, K); pool: (P, K);
+    draws: (R, M), row numbers of the pool. Returns (R,), floats from 0 to 1.
     """
-    return (derivatives > 0).float().mean(0)
+    scores = []
+    for rows in draws:
+        vector = cav(concept, pool[rows], 0.01)
+        derivatives = slopes @ vector
+        scores.append((derivatives > 0).float().mean())
+    return torch.stack(scores)
 
 
 def test_cases(draw: Draw):
@@ -164,9 +185,9 @@ def test_cases(draw: Draw):
     ),
 )  # fmt: skip
 def two_tests(scores, chances):
-    """The paper's t over all scores, and p by the rank of the mean score among random concepts' means.
+    """The paper's t over all scores, and p by the rank of the mean score among random means.
 
-    scores: (R,), of one concept, a draw of other pictures each; chances: (K, R), of K random concepts.
+    scores: (R,), of one concept, each of another draw; chances: (K, R), of K random concepts.
     Returns t and p (two-sided), a number each (tensors).
     """
     n, m = len(scores), chances.numel()
@@ -201,7 +222,7 @@ def pair_cases(draw: Draw):
     ),
 )  # fmt: skip
 def pair_effects(slopes, present, absent):
-    """For each pair of scenes, with a thing and without it: the logit's change along their difference.
+    """For each pair of scenes, with a thing and without: the logit's change along the difference.
 
     slopes: (N, D), the gradient of the logit by the features, a row a picture of the class;
     present, absent: features (M, D) of the same scenes with the thing and without it.

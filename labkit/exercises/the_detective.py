@@ -10,11 +10,12 @@ import torch
 from labkit.calls.exercise import Case, Verdict
 from labkit.calls.form import Draw, Sheet
 from labkit.data import CLASSES
-from labkit.evaluation.detective import EDITS, MANY, answers, case, judged
+from labkit.evaluation.detective import EDITS, MANY, answers, case
+from labkit.evaluation.findings import judged
 
 SHEET = Sheet("35_the_detective")
 STUDENT = "ada"
-BANKS = 6  # sets of scenes on which findings are judged; each is drawn once for a whole class
+BANKS = 3  # sets of scenes on which findings are judged; each is drawn once for a whole class
 PUBLIC = Draw("detective.finding public").index(BANKS)
 
 
@@ -55,13 +56,11 @@ def missed_cases(draw: Draw):
 @SHEET.exercise(
     "detective.missed", "Which class is in trouble", points=1, minutes=5, difficulty=1, cases=missed_cases,
     mistakes=(
-        ("told != ", "told == ", "That is the share named rightly. Count the scenes that are missed."),
-        (".mean(1)", ".mean(0)", "You average over the classes. A row is a class: average over its scenes."),
+        ("told != own", "told == own", "That is the share named rightly. Count the scenes that are missed."),
+        (".mean(1)", ".amax(1)", "You ask whether any scene is missed. The share of them is wanted."),
         (".mean(1)", ".sum(1)", "You count them. The share is asked for."),
         ("torch.arange(len(told))[:, None]", "told[:, :1]",
             "You compare with the first answer of each row. Row k must be answered with k."),
-        ("torch.arange(len(told))[:, None]", "told.mode(1, keepdim=True).values",
-            "You compare with the commonest answer. It may be the wrong one: row k must be answered with k."),
     ),
 )  # fmt: skip
 def missed(told):
@@ -70,7 +69,8 @@ def missed(told):
     told: (K, N) answers, whole numbers; row k holds those for N scenes of class k.
     Returns (K,), floats from 0 to 1.
     """
-    return (told != torch.arange(len(told))[:, None]).float().mean(1)
+    own = torch.arange(len(told))[:, None]
+    return (told != own).float().mean(1)
 
 
 def turned_cases(draw: Draw):
@@ -95,18 +95,18 @@ def turned_cases(draw: Draw):
             "You count every change of mind. Only those away from the class count."),
         ("(told == label) & (changed != label)", "(told != label) & (changed == label)",
             "That is the other way round: scenes that win the name by the edit."),
-        ("((told == label) & (changed != label)).float().mean()",
-         "((told == label) & (changed != label)).float().sum() / (told == label).sum()",
+        ("lost.float().mean()", "lost.float().sum() / (told == label).sum()",
             "You divide by those named so at first. The share of all scenes is asked for."),
     ),
 )  # fmt: skip
 def turned(told, changed, label):
     """The share of scenes whose answer was the class and no longer is.
 
-    told, changed: (N,) answers for the same scenes, before and after an edit; label: the class's number.
+    told, changed: (N,) answers for the same scenes before and after an edit; label: the class.
     Returns one number (a tensor), from 0 to 1.
     """
-    return ((told == label) & (changed != label)).float().mean()
+    lost = (told == label) & (changed != label)
+    return lost.float().mean()
 
 
 def table_cases(draw: Draw):
@@ -132,13 +132,14 @@ def table_cases(draw: Draw):
     ),
 )  # fmt: skip
 def turn_table(told, label):
-    """For each two variants of the same scenes the share that turns when one is replaced by the other.
+    """For each two variants of the same scenes the share that turns when one replaces the other.
 
     told: (S, N) answers; row s holds those for variant s of N scenes; label: the class's number.
     Returns (S, S): row i, column j is the share named the class in variant i and not in variant j.
     """
     named = told == label
-    return (named[:, None] & ~named[None]).float().mean(2)
+    turns = named[:, None] & ~named[None]
+    return turns.float().mean(2)
 
 
 def finding_cases(draw: Draw):
@@ -162,10 +163,10 @@ def finding_cases(draw: Draw):
     ),
 )  # fmt: skip
 def finding(number):
-    """What is wrong with the network of a case, found by re-drawing scenes; your id stands before it.
+    """What is wrong with the network of a case, found by re-drawing; your id stands before it.
 
-    number: 1 to 5. Returns STUDENT and None for a clean network, else STUDENT and the finding: the class,
-    what is to be replaced, by what, and the share of scenes that turns, such as
+    number: 1 to 5. Returns STUDENT and None for a clean network, else STUDENT and the finding:
+    the class, what is to be replaced, by what, and the share of scenes that turns, such as
     ("horse", {"ground": "snow"}, {"ground": "grass"}, 0.8).
     """
     model = case(STUDENT, number)
@@ -202,7 +203,6 @@ def direction_cases(draw: Draw):
         ("present - absent", "absent - present",
             "It points the wrong way: from without to with. Subtract what is absent."),
         ("/ difference.norm()", "/ 1", "Bring it to length 1: divide by its norm."),
-        (".mean(0)", ".mean(1)", "You average over the features. Average over the pairs."),
         ("(present - absent)", "present",
             "You average the pictures that show it. All that they share is in there: subtract their pairs."),
         ("/ difference.norm()", "/ difference.abs().sum()",
@@ -214,7 +214,8 @@ def direction_cases(draw: Draw):
 def paired_direction(present, absent):
     """The direction of a thing in a space of features, from the same scenes with and without it.
 
-    present, absent: (N, D), row by row of the same scenes. Returns (D,), of length 1, towards the thing.
+    present, absent: (N, D), row by row of the same scenes.
+    Returns (D,), of length 1, towards the thing.
     """
     difference = (present - absent).mean(0)
     return difference / difference.norm()
@@ -241,20 +242,22 @@ def project_cases(draw: Draw):
         ("weight - along * unit", "weight + along * unit", "You double that part. It is to be taken out."),
         ("direction / direction.norm()", "direction",
             "The direction need not have length 1: divide it by its norm first."),
-        ("bias + along", "bias - along", "The bias must get back what was taken: add it."),
+        ("bias + given_back", "bias - given_back", "The bias must get back what was taken: add it."),
         ("/ 2", "", "Half of it is given back, not all."),
         ("along * (mean @ unit) / 2", "along / 2",
-            "What was taken out of a score is along times the picture's part of the direction: take its mean."),
-        ("bias + along * (mean @ unit) / 2", "bias",
+            "What was taken out of a score is along times its part of the direction: take the mean."),
+        ("bias + given_back", "bias",
             "Without anything given back the class loses in all pictures: half the mean goes to the bias."),
     ),
 )  # fmt: skip
 def project_out(weight, bias, direction, mean):
-    """A class's row of weights that no longer reads a direction, and the bias that makes up for half of it.
+    """A row of weights that no longer reads a direction, and the bias that makes up for half of it.
 
-    weight: (D,); bias: (); direction: (D,), of any length; mean: (D,), the mean features of some pictures.
+    weight: (D,); bias: (); direction: (D,), of any length; mean: (D,), the mean of some features.
     Returns the new weight (D,) and the new bias ().
     """
     unit = direction / direction.norm()
     along = weight @ unit
-    return weight - along * unit, bias + along * (mean @ unit) / 2
+    kept = weight - along * unit
+    given_back = along * (mean @ unit) / 2
+    return kept, bias + given_back

@@ -210,6 +210,8 @@ LABS = (
     "dissecting_a_network",
     "concepts_are_vectors",
     "finding_and_fixing",
+    "looking_without_a_hypothesis",
+    "methods_table",
 )
 
 

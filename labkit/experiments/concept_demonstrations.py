@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from labkit.core.statistics import Interval, bootstrap
 from labkit.data import CLASSES, Scenes, gather, replace, sample_photos
 from labkit.experiments.bench import Bench
+from labkit.experiments.measures import Result
 from labkit.experiments.painted_concepts import (
     PAIRS,
     Bar,
@@ -111,55 +112,58 @@ def along(layer: Layer, vector: Tensor, count: int = 6) -> tuple[Float[Tensor, "
     return layer.pictures[chosen], [f"{cosines[i]:+.2f}" for i in chosen.tolist()]
 
 
+def slopes_of(layer: Layer, directional_derivatives: Own) -> Float[Tensor, "N K"]:
+    """Each picture's derivative along each channel."""
+    channels = torch.eye(layer.pool.shape[1])
+    return directional_derivatives(layer.head, layer.activations, layer.target, channels).double()
+
+
+def draws_of(count: int, size: int, draws: int, generator: torch.Generator) -> Int[Tensor, "R M"]:
+    """Row numbers of a pool, ``draws`` times ``size`` of them, none twice in a draw."""
+    return torch.stack([torch.randperm(count, generator=generator)[:size] for _ in range(draws)])
+
+
 def chances(
-    layer: Layer, *, cav: Own, directional_derivatives: Own, tcav_score: Own, count: int = 100,
-    draws: int = 10, of_concept: bool = False,
-) -> Float[Tensor, "K R"]:  # fmt: skip
-    """The scores of concepts dealt from the pool, or of the layer's own concept, a row a concept."""
-    slopes = directional_derivatives(
-        layer.head, layer.activations, layer.target, torch.eye(layer.pool.shape[1])
-    )
-    own, size, rows = torch.Generator().manual_seed(0), len(layer.concept), []
-    for _ in range(1 if of_concept else count):
+    layer: Layer, *, directional_derivatives: Own, tcav_scores: Own, count: int = 100, draws: int = 10
+) -> Float[Tensor, "K R"]:
+    """The scores of concepts dealt from the pool, each against draws of the rest of it, a row a concept."""
+    slopes, size, found = slopes_of(layer, directional_derivatives), len(layer.concept), []
+    own = torch.Generator().manual_seed(0)
+    for _ in range(count):
         shuffled = layer.pool[torch.randperm(len(layer.pool), generator=own)].double()
-        concept, rest = shuffled[:size], shuffled[size:]
-        if of_concept:
-            concept = layer.concept.double()
-        drawn = [rest[torch.randperm(len(rest), generator=own)[:size]] for _ in range(draws)]
-        vectors = torch.stack([cav(concept, others, 0.01) for others in drawn])
-        rows.append(tcav_score(slopes.double() @ vectors.T))
-    return torch.stack(rows)
+        rest = shuffled[size:]
+        found.append(tcav_scores(slopes, shuffled[:size], rest, draws_of(len(rest), size, draws, own)))
+    return torch.stack(found)
+
+
+def own_scores(layer: Layer, *, directional_derivatives: Own, tcav_scores: Own) -> Float[Tensor, " R"]:
+    """The scores of the layer's own concept, against ten draws of the pool."""
+    own = torch.Generator().manual_seed(0)
+    drawn = draws_of(len(layer.pool), len(layer.concept), 10, own)
+    slopes = slopes_of(layer, directional_derivatives)
+    return tcav_scores(slopes, layer.concept.double(), layer.pool.double(), drawn)
 
 
 class Sizes(NamedTuple):
-    """Of a colour: Kim's score, the mean derivative in logits a unit step, and the logit of re-painting."""
+    """Of a colour: Kim's score, and what painting it does to the logit."""
 
     score: float
-    derivative: float
     moved: Interval
 
 
 def sizes(
-    bench: Bench, name: str, colours: Sequence[str], *, cav: Own, directional_derivatives: Own,
-    tcav_score: Own,
-) -> dict[str, Sizes]:  # fmt: skip
+    bench: Bench, name: str, colours: Sequence[str], *, directional_derivatives: Own, tcav_scores: Own
+) -> dict[str, Sizes]:
     """What colours score for the fire engine on a network, and what painting engines does to the logit."""
-    tcav_score(torch.ones(3, 2) @ cav(torch.eye(2), -torch.eye(2), 1.0)[:, None])  # unwritten: say so at once
+    tcav_scores(torch.ones(3, 2), torch.eye(2), -torch.eye(2), torch.tensor([[0, 1]]))  # unwritten: say so
     network, target = bench.network(name), CLASSES.index(KIND)
     engines = bench.scenes(20, kind=KIND, lesson=20)
     pool = torch.cat(list(batches(pool_of(bench, 400))))
-    found = {}
+    found, own = {}, {"directional_derivatives": directional_derivatives, "tcav_scores": tcav_scores}
     for colour, pictures in painted(bench, colours).items():
         layer = _opened(network, LAYER, target, KIND, engines.images, pictures, pool)
-        own = torch.Generator().manual_seed(0)
-        drawn = [torch.randperm(len(pool), generator=own)[: len(pictures)] for _ in range(10)]
-        vectors = torch.stack([cav(layer.concept.double(), layer.pool[d].double(), 0.01) for d in drawn])
-        given = layer.head, layer.activations, target, vectors.float()
-        derivatives = directional_derivatives(*given)
         pair = repainted(engines, KIND, colour)
-        found[colour] = Sizes(
-            float(tcav_score(derivatives).mean()), float(derivatives.mean()), _moved(network, pair)
-        )
+        found[colour] = Sizes(float(own_scores(layer, **own).mean()), _moved(network, pair))
     return found
 
 
@@ -170,14 +174,14 @@ def _moved(network: nn.Module, pairs: Pairs) -> Interval:
 
 
 def last_layer(
-    bench: Bench, *, cav: Own, directional_derivatives: Own, tcav_score: Own, count: int = 8
+    bench: Bench, *, directional_derivatives: Own, tcav_scores: Own, count: int = 8
 ) -> list[float]:
     """The scores of random concepts at the last layer before the pooling: each one vector, one number."""
     engines = bench.scenes(20, kind=KIND, lesson=20)
     pool = torch.cat(list(batches(pool_of(bench, 400))))
     network = bench.network(NETWORK)
     layer = _opened(network, LAST, CLASSES.index(KIND), KIND, engines.images, pool[:12], pool[12:])
-    own = {"cav": cav, "directional_derivatives": directional_derivatives, "tcav_score": tcav_score}
+    own = {"directional_derivatives": directional_derivatives, "tcav_scores": tcav_scores}
     return chances(layer, **own, count=count, draws=1)[:, 0].tolist()
 
 
@@ -191,6 +195,32 @@ def weather(bench: Bench, *, pair_effects: Own, sign_flip_z: Own) -> dict[str, B
         name: paired_bars(bench.network(name), pairs, **own, size=len(tanks.labels))["conv3"]
         for name in ("minivgg-weather", "minivgg")
     }
+
+
+def table(found: Result) -> dict[str, Interval]:
+    """C1's changes of the fire engine's logit by red paint at the second layer, network by network."""
+    rows = {}
+    for (network, kind, colour), layers in found.show["bars"].items():
+        if (kind, colour) == (KIND, "red"):
+            bar, name = layers["conv2"], network.removeprefix("minivgg-").replace("minivgg", "honest")
+            rows |= {
+                f"{name}: drawn anew": bar.counterfactual, f"{name}: places kept": bar.in_place,
+                f"{name}: by the vector": bar.effect,
+            }  # fmt: skip
+    return rows
+
+
+def for_the_explorer(bench: Bench) -> dict[str, Any]:
+    """What the TCAV explorer takes: engines and buses, four colours, a pool, and the engines painted anew."""
+    count = 4 if bench.quick else 8
+    scenes = [s for kind in (KIND, "bus") for s in bench.scenes(count, kind=kind, lesson=count).scenes]
+    plain = gather(replace(scene, color="gray") for scene in scenes)
+    colours = ("red", "yellow", "blue", "white")
+    pairs = {c: (gather(replace(scene, color=c) for scene in scenes).images, plain.images) for c in colours}
+    return {
+        "images": plain.images, "labels": plain.labels, "concepts": painted(bench, colours), "pairs": pairs,
+        "others": pool_of(bench, 400), "layers": ["features.2", LAYER, "features.9", "features.13"],
+    }  # fmt: skip
 
 
 def _under(scenes: Scenes, sky: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""What lab 35 draws beside its claim: five in a line, tables of edits, what each class reads of a direction."""
+"""What lab 35 draws beside its claim: five in a line, tables of edits, what rows read of a direction."""
 
 from __future__ import annotations
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 
 from labkit.concepts import edit_row
 from labkit.core.statistics import Interval, bootstrap, share
-from labkit.data import CLASSES, FAULTS, MiniBroden, Scene, render, replace
+from labkit.data import CLASSES, FAULTS, MiniBroden
 from labkit.evaluation import random_directions
-from labkit.evaluation.detective import lay
+from labkit.evaluation.detective import pictures
 from labkit.experiments.bench import Bench, experiment, extent
 from labkit.experiments.measures import Measure, Result
 from labkit.models import features
@@ -27,6 +26,7 @@ RED, YELLOW = FAULTS["melbourne"].lay, FAULTS["melbourne"].remove
 GAIN, KEPT, LOST = 0.4, 0.9, 0.02
 DRAWS = 20  # random directions
 Own = Callable[..., Any]
+Change = Mapping[str, str]
 
 
 class Sets(NamedTuple):
@@ -41,25 +41,6 @@ class Sets(NamedTuple):
     labels: Int[Tensor, " K"]
 
 
-def drawn(scenes: Iterable[Scene]) -> Tensor:
-    """Scenes as bytes (N, H, W, 3)."""
-    shown = np.stack([np.asarray(render(scene)) for scene in scenes])
-    return torch.from_numpy((shown * 255).round().astype(np.uint8))
-
-
-def engines(bench: Bench, n: int, split: str, kind: str = "fire engine") -> list[Scene]:
-    """Scenes of one class from a split."""
-    count = bench.count(n, lesson=min(n, 40), few=6)
-    data, found = MiniBroden(40 * n, split), []
-    for index in range(len(data)):
-        scene = data.scene(index)
-        if scene.objects[0].kind == kind:
-            found.append(scene)
-        if len(found) == count:
-            break
-    return found
-
-
 class Shown(NamedTuple):
     """The pictures of ``Sets``, the same ones for every network."""
 
@@ -72,19 +53,20 @@ class Shown(NamedTuple):
 
     def read_by(self, model: nn.Module) -> Sets:
         """Their pooled features."""
-        *pictures, labels = self
-        return Sets(*(features(model, p, LAST, pool="mean") for p in pictures), labels)
+        *every, labels = self
+        return Sets(*(features(model, images, LAST, pool="mean") for images in every), labels)
 
 
-def shown(bench: Bench, kind: str, lay_: Own, remove: Own) -> Shown:
-    """Forty pairs from the validation scenes, a hundred re-renders of test scenes, 1,100 others."""
-    fitted, judged = engines(bench, 40, "val", kind), engines(bench, 100, "test", kind)
-    world = MiniBroden(1500, "test")
-    rest = [s for s in map(world.scene, range(len(world))) if s.objects[0].kind != kind]
-    rest = rest[: bench.count(1100, lesson=275, few=33)]
-    pairs = [[way(s) for s in scenes] for scenes in (fitted, judged) for way in (lay_, remove)]
-    labels = torch.tensor([CLASSES.index(s.objects[0].kind) for s in rest])
-    return Shown(*map(drawn, [*pairs, rest]), labels)  # type: ignore[arg-type]
+def shown(bench: Bench, kind: str, what: Change, by_what: Change, *, rest: Sequence[str] = ()) -> Shown:
+    """Forty pairs to fit on, a hundred re-renders of other scenes, and a hundred scenes of each class of
+    ``rest``."""
+    fitted, judged = (bench.count(n, lesson=40, few=6) for n in (40, 100))
+    each = bench.count(100, lesson=25, few=3)
+    pairs = [pictures(kind, change, fitted, seed=1) for change in (what, by_what)]
+    pairs += [pictures(kind, change, judged) for change in (what, by_what)]
+    others = torch.cat([pictures(name, None, each) for name in rest or (kind,)])
+    labels = torch.tensor([CLASSES.index(name) for name in rest or (kind,)]).repeat_interleave(each)
+    return Shown(*pairs, others, labels)
 
 
 class Mended(NamedTuple):
@@ -119,10 +101,10 @@ def without_direction(
 
 
 def retrained(bench: Bench, model: nn.Module) -> nn.Linear:
-    """A new last layer, fitted to balanced scenes by cross entropy with weight decay."""
-    balanced = MiniBroden(bench.count(2000, lesson=600, few=60), "train", faults=("bothcities",))
-    pictures, labels = balanced.pictures()
-    rows, truth = features(model, pictures, LAST, pool="mean"), torch.as_tensor(labels)
+    """A new last layer, fitted by cross entropy with weight decay to scenes of the clean world, which are
+    balanced: each class in every colour."""
+    images, labels = MiniBroden(bench.count(2000, lesson=400, few=60), "train").pictures()
+    rows, truth = features(model, images, LAST, pool="mean"), torch.as_tensor(labels)
     old = head_of(model)
     weight, bias = (p.detach().clone().requires_grad_(True) for p in (old.weight, old.bias))
 
@@ -170,8 +152,9 @@ def c13(bench: Bench, *, paired_direction: Own, project_out: Own) -> Result:
     kind = FAULTS["melbourne"].kind
     label = CLASSES.index(kind)
     faulty, control = bench.network("minivgg-melbourne"), bench.network("minivgg-bothcities")
-    pictures = shown(bench, kind, lambda s: replace(s, **RED), lambda s: replace(s, **YELLOW))
-    sets = pictures.read_by(faulty)
+    others = [name for name in CLASSES if name != kind]
+    seen = shown(bench, kind, RED, YELLOW, rest=others)
+    sets = seen.read_by(faulty)
     before = named(head_of(faulty), sets, label)
 
     def mended(model: nn.Module, read: Sets, vector: Tensor, of: int) -> Mended:
@@ -182,15 +165,11 @@ def c13(bench: Bench, *, paired_direction: Own, project_out: Own) -> Result:
     cloud = torch.cat([sets.others, sets.present, sets.absent])
     by_lot = [mended(faulty, sets, v, label) for v in random_directions(cloud, 3 if bench.quick else DRAWS)]
     own = mended(faulty, sets, head_of(faulty).weight[label].detach(), label)
-    fair = pictures.read_by(control)
+    fair = seen.read_by(control)
     fair_before = named(head_of(control), fair, label)
     fair_after = mended(control, fair, paired_direction(fair.present, fair.absent), label)
     tagged, horse = bench.network("minivgg-tag"), CLASSES.index("horse")
-    marks = (
-        shown(bench, "horse", lambda s: lay(s, {"decal": "tag"}), lambda s: lay(s, {"without": "tag"}))
-        ._replace(others=pictures.others[:1], labels=pictures.labels[:1])
-        .read_by(tagged)
-    )
+    marks = shown(bench, "horse", {"decal": "tag"}, {"without": "tag"}).read_by(tagged)
     tag_gain = gained(
         mended(tagged, marks, paired_direction(marks.present, marks.absent), horse),
         named(head_of(tagged), marks, horse),

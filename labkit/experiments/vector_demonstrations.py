@@ -17,11 +17,12 @@ from torch import Tensor
 from labkit.concepts import concept_distances
 from labkit.concepts.concept_pixels import GRID
 from labkit.core.progress import working
-from labkit.data import concept_words, to_tensor
+from labkit.data import concept_words
 from labkit.evaluation import twin
 from labkit.experiments.bench import SEEDS, Bench
 from labkit.experiments.blind_networks import Blind
 from labkit.experiments.net2vec_scenes import ALL, NAMES, WORDS, asked, scenes, space_of
+from labkit.models.features import batches
 
 Own = Callable[..., Any]
 SEES = ("conv6", "twin", "raw colour", "position")
@@ -77,8 +78,8 @@ def concept(bench: Bench, name: str, sees: str = "conv6") -> Concept:
         rows = half.shown[:, number]
         halves += [half.level[rows].flatten(0, 1) >= found.at, half.label[rows][..., number].flatten()]
     rows = found.held_out.shown[:, number].nonzero()[:SHOWN, 0]
-    shown = torch.stack([to_tensor(scenes(bench).held_out.images[int(k)]) for k in rows])
-    return Concept(name, *halves, shown, round(found.train.label.shape[1] ** 0.5))
+    shown = next(batches(scenes(bench).held_out.images[rows.numpy()]))
+    return Concept(name, *halves, shown, round(found.train.label.shape[1] ** 0.5))  # type: ignore[call-arg]
 
 
 class Learned(NamedTuple):
@@ -115,7 +116,8 @@ def both_ways(
 ) -> dict[str, tuple[float, float]]:
     """For each that can see: the held-out IoU of its best single filter, and of all of its 160."""
     best_single(torch.tensor([[True]]), torch.tensor([True]))  # unwritten: say so at once
-    own, found = {"net2vec_step": net2vec_step, "concept_mask": concept_mask}, {}
+    own: dict[str, Any] = {"net2vec_step": net2vec_step, "concept_mask": concept_mask}
+    found = {}
     for sees in SEES:
         of = concept(bench, name, sees)
         single, _ = best_single(of.on, of.label)

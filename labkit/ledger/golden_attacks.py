@@ -1,4 +1,4 @@
-"""Golden calls of attacks and defences: PGD, the nearest misread picture, transfer, patches."""
+"""Golden calls of attacks and defences, dreams, textures and styles."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from labkit import adversarial
+from labkit import adversarial, style
 from labkit.adversarial.attacks import slope_of_loss
 from labkit.adversarial.defenses import HotSoftmax, Quantized, straight_through
 from labkit.adversarial.iterative import project
 from labkit.adversarial.patches import draw_placing, paste
 from labkit.ledger.golden_calls import Golden, draw, ground
+from labkit.style.dreaming import layer_norm
+from labkit.style.gram import color_matched, gram_loss, gram_matrix
+from labkit.style.nonparametric import best_windows
 
 
 def _adversarial() -> dict[str, Golden]:
@@ -80,4 +83,47 @@ def _adversarial() -> dict[str, Golden]:
     }
 
 
-TABLES: dict[str, Callable[[], dict[str, Golden]]] = {"adversarial": _adversarial}
+def _style() -> dict[str, Golden]:
+    s, g = style, ground()
+    quiet: dict[str, Any] = {"progress": lambda share: None}
+    early, late = "features.2", "features.5"
+
+    def dreamed() -> Any:
+        found = s.deepdream_result(g.model, g.images, late, octaves=2, steps=2, jitter=2, **quiet)
+        with torch.no_grad():
+            return [found.images, found.scores, layer_norm(g.model, g.images, early)]
+
+    def grown() -> Any:
+        texture = g.images[:1, :, :12, :12]
+        found = s.efros_leung_result(texture, side=(9, 10), window=5, **quiet)
+        rows = torch.linspace(0, 1, 24).view(6, 4)
+        near = best_windows(rows, rows[2] + 0.01, torch.ones(4), 9.0)
+        return [found.image, found.source, near, s.efros_leung(texture, side=8, window=3, order="scanline")]
+
+    def styled() -> Any:
+        found = s.style_transfer_result(
+            g.model, g.images[:1], g.images[1:2], style_layers={early: 1.0, late: 2.0}, content_layer=late,
+            optimizer="adam", steps=2, tv_weight=0.1, keep_colors=True, **quiet,
+        )  # fmt: skip
+        made = s.gram_texture_result(g.model, g.images[:1], early, steps=2, optimizer="adam", **quiet)
+        gram = gram_matrix(g.images)
+        return [
+            *found[:4], made.images, gram, gram_loss(g.images.flip(0), gram),
+            color_matched(g.images[:1], g.images[1:2]),
+        ]  # fmt: skip
+
+    return {
+        "deepdream": Golden(dreamed, (s.deepdream, s.deepdream_result, layer_norm), 1e-3),
+        "efros_leung": Golden(grown, (s.efros_leung, s.efros_leung_result, best_windows), 1e-3),
+        "style_transfer": Golden(
+            styled,
+            (
+                s.style_transfer, s.style_transfer_result, s.gram_texture, s.gram_texture_result,
+                gram_matrix, gram_loss, color_matched,
+            ),
+            1e-3,
+        ),
+    }  # fmt: skip
+
+
+TABLES: dict[str, Callable[[], dict[str, Golden]]] = {"adversarial": _adversarial, "style": _style}

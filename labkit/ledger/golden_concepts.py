@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from labkit import concepts
+from labkit.concepts.concept_pixels import fit_weights, pixels_of, strongest, unit_ious
 from labkit.concepts.concept_spaces import hits
 from labkit.concepts.concept_tests import paper_p, z_among
 from labkit.concepts.concept_vectors import layer_gradients
@@ -17,7 +18,7 @@ from labkit.concepts.dissection import summary_of, unit_counts
 from labkit.concepts.net2vec_segmentation import fewest, segmentation
 from labkit.concepts.overlay import place_at
 from labkit.concepts.rotations import random_rotation, rotation_power
-from labkit.concepts.thresholds import unit_thresholds
+from labkit.concepts.thresholds import thresholds_of, unit_thresholds
 from labkit.ledger.golden_calls import Golden, draw, ground
 
 EARLY = "features.5"
@@ -87,6 +88,21 @@ def _concepts() -> dict[str, Golden]:
         shown = c.top_pictures(g.model, g.images, EARLY, **given)
         return [found.values, found.pictures.double(), found.masks.double().mean((2, 3)), shown]
 
+    def stands_in() -> Any:
+        rows = torch.rand(80, 4, generator=draw())
+        answers = (rows[:, 0] > 0.5).long() + 2 * (rows[:, 1] + 0.3 * rows[:, 2] > 0.6).long()
+        shown = torch.cat([g.images.roll(k, 3) for k in range(6)])[:, :, ::8, ::8].float()
+        taught = torch.arange(len(shown)) % len(g.images) % 2
+        found = c.distill_result(rows, answers, depth=3)
+        network = c.distill_result(shown, taught, kind="network", epochs=2)
+        return [
+            *found.fidelity,
+            found.held_out,
+            found.predict(rows),
+            c.distill(rows, answers, kind="linear"),
+            network.student[-1].bias,
+        ]
+
     return {
         "cav": Golden(fitted, (c.cav, c.cav_result)),
         "directions": Golden(many, (Directions, by_channel, z_among, paper_p)),
@@ -94,6 +110,10 @@ def _concepts() -> dict[str, Golden]:
             lambda: c.directional_derivatives(g.model, g.images, g.targets, layer=EARLY, vector=vector),
             (c.directional_derivatives, layer_gradients),
         ),
+        "concept_shares": Golden(
+            lambda: c.concept_shares((4 * g.images.mean(1)).long(), 4), (c.concept_shares,)
+        ),
+        "distill": Golden(stands_in, (c.distill, c.distill_result), 1e-3),
         "dissect": Golden(
             dissected,
             (
@@ -176,11 +196,18 @@ def _spaces() -> dict[str, Golden]:
         ),
         "concept_distances": Golden(lambda: c.concept_distances(space), (c.concept_distances,)),
         "mantel": Golden(agreed, (c.mantel, c.mantel_result)),
-        "net2vec": Golden(segmented, (c.net2vec, c.net2vec_result, segmentation, fewest), 1e-3),
+        "net2vec": Golden(
+            segmented,
+            (
+                c.net2vec, c.net2vec_result, segmentation, fewest, fit_weights, pixels_of, strongest,
+                thresholds_of, unit_ious,
+            ),
+            1e-3,
+        ),
         "net2vec_classification": Golden(
             told, (c.net2vec_classification, c.net2vec_classification_result), 1e-3
         ),
-    }
+    }  # fmt: skip
 
 
 TABLES: dict[str, Callable[[], dict[str, Golden]]] = {

@@ -15,6 +15,7 @@ from labkit.plots.figures import (
     show_scores,
 )
 from labkit.plots.tables import show_table
+from labkit.plots.trees import show_tree
 from labkit.plots.units import for_the_eye, show_channels, show_patches, show_sheet, tiled
 
 __all__ = [
@@ -37,5 +38,6 @@ __all__ = [
     "show_scores",
     "show_sheet",
     "show_table",
+    "show_tree",
     "tiled",
 ]

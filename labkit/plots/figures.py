@@ -199,11 +199,13 @@ def show_curves(
     ylabel: str = "",
     ticks: Sequence[str] | None = None,
     baseline: float | None = None,
+    here: float | None = None,
 ) -> Figure:
     """Curves over ``x`` with their names beside them; where points are intervals, with a band.
 
-    ``ticks`` are words for the places of ``x``; ``baseline`` is a dashed line to compare with. Raises
-    ValueError for a line that has not one point for each of ``x``.
+    ``ticks`` are words for the places of ``x``; ``baseline`` is a dashed line to compare with,
+    ``here`` an upright one at the place that is spoken of. Raises ValueError for a line that has not one
+    point for each of ``x``.
     """
     figure = blank(5.6, 3.1)
     axes = figure.add_subplot()
@@ -218,6 +220,8 @@ def show_curves(
         axes.fill_between(x, rows[:, 1], rows[:, 2], color=colour, alpha=0.16, lw=0)
     if baseline is not None:
         axes.axhline(baseline, color=INK, lw=1, ls="--")
+    if here is not None:
+        axes.axvline(here, color=INK, lw=1.2)
     if ticks is not None:
         axes.set_xticks(list(x), list(ticks))
     axes.set_xlabel(xlabel, fontsize=9, color=INK)

@@ -32,8 +32,8 @@ class OverlayExplorer(PictureExplorer):
     layers do not fit into 5 MB, the largest are projected to their principal dimensions. The largest error of
     a cosine that this makes is measured, and stands below the pictures. A zero vector has cosine 0.
 
-    ``layers``: names of layers with feature maps; by default up to six, of two networks up to four, from early
-        to late.
+    ``layers``: names of layers with feature maps; by default up to six, of two networks up to four, from
+        early to late.
     ``layer``: the one to begin with, by default the last but one.
     ``beside``: a second network of the same pictures, below or beside the first; its layers are those of the
         same names, or ``beside_layers``, as many.

@@ -112,7 +112,7 @@ class Tcav extends View {
       setText(parts.p, answer.constant ? "by algebra" : `p ${row.p < 0.0095 ? "< .01" : hundredths(row.p).replace("0.", ".")}`);
       const at = (v) => `${50 + 48 * clamp(v / this.top2, -1, 1)}%`, wide = (v) => `${48 * Math.min(1, Math.abs(v) / this.top2)}%`, { moved, effect } = row;
       for (const part of [parts.bar, parts.span, parts.ring]) part.hidden = !moved;
-      setText(parts.moved, moved ? number(moved[0], true) : "not drawn");
+      setText(parts.moved, moved ? number(moved[0], true) : NONE); // no pairs of it were drawn
       setText(parts.effect, moved ? `ring ${number(effect, true)}` : "");
       parts.moved.dataset.sign = !moved || moved[1] * moved[2] <= 0 ? "" : moved[0] > 0 ? "positive" : "negative";
       if (moved) {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labkit.app.label_maps import labels_html
+from labkit.app.demos_dissection import labels_html
 from labkit.data import MiniBroden
 
 pytestmark = pytest.mark.browser

@@ -11,6 +11,14 @@ COURSE = [exercise for exercise in all_exercises() if exercise.answer]
 LOGS, SIGN = "(near[:, -1:] / near[:, :-1]).log()", "torch.where(largest < 0, -1, 1)"
 NEAR = "F.cosine_similarity(first, shown[None]) > F.cosine_similarity(second, shown[None])"
 EQUIVALENT = {
+    "concepts.rank_agreement": {
+        "(pairs[:, None] > pairs).sum(1) -> (pairs[:, None] > pairs).sum(0) in line 5": (
+            "both are ranked from the other end"
+        ),
+        "(pairs[:, None] == pairs).sum(1) -> (pairs[:, None] == pairs).sum(0) in line 5": (
+            "who equals whom is symmetric"
+        ),
+    },
     "attribution.fit_surrogate": {
         f"scores - share @ scores -> {left} in line 2": "the centred masks are orthogonal to the weights"
         for left in ("scores + share @ scores", "scores")
@@ -69,6 +77,9 @@ EQUIVALENT = {
     },
     "visualization.mle_dimension": {
         f"{LOGS}.mean(1) -> {LOGS}.mean(0) in line 2": "a mean of means is the mean, whichever comes first"
+    },
+    "detective.paired_direction": {
+        "(present - absent).mean(0) -> (present - absent).sum(0) in line 1": "its length is taken off"
     },
     "visualization.pca": {
         f"directions * {SIGN} -> directions / {SIGN} in line 4": "it is 1 or -1",

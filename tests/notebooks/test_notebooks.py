@@ -19,7 +19,7 @@ from labkit.grading.solutions import write_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
-# 23 and 25 say of each number what it does not prove, 22 and 24 have six exercises
+# 23, 25 and 31 say of each number what it does not prove, 22, 24 and 31 have six exercises
 WORDS = {
     "01_warm_up": (1000, 1550),
     "12_feature_space": (1200, 1800),
@@ -30,6 +30,9 @@ WORDS = {
     "23_learned_masks": (1200, 1800),
     "24_surrogates_and_shapley": (1200, 1800),
     "25_can_you_trust_a_heatmap": (1200, 1800),
+    "31_testing_with_concepts": (1200, 1800),
+    "34_looking_without_a_hypothesis": (1200, 1800),
+    "35_the_detective": (1200, 1800),
     "32_dissecting_a_network": (1200, 1800),
 }
 # a prediction is a cell of its own
@@ -43,6 +46,10 @@ CODE = {
     "23_learned_masks": (24, 32),
     "24_surrogates_and_shapley": (12, 26),
     "25_can_you_trust_a_heatmap": (24, 32),
+    "31_testing_with_concepts": (24, 31),
+    "33_concepts_are_vectors": (12, 26),
+    "34_looking_without_a_hypothesis": (12, 31),
+    "35_the_detective": (24, 32),
     "32_dissecting_a_network": (12, 31),
 }
 

@@ -77,6 +77,7 @@ class Tests:
         self._slopes: dict[int, tuple[Tensor, dict[int, bool]]] = {}
         self._chance: dict[tuple[int, int], Bool[Tensor, "K R N"]] = {}
         self._logits: dict[str, Tensor] = {}
+        self._every: dict[tuple[int, str], Float[Tensor, "R N"]] = {}
 
     def add(self, name: str, pictures: Tensor) -> None:
         """A concept, or another set of pictures for it."""
@@ -86,7 +87,8 @@ class Tests:
                 f"random concepts can be dealt from them; got {len(self.others)}."
             )
         self.concepts[name] = pictures
-        self._rows.pop(name, None)
+        self._rows.pop(f"of {name}", None)
+        self._every = {key: every for key, every in self._every.items() if key[1] != name}
 
     def size(self, concept: int) -> int:
         """How many pictures a concept has."""
@@ -157,7 +159,9 @@ class Tests:
 
         name, size = list(self.concepts)[concept], self.size(concept)
         chance = self.of_chance(layer, size, target).scores
-        every = self._along(name, layer)
+        if (layer, name) not in self._every:
+            self._every[layer, name] = self._along(name, layer)
+        every = self._every[layer, name]
         shares = (every[:, self.labels == target] > 0).double().mean(1)
         means, score = chance.mean(1), float(shares.mean())
         middle = float(means.mean())
