@@ -20,8 +20,8 @@ def show_tree(tree: Any, questions: Sequence[str], classes: Sequence[str], *, de
 
     ``questions``: a name for each column; ``classes``: a name for each of the tree's classes, in its order.
     A question reads "name, above number": yes goes to the right. Below the last row shown, and at a leaf,
-    stands the class that most of the pictures there have, with their number. Raises ValueError for a list of names
-    of another length and a tree that was not taught.
+    stands the class that most of the pictures there have, with their number. Raises ValueError for a list of
+    names of another length and a tree that was not taught.
 
     >>> from sklearn.tree import DecisionTreeClassifier
     >>> tree = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1])
@@ -58,7 +58,8 @@ def show_tree(tree: Any, questions: Sequence[str], classes: Sequence[str], *, de
         for child, side, word, colour in ((low, -1, "no", NO), (high, 1, "yes", YES)):
             to = x + side * width / 4
             axes.plot([x, to], [-row - 0.17, -row - 0.8], color=colour, lw=1.6, zorder=0)
-            axes.text((x + to) / 2, -row - 0.5, word, fontsize=11, color=colour, ha="center")
+            beside = {"ha": "left" if side > 0 else "right", "color": colour}
+            axes.text((x + to) / 2 + 0.012 * side, -row - 0.46, word, fontsize=11, **beside)
             draw(child, to, width / 2, row + 1)
 
     draw(0, 0.5, 1.0, 0)
