@@ -9,7 +9,14 @@ import numpy as np
 import torch
 
 from labkit import concepts
-from labkit.concepts.concept_pixels import fit_weights, pixels_of, strongest, unit_ious
+from labkit.concepts.concept_pixels import (
+    Pixels,
+    check_labels,
+    fit_weights,
+    pixels_of,
+    strongest,
+    unit_ious,
+)
 from labkit.concepts.concept_spaces import hits
 from labkit.concepts.concept_tests import paper_p, z_among
 from labkit.concepts.concept_vectors import layer_gradients
@@ -200,7 +207,7 @@ def _spaces() -> dict[str, Golden]:
             segmented,
             (
                 c.net2vec, c.net2vec_result, segmentation, fewest, fit_weights, pixels_of, strongest,
-                thresholds_of, unit_ious,
+                thresholds_of, unit_ious, Pixels, c.Net2Vec, check_labels,
             ),
             1e-3,
         ),

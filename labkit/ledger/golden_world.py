@@ -74,6 +74,9 @@ def _data() -> dict[str, Golden]:
         "MiniBroden": Golden(one, rtol=1e-3),
         "stack": Golden(stacked, (d.stack, d.SceneStack), 1e-3),
         "gather": Golden(gathered, rtol=1e-3),
+        "concept_words": Golden(
+            lambda: list(d.concept_words(["zebra", "horse", "wheel", "fire engine"])[1:3])
+        ),
     }
 
 

@@ -11,12 +11,13 @@ from labkit.evaluation import random_projections
 from labkit.exercises import find
 from labkit.experiments import distributed_concepts, net2vec_scenes
 from labkit.experiments import vector_demonstrations as demonstrations
-from labkit.experiments.bench import EXPERIMENTS, Bench
+from labkit.experiments.bench import EXPERIMENTS, Bench, experiments
 from labkit.experiments.blind_networks import SIGHTS, Blind
 from labkit.experiments.distributed_concepts import Needs, filters_needed, matched
 
 from .spy import assert_sound, controls, quick, references, unwritten
 
+experiments()  # all are entered
 MANTEL = ["twin", "raw colour", "rank correlation", "rank correlation of the twin"]
 WANTED = {
     "C7": {
