@@ -45,7 +45,8 @@ def _rotate(model: str = "minivgg") -> str:
 
 
 def labels_html(pictures: Sequence[int] = PICTURES, counted: int = COUNTED) -> str:
-    """The page of scenes with their label maps under the pointer. ``pictures``: numbers of test scenes; ``counted``: how many scenes the table is about."""
+    """A page of test scenes (``pictures``: their numbers) with their label maps under the pointer, and the
+    table of the first ``counted`` scenes."""
     import jinja2
     import torch
     from markupsafe import Markup

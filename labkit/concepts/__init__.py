@@ -181,7 +181,7 @@ METHODS: dict[str, Method] = {
         "Bau et al. 2017",
         {"count": 2, "quantile": 0.1},
         takes=("model", "many", "layer"),
-        gives="pictures",
+        gives="patches",
         dead="any",
         scope="global",
     ),
