@@ -13,18 +13,22 @@ def bound_names(statement: ast.stmt) -> set[str]:
     names: set[str] = set()
 
     def target(node: ast.AST) -> None:
-        if isinstance(node, ast.Name):
-            names.add(node.id)
-        elif isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
-            target(node.value)
-        elif isinstance(node, (ast.Tuple, ast.List)):
-            for item in node.elts:
-                target(item)
+        inside = [node]
+        while inside:
+            found = inside.pop()
+            if isinstance(found, ast.Name):
+                names.add(found.id)
+            elif isinstance(found, (ast.Attribute, ast.Subscript, ast.Starred)):
+                inside.append(found.value)
+            elif isinstance(found, (ast.Tuple, ast.List)):
+                inside += found.elts
 
-    def visit(node: ast.AST) -> None:
+    waiting: list[ast.AST] = [statement]  # no recursion: a chain of a thousand calls is a tree as deep
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names.add(node.name)
-            return
+            continue
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
         elif isinstance(node, ast.Assign):
@@ -36,12 +40,8 @@ def bound_names(statement: ast.stmt) -> set[str]:
             for entry in node.items:
                 if entry.optional_vars is not None:
                     target(entry.optional_vars)
-        if isinstance(node, ast.Lambda):
-            return
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(statement)
+        if not isinstance(node, ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
     return names
 
 
@@ -50,15 +50,23 @@ def used_names(statement: ast.stmt) -> set[str]:
     return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
 
 
-def free_names(statement: ast.stmt) -> set[str]:
-    """The names that a statement takes from the notebook: not its own arguments and local variables."""
+def free_names(source: str) -> set[str]:
+    """The names that a statement takes from the notebook: not its own arguments and local variables.
+
+    What it declares global is taken from there too. Raises SyntaxError for what Python reads but does not
+    compile, as an argument that stands there twice.
+    """
 
     def names(table: symtable.SymbolTable) -> set[str]:
         outer = table.get_type() == "module"
-        free = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (outer or s.is_global())}
+        free = {
+            s.get_name()
+            for s in table.get_symbols()
+            if s.is_declared_global() or (s.is_referenced() and (outer or s.is_global()))
+        }
         return free.union(*(names(child) for child in table.get_children()))
 
-    return names(symtable.symtable(ast.unparse(statement), "cell", "exec"))
+    return names(symtable.symtable(source, "cell", "exec"))
 
 
 def inner_names(statement: ast.stmt) -> set[str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,13 +33,13 @@ __all__ = [
     "notebook_name",
     "plain",
     "stale_state",
-    "body_of",
 ]
 
 WORDS_HERE = "Your answer here."  # stands where a student is to answer in words
 
-LARGEST = 32 * 1024 * 1024
+LARGEST = 64 << 20  # bytes: outputs of a lab may well be 40 MB
 NOT_ENTERED = {"start", "check", "claim"}
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -51,24 +52,34 @@ class Step:
 
 @dataclass
 class Notebook:
-    """The code cells of a notebook, as written; `broken` maps a cell's number to what is wrong with it."""
+    """The code cells of a notebook, as written; `broken` maps a cell's number to what is wrong with it.
+
+    A statement that Python reads and cannot compile costs itself; one that cannot be read costs its cell.
+    """
 
     cells: list[tuple[int, str]]
     counts: list[int | None] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
     _parsed: list[tuple[int, str, ast.stmt]] = field(default_factory=list)
+    _free: list[set[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for number, source in self.cells:
             try:
-                text = without_magics(source)
+                text = without_magics(_newlines(source))
                 tree = ast.parse(text)
-            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-                where = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
-                self.broken[number] = f"{type(error).__name__}{where}: {getattr(error, 'msg', error)}"
+            except UNREADABLE as error:
+                self.broken[number] = _fault(error)
                 continue
-            self._parsed += [(number, text, statement) for statement in tree.body]
+            for statement in tree.body:
+                try:
+                    free = free_names(_segment(text, statement))
+                except UNREADABLE as error:
+                    self.broken.setdefault(number, _fault(error))
+                    continue
+                self._parsed.append((number, text, statement))
+                self._free.append(free)
 
     def defines(self, name: str) -> bool:
         """Whether some cell that can be read binds ``name`` at its top level."""
@@ -99,18 +110,8 @@ class Notebook:
                 if called_names(statement) & NOT_ENTERED:
                     continue
                 taken.add(index)
-                wanted += free_names(statement) - known
-        return [Step(self._parsed[i][0], self._text(i)) for i in sorted(taken)]
-
-    def _text(self, index: int) -> str:
-        _, source, statement = self._parsed[index]
-        lines = source.splitlines()
-        first = min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))])
-        segment = lines[first - 1 : statement.end_lineno]
-        one_line = statement.lineno == statement.end_lineno or ";" in segment[-1]
-        if one_line and first == statement.lineno:  # several statements may share a line
-            segment = (ast.get_source_segment(source, statement) or "").splitlines()
-        return "\n" * (first - 1) + "\n".join(segment)
+                wanted += self._free[index] - known
+        return [Step(self._parsed[i][0], _segment(*self._parsed[i][1:])) for i in sorted(taken)]
 
     def imports(self, name: str) -> set[str]:
         """The top-level modules that the function's slice imports."""
@@ -123,26 +124,39 @@ class Notebook:
                     found.add((node.module or "").split(".")[0])
         return found - {"", "__future__"}
 
-    def body(self, name: str) -> str:
-        """The function's last definition as a normal form without docstring, for spotting copied source."""
-        for _, _, statement in reversed(self._parsed):
-            if isinstance(statement, ast.FunctionDef) and statement.name == name:
-                return normal_form(statement)
-        return ""
+    def definition(self, name: str) -> ast.FunctionDef | None:
+        """The function's last definition, None where it is not made by ``def`` at the top level."""
+        found = [s for _, _, s in self._parsed if isinstance(s, ast.FunctionDef) and s.name == name]
+        return found[-1] if found else None
+
+    def words(self, name: str) -> set[str]:
+        """Every name and attribute that the function's slice uses."""
+        nodes = [node for step in self.slice(name) for node in ast.walk(ast.parse(step.source))]
+        used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        return used | {node.id for node in nodes if isinstance(node, ast.Name)}
 
 
-def normal_form(function: ast.FunctionDef) -> str:
-    """The body of a function without its docstring and annotations, names kept."""
-    body = function.body
-    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-        body = body[1:]
-    return "\n".join(ast.unparse(statement) for statement in body)
+def _newlines(source: str) -> str:
+    """The source with the line breaks that Python knows, and only these, as newlines."""
+    return source.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def body_of(source: str) -> str:
-    """The normal form of the one function in ``source``."""
-    found = next((node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)), None)
-    return normal_form(found) if found else ""
+def _fault(error: BaseException) -> str:
+    """What is wrong with a cell, in a line that can be written into any file."""
+    where = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
+    text = f"{type(error).__name__}{where}: {getattr(error, 'msg', error)}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _segment(source: str, statement: ast.stmt) -> str:
+    """One statement of a cell, blank lines above it, so that its line numbers hold."""
+    lines = source.split("\n")  # not splitlines: U+2028 and \x0b are no line breaks to Python
+    first = min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))])
+    segment = lines[first - 1 : statement.end_lineno]
+    one_line = statement.lineno == statement.end_lineno or ";" in segment[-1]
+    if one_line and first == statement.lineno:  # several statements may share a line
+        segment = (ast.get_source_segment(source, statement) or "").split("\n")
+    return "\n" * (first - 1) + "\n".join(segment)
 
 
 def _code_cells(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -199,12 +213,12 @@ def notebook_name(filename: str, known: Iterable[str]) -> str | None:
 
 
 def plain(text: str) -> str:
-    """Only the letters and digits of a name, of any alphabet: learning systems change all the rest.
+    """Only the letters and digits of a name, of any alphabet, composed: systems change all the rest.
 
     >>> plain("Doe, Jane_01-Warm-Up"), plain("Š. Žižek"), plain("李 雷")
     ('doejane01warmup', 'šžižek', '李雷')
     """
-    return re.sub(r"[\W_]", "", text.casefold())
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFC", text).casefold())
 
 
 def stale_state(notebook: Notebook, names: Iterable[str]) -> list[str]:

@@ -148,7 +148,14 @@ class Judge:
         verdicts = self.verdicts(outcomes)
         exercise = self.exercise
         if any(outcome.kind == "blocked" for outcome in outcomes):
-            sentence = next(outcome.message for outcome in outcomes if outcome.kind == "blocked")
+            sentence = next(
+                (
+                    outcome.message
+                    for (group, _), outcome in zip(self.cases, outcomes, strict=True)
+                    if outcome.kind == "blocked" and group == "public"
+                ),
+                "write this one yourself",  # what a hidden case's call says is not shown
+            )
             verdicts = [Verdict(False, "blocked", sentence)] * len(verdicts)
         marked = "hidden" if any(group == "hidden" for group, _ in self.cases) else "public"
         total = sum(case.points for group, case in self.cases if group == marked)

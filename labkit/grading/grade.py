@@ -8,25 +8,24 @@ the course's settings and the kit are the same.
 from __future__ import annotations
 
 import hashlib
-import inspect
-import textwrap
+import hmac
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from labkit.calls.call import Outcome, another_id
 from labkit.calls.exercise import Exercise
-from labkit.calls.notebook import Notebook, body_of, notebook_name
-from labkit.checking.judge import ExerciseResult, Judge
+from labkit.calls.notebook import notebook_name
 from labkit.core.files import write_whole
 from labkit.exercises import notebooks
 from labkit.grading import course as courses
 from labkit.grading.fingerprint import fingerprint
+from labkit.grading.likeness import alike
 from labkit.grading.report import write_reports
 from labkit.grading.rows import ClassReport, Row, safe_name
+from labkit.grading.student import grade_one, not_graded
 from labkit.grading.submissions import Submission, find_submissions
-from labkit.sandbox.job import Done, Job
-from labkit.sandbox.sandbox import Sandbox, SandboxError
+from labkit.sandbox.sandbox import Sandbox
 
 __all__ = ["grade_class"]
 
@@ -72,9 +71,9 @@ def grade_class(
     submissions = find_submissions(submitted, people, known)
     asked = _asked(submissions, known, settings)
     identity = f"{secret} {sandbox} {fingerprint(asked, settings)}".encode()
-    stamps = {s.student.id: hashlib.sha256(b"\0".join([identity, *s.raw])).hexdigest() for s in submissions}
+    stamps = {s.student.id: _stamp(identity, s, settings) for s in submissions}
     places = {s.student.id: out / "results" / f"{safe_name(s.student.id)}.json" for s in submissions}
-    rows = {id: row for id, path in places.items() if resume and (row := _earlier(path, stamps[id]))}
+    rows = {id: row for id, path in places.items() if resume and (row := _earlier(path, stamps[id], secret))}
     resumed = len(rows)
     left = [submission for submission in submissions if submission.student.id not in rows]
     walls = {row.sandbox for row in rows.values()}
@@ -86,11 +85,12 @@ def grade_class(
             def one(submission: Submission) -> None:
                 id = submission.student.id
                 try:
-                    row = _grade_one(submission, asked, settings, secret, box)
+                    row = grade_one(submission, asked, settings, secret, box)
                     row.stamp = stamps[id]
                 except Exception as error:  # ours; whose row it is must not stop the others'
-                    row = _not_graded(submission, asked, settings, error)
+                    row = not_graded(submission, asked, settings, error)
                 row.sandbox = box.report
+                row.seal = _seal(row, secret)
                 write_whole(places[id], row.to_json())
                 rows[id] = row
                 if progress:
@@ -100,6 +100,7 @@ def grade_class(
                 list(pool.map(one, left))
     in_order = [rows[submission.student.id] for submission in submissions]
     report = ClassReport(out, in_order, asked, "; ".join(sorted(walls)), settings, resumed)
+    report.alike = alike(submissions, asked)
     write_reports(report)
     return report
 
@@ -119,10 +120,7 @@ def _asked(
                 )
             names.add(name)
     else:
-        books = [item for submission in submissions for item in submission.notebooks]
-        names = {name for file, _ in books if (name := notebook_name(file, known))}
-        for _, book in books if not names else ():
-            names |= {name for name, asked in known.items() if any(book.defines(e.name) for e in asked)}
+        names = _handed_in(submissions, known)
     asked = [e for name in known if name in names for e in known[name] if e.id not in settings.dropped]
     if not asked and not settings.notebooks and all(s.empty for s in submissions):
         raise ValueError(
@@ -137,136 +135,52 @@ def _asked(
     return asked
 
 
-def _earlier(path: Path, stamp: str) -> Row | None:
-    """The row of an earlier run, if it rests on what this one would."""
+def _handed_in(submissions: Sequence[Submission], known: Mapping[str, Sequence[Exercise]]) -> set[str]:
+    """The notebooks that the class handed in, by their names or else by the functions in them.
+
+    One that at most a third as many students have handed in as the commonest is a stray: it would cost all
+    the others its points. It is told, and the course file can ask for it.
+    """
+    by_name: dict[str, set[str]] = {}
+    by_function: dict[str, set[str]] = {}
+    for submission in submissions:
+        for file, book in submission.notebooks:
+            if name := notebook_name(file, known):
+                by_name.setdefault(name, set()).add(submission.student.id)
+            for name, asked in known.items():
+                if any(book.defines(e.name) for e in asked):
+                    by_function.setdefault(name, set()).add(submission.student.id)
+    counts = by_name or by_function
+    most = max((len(students) for students in counts.values()), default=0)
+    strays = {name for name, students in counts.items() if most >= 3 and 3 * len(students) <= most}
+    for submission in submissions:
+        for name in sorted(strays):
+            if submission.student.id in counts[name]:
+                submission.doubts.append(
+                    f"handed in {name} as well, as {len(counts[name])} of {most} did: it is not "
+                    "counted. Name it among the notebooks of the course file if it is asked for"
+                )
+    return set(counts) - strays
+
+
+def _stamp(identity: bytes, submission: Submission, settings: courses.Course) -> str:
+    """A hash of all that a row rests on."""
+    late = settings.late_days(submission.handed_in)
+    told = repr((submission.student, late, submission.problems, submission.doubts)).encode()
+    return hashlib.sha256(b"\0".join([identity, told, *submission.raw])).hexdigest()
+
+
+def _seal(row: Row, secret: str) -> str:
+    """What only the holder of the secret can put on a row: a result that others have written is not kept."""
+    whole = replace(row, seal="").to_json()
+    return hmac.new(secret.encode(), whole.encode(), hashlib.sha256).hexdigest()
+
+
+def _earlier(path: Path, stamp: str, secret: str) -> Row | None:
+    """The row of an earlier run, if it rests on what this one would and nobody else has written it."""
     try:
         row = Row.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        sealed = hmac.compare_digest(row.seal, _seal(row, secret))
+    except (OSError, ValueError, TypeError):
         return None
-    return row if row.stamp == stamp else None
-
-
-def _grade_one(
-    submission: Submission,
-    asked: Sequence[Exercise],
-    settings: courses.Course,
-    secret: str,
-    box: Sandbox,
-) -> Row:
-    """One student's row; whatever goes wrong in a submission becomes a status."""
-    results: list[ExerciseResult] = []
-    kinds: set[str] = set()
-    for exercise in asked:
-        judge, trouble = _judge(exercise, courses.seed_for(secret, submission.student.id, exercise.id))
-        holder = submission.holder(exercise.name)
-        if holder is None:
-            result = _unanswered(exercise, judge, submission)
-        else:
-            file, book = holder
-            work = Job(
-                exercise.name,
-                book.slice(exercise.name),
-                [case for _, case in judge.cases],
-                _blocks(asked),
-                exercise.seconds,
-                files=submission.files,
-            )
-            done = _run(box, work)
-            result = judge.result(done.outcomes)
-            result.notes += [*done.notes, *_notes(exercise, book, result)]
-            if exercise.signed and (told := another_id(done.outcomes, submission.student.id)):
-                result.notes.append(told)
-            kinds |= {outcome.kind for outcome in done.outcomes}
-        result.notes += trouble
-        worth = float(settings.points.get(exercise.id, exercise.points))
-        result.points = round(result.points / result.out_of * worth, 2) if result.out_of else 0.0
-        result.out_of = worth
-        results.append(result)
-    late = settings.late_days(submission.handed_in)
-    total = round(sum(result.points for result in results) * settings.factor(late), 2)
-    student = submission.student
-    return Row(
-        student.id,
-        student.name,
-        student.email,
-        _status(submission, results, kinds),
-        total,
-        round(sum(result.out_of for result in results), 2),
-        late,
-        list(submission.problems),
-        [name for name, _ in submission.notebooks],
-        results,
-    )
-
-
-def _not_graded(
-    submission: Submission, asked: Sequence[Exercise], settings: courses.Course, error: Exception
-) -> Row:
-    """The row of a student whom labkit itself failed; without a stamp, so that the next run tries again."""
-    student, late = submission.student, settings.late_days(submission.handed_in)
-    worth = [(e, float(settings.points.get(e.id, e.points))) for e in asked]
-    results = [ExerciseResult(e.id, e.title, 0.0, points) for e, points in worth]
-    problem = f"labkit failed, not the submission ({type(error).__name__}: {error}); grade it again"
-    out_of = round(sum(points for _, points in worth), 2)
-    return Row(
-        student.id, student.name, student.email, "crashed", 0.0, out_of, late, [problem], exercises=results
-    )
-
-
-def _judge(exercise: Exercise, seed: int) -> tuple[Judge, list[str]]:
-    """The judge; where the exercise is at fault on these hidden cases, the one for the public cases."""
-    judge = Judge(exercise, seed)
-    try:
-        judge.expected  # noqa: B018
-    except RuntimeError as error:
-        return Judge(exercise), [f"judged on the public cases only: {error}"]
-    return judge, []
-
-
-def _run(box: Sandbox, work: Job) -> Done:
-    try:
-        return box.run(work)
-    except (SandboxError, OSError) as error:
-        return Done([Outcome("crashed", message=f"no worker: {error}")] * len(work.cases))
-
-
-def _blocks(asked: Sequence[Exercise]) -> list[str]:
-    return sorted({name for exercise in asked for name in exercise.blocks})
-
-
-def _unanswered(exercise: Exercise, judge: Judge, submission: Submission) -> ExerciseResult:
-    why = [book.why_missing(exercise.name) for _, book in submission.notebooks]
-    reason = next(
-        (words for words in why if "cannot be read" in words), why[0] if why else "nothing handed in"
-    )
-    return judge.result([Outcome("missing", message=reason)] * len(judge.cases))
-
-
-def _notes(exercise: Exercise, book: Notebook, result: ExerciseResult) -> list[str]:
-    notes = []
-    body = book.body(exercise.name)
-    try:
-        reference = body_of(textwrap.dedent(inspect.getsource(exercise.reference)))
-    except (OSError, TypeError, SyntaxError):
-        reference = ""
-    if body and body == reference and body.count("\n") >= 2:
-        notes.append("the function's source equals labkit's own, line by line")
-    foreign = book.imports(exercise.name) - set(exercise.imports) - {"labkit", "torch", "numpy", "math"}
-    if foreign:
-        notes.append(f"the function uses {', '.join(sorted(foreign))}, which the exercise does not ask for")
-    return notes
-
-
-def _status(submission: Submission, results: Sequence[ExerciseResult], kinds: set[str]) -> str:
-    if submission.empty:
-        return "missing"
-    if not submission.notebooks:
-        return "unreadable"
-    for kind in ("timeout", "crashed"):
-        if kind in kinds:
-            return kind
-    missing = [result.word == "missing" for result in results]
-    if missing and all(missing) and not submission.problems:
-        return "untouched"
-    unanswered = any(missing)
-    return "partial" if unanswered or submission.problems else "graded"
+    return row if sealed and row.stamp == stamp else None

@@ -71,9 +71,19 @@ def class_page(report: ClassReport, pages: Mapping[str, str]) -> str:
             mean=round(sum(totals) / len(totals), 2) if totals else None,
             out_of=report.rows[0].out_of if report.rows else 0,
             items=item_analysis(report.rows),
-            notes=[(row, e, note) for row in report.rows for e in row.exercises for note in e.notes],
+            notes=_to_look_at(report),
         )
     )
+
+
+def _to_look_at(report: ClassReport) -> list[tuple[str, str, str]]:
+    """Student, exercises and sentence of all that an instructor should see; one sentence once a student."""
+    where: dict[tuple[str, str], list[str]] = {}
+    notes = [(row.student, e.title, note) for row in report.rows for e in row.exercises for note in e.notes]
+    doubts = [(row.student, "", doubt) for row in report.rows for doubt in row.doubts]
+    for student, title, note in [*doubts, *notes, *report.alike]:
+        where.setdefault((student, note), []).append(title)
+    return [(student, ", ".join(titles), note) for (student, note), titles in where.items()]
 
 
 def feedback_page(row: Row) -> str:

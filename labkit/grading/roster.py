@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from labkit.calls.notebook import plain
 from labkit.grading.course import Student
 
-__all__ = ["owner_of"]
+__all__ = ["owner_of", "others_named"]
 
 SEPARATORS = r"[_\s,\-()]+"
 
@@ -29,6 +29,27 @@ def owner_of(label: str, roster: Sequence[Student], known: Iterable[str], whole:
     ['s2', 'Ann']
     """
     before, rest = _around(label, known)
+    fits = _fits(label, roster, known)
+    winners = [student for student in roster if fits and fits.get(student.id) == max(fits.values())]
+    if len(winners) == 1:
+        return winners[0]
+    if whole or len(winners) > 1:
+        return Student(label)
+    named = before.strip("_- ") if rest is not None else ""
+    return Student(named or re.split(r"[_\s]", label)[0] or label)
+
+
+def others_named(
+    label: str, owner: Student, roster: Sequence[Student], known: Iterable[str]
+) -> list[Student]:
+    """The students of the roster, other than its owner, whose names stand in a label too."""
+    fits = _fits(label, roster, known)
+    return [student for student in roster if student.id in fits and student != owner]
+
+
+def _fits(label: str, roster: Sequence[Student], known: Iterable[str]) -> dict[str, tuple[bool, int]]:
+    """For each student whom a label names: whether at its beginning, and by how many letters."""
+    before, rest = _around(label, known)
     words = [plain(word) for word in re.split(SEPARATORS, f"{before} {rest or ''}") if plain(word)]
     runs = list(_runs(words))
     fits: dict[str, tuple[bool, int]] = {}
@@ -39,13 +60,7 @@ def owner_of(label: str, roster: Sequence[Student], known: Iterable[str], whole:
             found.append((True, len(plain(student.email))))
         if found:
             fits[student.id] = max(found)
-    winners = [student for student in roster if fits and fits.get(student.id) == max(fits.values())]
-    if len(winners) == 1:
-        return winners[0]
-    if whole or len(winners) > 1:
-        return Student(label)
-    named = before.strip("_- ") if rest is not None else ""
-    return Student(named or re.split(r"[_\s]", label)[0] or label)
+    return fits
 
 
 def _around(label: str, known: Iterable[str]) -> tuple[str, str | None]:

@@ -25,7 +25,8 @@ class Row:
 
     ``status``: one of `STATUSES`; ``total``: the points, lateness taken off; ``problems``: what could not be
     read; ``files``: the notebooks' names; ``exercises``: their results; ``stamp``: a hash of all that the row
-    rests on; ``sandbox``: how far the worker was locked in.
+    rests on; ``sandbox``: how far the worker was locked in; ``doubts``: what an
+    instructor should look at, not shown to the student; ``seal``: a hash of the row and the course's secret.
     """
 
     student: str
@@ -40,6 +41,8 @@ class Row:
     exercises: list[ExerciseResult] = field(default_factory=list)
     stamp: str = ""
     sandbox: str = ""
+    doubts: list[str] = field(default_factory=list)
+    seal: str = ""
 
     def to_json(self) -> str:
         """The row as text; each exercise is given its word as well, for whoever reads the file."""
@@ -68,7 +71,8 @@ def _result(item: Mapping[str, Any]) -> ExerciseResult:
 class ClassReport:
     """What `grade_class` did: a row per student, and the folder it wrote; ``resumed`` rows were there before.
 
-    ``sandbox``: a sentence on how far the workers were locked in.
+    ``sandbox``: a sentence on how far the workers were locked in; ``alike``: answers that are like others,
+    as student, exercise and sentence.
     """
 
     out: Path
@@ -77,6 +81,7 @@ class ClassReport:
     sandbox: str
     course: Course
     resumed: int = 0
+    alike: list[tuple[str, str, str]] = field(default_factory=list)
 
     def row(self, student: str) -> Row:
         """The row of one student. Raises KeyError for one who is not there."""

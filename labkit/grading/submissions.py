@@ -1,26 +1,34 @@
-"""Find what each student handed in: a folder per student, nbgrader's tree, or a flat download."""
+"""Find what each student handed in: a folder per student, nbgrader's tree, or a flat download.
+
+The learning system's own label, the folder's or the file's name, says whose a file is; what a submission says
+of itself is believed only where nobody's label fits, and doubt is told. Nothing that a file holds stops the
+search: what cannot be read becomes a problem of its student.
+"""
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Iterable, Sequence
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labkit.calls.notebook import LARGEST, Notebook, parse_notebook, read_notebook
+from labkit.calls.notebook import LARGEST, Notebook, read_notebook
 from labkit.grading.course import Student
-from labkit.grading.roster import owner_of
+from labkit.grading.parcel import Parcel, digest_of, open_parcel
+from labkit.grading.roster import others_named, owner_of
 
 __all__ = ["Submission", "find_submissions"]
 
-MANIFEST = "submission.json"
 SIDE_FILES = {".py", ".csv", ".txt", ".json", ".toml"}
 
 
 @dataclass
 class Submission:
-    """One student's notebooks (newest last), small text files beside them, and what could not be read."""
+    """One student's notebooks (newest last), small text files beside them, and what could not be read.
+
+    ``doubts``: what an instructor should look at; ``raw``: a digest of each file, in order.
+    """
 
     student: Student
     notebooks: list[tuple[str, Notebook]] = field(default_factory=list)
@@ -28,14 +36,42 @@ class Submission:
     problems: list[str] = field(default_factory=list)
     handed_in: float | None = None
     raw: list[bytes] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
         return not self.notebooks and not self.problems
 
+    @property
+    def digest(self) -> str:
+        """What was handed in, as a hash: another one at each hand-in, the same when graded again."""
+        return hashlib.sha256(b"".join(sorted(self.raw))).hexdigest()
+
     def holder(self, function: str) -> tuple[str, Notebook] | None:
         """The newest notebook that defines a function."""
         return next((item for item in reversed(self.notebooks) if item[1].defines(function)), None)
+
+    def take(self, parcel: Parcel) -> None:
+        """Add what a zip holds."""
+        self.notebooks += parcel.notebooks
+        self.problems += parcel.problems
+        self.raw += parcel.raw
+        self.doubts += parcel.doubts
+        for name, text in parcel.files.items():
+            self.files.setdefault(name, text)
+
+
+def readable(label: str) -> str:
+    """A file's name as text: bytes that are not UTF-8 are read as Latin-1, as old systems wrote them.
+
+    >>> readable("M\\udcfcller")
+    'Müller'
+    """
+    try:
+        label.encode()
+        return label
+    except UnicodeEncodeError:
+        return os.fsencode(label).decode("latin-1")
 
 
 def _hidden(path: Path, top: Path) -> bool:
@@ -43,34 +79,23 @@ def _hidden(path: Path, top: Path) -> bool:
     return any(part.startswith(".") or part in ("__MACOSX", "__pycache__") for part in parts)
 
 
-def _take_file(submission: Submission, path: Path) -> None:
-    data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
-    submission.raw.append(data)
+def _take_file(submission: Submission, path: Path, name: str) -> None:
     try:
-        submission.notebooks.append((path.name, read_notebook(path)))
-    except (ValueError, OSError) as error:
-        submission.problems.append(str(error))
+        data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
+        submission.raw.append(digest_of(data))
+        submission.notebooks.append((name, read_notebook(path)))
+    except Exception as error:  # whatever a file holds, it is its student's alone
+        submission.problems.append(readable(str(error)))
 
 
-def _take_zip(submission: Submission, path: Path) -> dict[str, str]:
-    """The notebooks in a zip, read in memory; gives its manifest (empty if it has none)."""
-    manifest: dict[str, str] = {}
+def _take_side_file(submission: Submission, path: Path, name: str) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = Path(info.filename).name
-                if name == MANIFEST and info.file_size < 1 << 20:
-                    read = json.loads(archive.read(info))
-                    manifest = read if isinstance(read, dict) else {}
-                elif name.endswith(".ipynb") and "__MACOSX" not in info.filename:
-                    if info.file_size > LARGEST:
-                        raise ValueError(f"{name} is larger than {LARGEST >> 20} MB")
-                    data = archive.read(info)
-                    submission.raw.append(data)
-                    submission.notebooks.append((name, parse_notebook(data, name)))
-    except (zipfile.BadZipFile, ValueError, OSError, RuntimeError, NotImplementedError) as error:
-        submission.problems.append(f"{path.name}: {error}")
-    return manifest
+        if path.stat().st_size > 1 << 20 or len(submission.files) >= 20:
+            return
+        submission.files[name] = path.read_text(encoding="utf-8", errors="replace")
+        submission.raw.append(digest_of(submission.files[name].encode()))
+    except OSError as error:
+        submission.problems.append(readable(f"{name} cannot be read: {error.strerror}"))
 
 
 def find_submissions(folder: str | Path, roster: Sequence[Student], known: Iterable[str]) -> list[Submission]:
@@ -95,33 +120,70 @@ def find_submissions(folder: str | Path, roster: Sequence[Student], known: Itera
         return found.setdefault(student.id, Submission(student))
 
     files = [path for path in folder.rglob("*") if path.is_file() and not _hidden(path, folder)]
+    strangers: list[tuple[Student, Parcel, float]] = []
     for path in sorted(files, key=lambda p: (p.stat().st_mtime, p.name)):
         top = path.relative_to(folder).parts
-        flat = len(top) == 1
+        flat, name = len(top) == 1, readable(path.name)
         if path.is_symlink() or path.suffix not in {".ipynb", ".zip", *SIDE_FILES}:
             continue
         if flat and path.suffix in SIDE_FILES:
             continue
-        owner = owner_of(path.stem if flat else top[0], roster, known, whole=not flat)
+        label = readable(path.stem if flat else top[0])
+        owner, when = owner_of(label, roster, known, whole=not flat), path.stat().st_mtime
+        doubts = _named(label if flat else f"{label}_{readable(path.stem)}", owner, roster, known)
         if path.suffix == ".zip":
-            parcel = Submission(owner)
-            manifest = _take_zip(parcel, path)
-            if flat and isinstance(manifest.get("student"), str) and manifest["student"]:
-                owner = Student(manifest["student"])
-            submission = of(owner)
-            submission.notebooks += parcel.notebooks
-            submission.problems += parcel.problems
-            submission.raw += parcel.raw
-        else:
-            submission = of(owner)
-            if path.suffix == ".ipynb":
-                _take_file(submission, path)
-            elif path.stat().st_size <= 1 << 20 and len(submission.files) < 20:
-                submission.files[path.name] = path.read_text(encoding="utf-8", errors="replace")
-                submission.raw.append(submission.files[path.name].encode())
+            parcel = open_parcel(path, name)
+            parcel.doubts += doubts
+            if flat and owner not in roster:
+                strangers.append((owner, parcel, when))
                 continue
-        submission.handed_in = max(submission.handed_in or 0.0, path.stat().st_mtime)
+            if roster and parcel.student and parcel.student.lower() != owner.id.lower():
+                parcel.doubts.append(_says(name, parcel.student, owner))
+            of(owner).take(parcel)
+        elif path.suffix == ".ipynb":
+            _take_file(of(owner), path, name)
+            of(owner).doubts += doubts
+        else:
+            _take_side_file(of(owner), path, name)
+            continue
+        of(owner).handed_in = max(of(owner).handed_in or 0.0, when)
+    _of_strangers(of, strangers, bool(roster))
     for path in folder.iterdir():
         if path.is_dir() and not _hidden(path, folder):
-            of(owner_of(path.name, roster, known, whole=True))
+            of(owner_of(readable(path.name), roster, known, whole=True))
     return sorted(found.values(), key=lambda submission: submission.student.id)
+
+
+def _named(label: str, owner: Student, roster: Sequence[Student], known: Iterable[str]) -> list[str]:
+    """A doubt where the name of a file tells of other students of the roster as well."""
+    others = ", ".join(other.id for other in others_named(label, owner, roster, known))
+    return [f"the name {label} tells of {others} as well; it is taken as {owner.id}'s"] if others else []
+
+
+def _says(name: str, said: str, owner: Student) -> str:
+    return (
+        f"{name} says that it is {said}'s, and what the learning system calls it says {owner.id}'s: it is "
+        f"graded as {owner.id}'s"
+    )
+
+
+def _of_strangers(
+    of: Callable[[Student], Submission], strangers: Sequence[tuple[Student, Parcel, float]], tell: bool
+) -> None:
+    """Zips whose labels fit nobody: whose they say, unless that one has a label of his own."""
+    claimed: dict[str, str] = {}
+    for owner, parcel, when in sorted(strangers, key=lambda one: (one[0].id != one[1].student, one[2])):
+        submission = of(owner)
+        if parcel.student and parcel.student != owner.id:
+            said = of(Student(parcel.student))
+            if said.empty or claimed.get(said.student.id) == owner.id:
+                submission = said
+                if tell:
+                    parcel.doubts.append(
+                        f"{parcel.name} is taken as {said.student.id}'s on its own word alone"
+                    )
+            else:
+                parcel.doubts.append(_says(parcel.name, parcel.student, owner))
+        claimed.setdefault(submission.student.id, owner.id)
+        submission.take(parcel)
+        submission.handed_in = max(submission.handed_in or 0.0, when)

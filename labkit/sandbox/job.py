@@ -44,7 +44,7 @@ class Job:
                 "steps": [(step.cell, step.source) for step in self.steps],
                 "cases": cases,
                 "blocks": list(self.blocks),
-                "cell_seconds": self.cell_seconds,
+                "cell_seconds": self.cell_seconds * patience(),
                 "cpu_seconds": int(self.setup_seconds + self.seconds * len(picked)),
                 "memory": self.memory,
                 "files": dict(self.files),

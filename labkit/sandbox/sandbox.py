@@ -20,7 +20,7 @@ from pathlib import Path
 from labkit.calls.call import Outcome
 from labkit.sandbox.job import Done, Job, patience
 from labkit.sandbox.launch import ForkServer, SandboxError, spawn
-from labkit.sandbox.streams import Messages, how_it_ended, outcome_of
+from labkit.sandbox.streams import Messages, how_it_ended, outcome_of, writable
 
 __all__ = ["Sandbox", "SandboxError", "MODES", "plain_sandbox"]
 
@@ -154,7 +154,7 @@ def _collect(job: Job, left: list[int], outcomes: dict[int, Outcome], done: Done
         heard = True
         begin, case = (_index(message.get(key), left) for key in ("begin", "case"))
         if isinstance(message.get("notes"), list):
-            done.notes = [str(note)[:500] for note in message["notes"][:10]]
+            done.notes = [writable(str(note)[:500]) for note in message["notes"][:10]]
         elif begin is not None and begin not in begun:
             current = begin
             begun.add(current)

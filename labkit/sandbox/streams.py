@@ -14,7 +14,16 @@ from typing import IO, Any
 from labkit.calls.call import Outcome
 from labkit.calls.wire import decode
 
-__all__ = ["Tail", "Messages", "feed", "outcome_of", "how_it_ended", "KEPT_OUTPUT", "LARGEST_MESSAGE"]
+__all__ = [
+    "Tail",
+    "Messages",
+    "feed",
+    "outcome_of",
+    "writable",
+    "how_it_ended",
+    "KEPT_OUTPUT",
+    "LARGEST_MESSAGE",
+]
 
 LARGEST_MESSAGE = 256 << 20
 MOST_MESSAGES = 1000
@@ -88,7 +97,12 @@ def outcome_of(message: dict[str, Any]) -> Outcome:
     kind, words, left = (message.get(key) for key in ("kind", "message", "left"))
     if not (isinstance(kind, str) and isinstance(words, str) and isinstance(left, str)) or kind not in KINDS:
         return Outcome("crashed", message="the worker's answer makes no sense")
-    return Outcome(kind, message.get("output"), words[:600], left[:300])
+    return Outcome(kind, message.get("output"), writable(words[:600]), writable(left[:300]))
+
+
+def writable(text: str) -> str:
+    """A text that every file can take: half a character (a lone surrogate) is written out as its number."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def how_it_ended(code: int | None) -> str:

@@ -1,0 +1,116 @@
+"""Which answers are like one another, or like labkit's own: told to the instructor, never taken from a mark.
+
+Functions are compared as trees without names of variables, annotations and docstrings, so that a renamed
+variable hides nothing; the names of what is called stay. Short functions are alike by nature and are not
+told; nor is an answer that more than a third of the class has found.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from labkit.calls.exercise import Exercise
+from labkit.grading.submissions import Submission
+
+__all__ = ["alike", "tree_of"]
+
+FEWEST = 20  # nodes: below, two people write the same
+STATEMENTS = 3  # and so they do in two statements, however long
+ALIKE = 0.9  # of the nodes, so that a line put in or taken out hides little
+STATEMENT = {kind.__name__ for kind in ast.stmt.__subclasses__()}
+SKIPPED = {"annotation", "returns", "decorator_list", "ctx", "type_comment", "kind"}
+
+
+def tree_of(function: ast.AST) -> tuple[str, ...]:
+    """The nodes of a function in order, names of variables taken out; empty for a short one.
+
+    >>> line = "def f(a): return abs(a) + a ** 2 + a ** 3 + a ** 4"
+    >>> one, two = (tree_of(ast.parse(text).body[0]) for text in (line, line.replace("a)", "b)")))
+    >>> one == two != ()
+    True
+    """
+    nodes: list[str] = []
+    called = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
+    waiting: list[Any] = [function]  # no recursion: a tree may be a thousand calls deep
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue  # a docstring
+        word = getattr(node, "attr", "") or (repr(node.value) if isinstance(node, ast.Constant) else "")
+        word = node.id if id(node) in called and isinstance(node, ast.Name) else word
+        nodes.append(f"{type(node).__name__} {word}")
+        below: list[ast.AST] = []
+        for name, value in ast.iter_fields(node):
+            inside = value if isinstance(value, list) else [value]
+            below += [item for item in inside if isinstance(item, ast.AST) and name not in SKIPPED]
+        waiting += reversed(below)
+    return tuple(nodes) if len(nodes) >= FEWEST else ()
+
+
+def alike(submissions: Sequence[Submission], asked: Sequence[Exercise]) -> list[tuple[str, str, str]]:
+    """What is to be told of answers that are alike: the student, the exercise's title, a sentence."""
+    told: list[tuple[str, str, str]] = []
+    for exercise in asked:
+        trees = {s.student.id: tree for s in submissions if (tree := _answer(s, exercise.name))}
+        most = max(1, len(trees) // 3)
+        for what, own in _own(exercise):
+            found = [student for student, tree in trees.items() if _like(tree, own)]
+            if len(found) <= most:
+                told += [
+                    (student, exercise.title, f"the function is written like {what}") for student in found
+                ]
+        groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for student, tree in trees.items():
+            if sum(word.split()[0] in STATEMENT for word in tree[1:]) >= STATEMENTS:
+                groups[tree].append(student)
+        for group in groups.values():
+            if 1 < len(group) <= max(2, most):
+                told += [(student, exercise.title, _shared(student, group)) for student in group]
+    return told
+
+
+def _shared(student: str, group: Sequence[str]) -> str:
+    others = ", ".join(other for other in group if other != student)
+    return f"the function is that of {others}, but for the names of its variables"
+
+
+def _answer(submission: Submission, name: str) -> tuple[str, ...]:
+    holder = submission.holder(name)
+    found = holder[1].definition(name) if holder else None
+    return tree_of(found) if found is not None else ()
+
+
+def _own(exercise: Exercise) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The published solution, and the library's functions that the exercise asks to write oneself."""
+    sources: list[tuple[str, Any]] = [("the published solution", exercise.reference)]
+    for dotted in exercise.blocks:
+        package, _, name = dotted.rpartition(".")
+        try:
+            sources.append((f"{dotted} of the library", getattr(importlib.import_module(package), name)))
+        except (ImportError, AttributeError):
+            continue  # another test sees to it that blocks name what there is
+    for what, function in sources:
+        if tree := _source_tree(function):
+            yield what, tree
+
+
+def _source_tree(function: Callable[..., Any]) -> tuple[str, ...]:
+    try:
+        body = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function)))).body
+    except (OSError, TypeError, SyntaxError):
+        return ()
+    return tree_of(body[0]) if body and isinstance(body[0], ast.FunctionDef) else ()
+
+
+def _like(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    if one == other:
+        return True
+    matcher = SequenceMatcher(None, one, other, autojunk=False)
+    return matcher.quick_ratio() >= ALIKE and matcher.ratio() >= ALIKE
