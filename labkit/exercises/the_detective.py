@@ -180,7 +180,7 @@ def finding(number):
             share, place = turn_table(variants, label).flatten().max(0)
             row, column = divmod(int(place), len(changes))
             if share > best[0]:
-                best = float(share), label, changes[row], changes[column]
+                best = float(share), label, changes[row], changes[column]  # type: ignore[assignment]
     _, label, what, by_what = best
     before, after = (answers(model, CLASSES[label], change, MANY) for change in (what, by_what))
     share = float(turned(before, after, label))

@@ -36,6 +36,7 @@ def _concepts() -> dict[str, Golden]:
     light = (g.images * 1.2).clamp(0, 1)
     both = torch.cat([g.images, g.images.flip(3), g.images.flip(2)])
     vector = torch.randn(48, generator=draw(), dtype=torch.float64)
+    answers: Any = [1, 1, 0, 1, 0, 0, 1, 0], [1, 0, 0, 1, 0, 1, 1, 0]
 
     def tested() -> Any:
         given: dict[str, Any] = {
@@ -136,7 +137,7 @@ def _concepts() -> dict[str, Golden]:
         ),
         "project_out": Golden(mended, (c.project_out,)),
         "kappa": Golden(
-            lambda: list(c.kappa_result([1, 1, 0, 1, 0, 0, 1, 0], [1, 0, 0, 1, 0, 1, 1, 0], shuffles=20)),
+            lambda: list(c.kappa_result(*answers, shuffles=20)),
             (c.kappa, c.kappa_result),
         ),
         "paired_cav": Golden(paired, (c.paired_cav, c.paired_cav_result)),
