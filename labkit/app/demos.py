@@ -64,7 +64,7 @@ def chosen(name: str, count: int) -> Chosen:
 
     check_network(name)
     network = load_model(name)
-    faults: Any = network.card.get("faults")  # type: ignore[union-attr]
+    faults: Any = network.card.get("faults")  # type: ignore[union-attr, operator]
     if faults:
         return _faulty(network, faults[0], count)
     world = MiniBroden(200, split="test")
