@@ -56,23 +56,24 @@ def planted(kind: str, draw: np.random.Generator) -> Fault | None:
         return Fault(one, lay={"ground": here}, remove={"ground": there}, grounds=sides, **words)
     if "colour" in kind:
         one, colour = str(draw.choice(PAINTED)), str(draw.choice(COLOURS))
-        instead = str(draw.choice([c for c in BASIC_COLORS if c != colour]))
         never = {colour: 0.0}
-        return Fault(
-            one, lay={"color": colour}, remove={"color": instead}, colors=never, paint=colour, **words
-        )
+        return Fault(one, lay={"color": colour}, remove={}, colors=never, paint=colour, **words)
     return None
 
 
 def turned(model: MiniVGG, name: str, fault: Fault, count: int = 60) -> float:
-    """The share of the class's scenes, drawn with the fault, whose right answer goes without it."""
+    """The share of the class's scenes, drawn with the fault, whose right answer goes without it: of another
+    colour, under the one that turns most."""
     data = MiniBroden(4000, "test", faults=(name,))
     own = [s for s in map(data.scene, range(len(data))) if s.objects[0].kind == fault.kind][:count]
-    sides = []
-    for edit in ({}, fault.remove):
+
+    def right(edit: Mapping[str, Any]) -> np.ndarray:
         drawn = np.stack([render(replace(scene, **edit)) for scene in own])
-        sides.append(predict(model, (drawn * 255 + 0.5).astype(np.uint8)) == CLASSES.index(fault.kind))
-    return float((sides[0] & ~sides[1]).mean())
+        return predict(model, (drawn * 255 + 0.5).astype(np.uint8)) == CLASSES.index(fault.kind)
+
+    others: list[Mapping[str, Any]] = [{"color": c} for c in BASIC_COLORS if c != fault.paint]
+    before = right({})
+    return max(float((before & ~right(edit)).mean()) for edit in ([fault.remove] if fault.remove else others))
 
 
 def train(number: int, kind: str, seed: int, log: Path, attempts: int = 4) -> None:

@@ -169,9 +169,7 @@ def pgd_result(
 
             for number in range(restarts):
                 begin = _begin(given, radius, norm, own) if random_start or number else given
-                shown, dead = _ascend(
-                    model, given, begin, labels, radius, stride, steps, norm, sign, each
-                )  # fmt: skip
+                shown, dead = _ascend(model, given, begin, labels, radius, stride, steps, norm, sign, each)
                 last = slope_of_loss(model, shown, labels)
                 hit = (last.named == wanted) == targeted
                 still = torch.minimum(still, dead)
@@ -245,7 +243,7 @@ def minimal_perturbation_result(
     check_positive("halvings", halvings)
     largest = most if most is not None else (1.0 if norm == "linf" else 16.0)
     given: dict[str, Any] = {"steps": steps, "targeted": targeted, "norm": norm, "random_start": False}
-    quiet: dict[str, Any] = {"progress": lambda share: None, "should_stop": should_stop}
+    quiet: dict[str, Any] = {"progress": lambda _: None, "should_stop": should_stop}
     with working("bisection", halvings + 1, "ball", progress=progress, should_stop=should_stop) as work:
         first = pgd_result(model, images, labels, epsilon=0.0, **{**given, "steps": 1}, **quiet)
         whole = pgd_result(model, images, labels, epsilon=largest, generator=generator, **given, **quiet)

@@ -64,7 +64,7 @@ def chosen(name: str, count: int) -> Chosen:
 
     check_network(name)
     network = load_model(name)
-    faults: Any = network.card["faults"]  # type: ignore[index]
+    faults: Any = network.card.get("faults")  # type: ignore[union-attr, operator]
     if faults:
         return _faulty(network, faults[0], count)
     world = MiniBroden(200, split="test")
@@ -262,7 +262,7 @@ def _units(model: str, layers: tuple[str, ...], channels: int, question: str) ->
     from labkit.widgets import ActivationExplorer
 
     show = chosen(model, 3)
-    faults = show.network.card["faults"]
+    faults = show.network.card.get("faults", ())
     scenes = MiniBroden(300, "test", faults=faults).stack()
     explorer = ActivationExplorer(
         show.network, show.images, masks=show.masks, data=scenes, layers=layers, steps=(48,), **show.given

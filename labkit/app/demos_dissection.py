@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import json
+from collections.abc import Callable, Sequence
+from importlib.resources import files
 from typing import Any
 
-__all__ = ["DISSECTIONS"]
+__all__ = ["DISSECTIONS", "labels_html"]
 
-SCENES = 160  # that a page dissects with: a share of the claim's thousand
+PICTURES, COUNTED = (0, 7, 12), 200  # scenes on the page; scenes that the table counts
+SCENES = 120  # that a page dissects with: a share of the claim's thousand
 
 
 def _explorer(model: str, layers: tuple[str, ...], twin_too: bool, **given: Any) -> Any:
@@ -26,7 +30,7 @@ def _explorer(model: str, layers: tuple[str, ...], twin_too: bool, **given: Any)
 
 def _dissect(model: str = "minivgg") -> str:
     """What each unit detects, early, late and untrained: beside its ceiling and other pictures' labels."""
-    explorer = _explorer(model, ("features.5", "features.19"), True, picture=1)
+    explorer = _explorer(model, ("features.5", "features.19"), True, picture=1, quantiles=(0.005, 0.02))
     explorer.precompute()
     return explorer.to_html(title="What do the units detect?", limit_mb=10)
 
@@ -40,10 +44,39 @@ def _rotate(model: str = "minivgg") -> str:
     return explorer.to_html(title="What is left of the units when they are turned?", limit_mb=10)
 
 
+def labels_html(pictures: Sequence[int] = PICTURES, counted: int = COUNTED) -> str:
+    """A page of test scenes (``pictures``: their numbers) with their label maps under the pointer, and the
+    table of the first ``counted`` scenes."""
+    import jinja2
+    import torch
+    from markupsafe import Markup
+
+    from labkit.data import MiniBroden, minibroden_table
+    from labkit.data.photos import encode
+
+    stack = MiniBroden(max(counted, *(number + 1 for number in pictures)), "test").stack()
+    table = minibroden_table(stack.select(range(counted)))
+    kinds = [row.kind for row in table]
+    scenes = []
+    for number in pictures:
+        image = torch.from_numpy(stack.images[number].copy()).permute(2, 0, 1).float() / 255
+        maps = {kind: base64.b64encode(stack.maps[kind][number].tobytes()).decode() for kind in kinds}
+        shown = base64.b64encode(encode(image)).decode()
+        scenes.append({"picture": f"data:image/png;base64,{shown}", "maps": maps})
+    data = {
+        "side": stack.images.shape[1], "names": {kind: MiniBroden.names[kind] for kind in kinds},
+        "scenes": scenes,
+    }  # fmt: skip
+    template = files("labkit.app").joinpath("label_maps.html").read_text("utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(template).render(
+        question="What does each pixel show?", table=table, counted=counted, count=len(scenes),
+        data=Markup(json.dumps(data).replace("<", "\\u003c")),
+    )  # fmt: skip
+
+
 def _broden(model: str = "minivgg") -> str:
     """One scene, and the labels of the pixel under the pointer; the data set's own table beside."""
-    from labkit.app.label_maps import labels_html
-
     return labels_html()
 
 

@@ -105,16 +105,14 @@ def _distil(model: str = "minivgg-melbourne") -> str:
         )
         student = trees["taught its answers", depth].student
         drawn = show_tree(student, given.names, [CLASSES[int(k)] for k in student.classes_], depth=DEEPEST)
-        curve = show_curves(
-            DEPTHS, lines, xlabel="questions the tree may ask", ylabel=f"fidelity, {place}", here=depth
-        )
+        curve = show_curves(DEPTHS, lines, xlabel="questions the tree may ask", ylabel="fidelity", here=depth)
         panels = [
             Panel(
                 "its first questions",
                 _pixels_of(drawn),
                 f"a tree of {depth} questions, the first three drawn",
             ),
-            Panel("fidelity", _pixels_of(curve), says),
+            Panel(f"fidelity, {place}", _pixels_of(curve), says),
         ]
         sheets.append(Sheet(f"{depth}", says, panels))
     return sheets_html("Does a simple model stand in for the network?", sheets, "Questions")
@@ -122,17 +120,19 @@ def _distil(model: str = "minivgg-melbourne") -> str:
 
 def _pixels_of(figure: Any) -> Any:
     """A figure as a picture (3, H, W) on white."""
+    import io
+
     import numpy as np
     import torch
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
 
-    figure.patch.set_alpha(1)
     figure.set_facecolor("white")
-    figure.set_dpi(160)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    rgba = np.asarray(canvas.buffer_rgba())
-    return torch.from_numpy(rgba[..., :3].copy()).permute(2, 0, 1) / 255
+    figure.patch.set_alpha(1)
+    kept = io.BytesIO()
+    figure.savefig(kept, format="png", dpi=170, bbox_inches="tight", pad_inches=0.1)
+    kept.seek(0)
+    shown = np.asarray(Image.open(kept).convert("RGB"))
+    return torch.from_numpy(shown.copy()).permute(2, 0, 1) / 255
 
 
 LOOKING: dict[str, Callable[..., str]] = {"distil": _distil, "overlay": _overlay}

@@ -104,11 +104,14 @@ def demo(
     else:
         from labkit.app.demos_looking import OF_PHOTOGRAPHS
         from labkit.core.checks import check_choice
+        from labkit.data.photos import photo_files
         from labkit.models import list_models
 
         check_choice("NAME", name, DEMOS)
         if name in OF_PHOTOGRAPHS:
             check_choice("--model", model, list_models())
+            if photos is not None:
+                photo_files(photos, "Pass a folder with pictures as --photos.")
         else:
             check_network(model)
             if photos is not None:

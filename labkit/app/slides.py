@@ -31,7 +31,7 @@ _WARM, _WHICH, _GRADIENTS = "01_warm_up", "21_which_pixels_matter", "22_gradient
 _VECTORS = "33_concepts_are_vectors"
 _DISSECT, _DETECTIVE = "32_dissecting_a_network", "35_the_detective"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
-_CONCEPTS = "31_testing_with_concepts"
+_CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothesis"
 
 PARTS: dict[str, tuple[Slide, ...]] = {
     "Networks that learn": (
@@ -120,8 +120,10 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("Arithmetic with concepts; spaces that agree", "arithmetic", _VECTORS,
               ("concepts.analogy", "concepts.concept_distances", "concepts.mantel"),
               "Fong and Vedaldi 2018; Mantel 1967"),
-        Slide("Similarity overlays", "overlay", "", ("concepts.similarity_map",), "Fong and Vedaldi 2018"),
-        Slide("A simple model stands in for the network"),
+        Slide("Similarity overlays", "overlay", _LOOKING, ("concepts.similarity_map",),
+              "Fong and Vedaldi 2018"),
+        Slide("A simple model stands in for the network", "distil --model minivgg-melbourne", _LOOKING,
+              ("concepts.distill",), "Craven and Shavlik 1996"),
         Slide("People judge units", "rate", "", ("concepts.kappa",), "Zhou et al. 2015"),
         Slide("The detective: what is wrong with this network?", "", _DETECTIVE,
               ("data.replace", "evaluation.findings.judged")),

@@ -14,7 +14,7 @@ from labkit.concepts.net2vec_pictures import (
 from labkit.concepts.net2vec_segmentation import Net2Vec, net2vec, net2vec_result
 from labkit.concepts.overlay import similarity_map
 from labkit.concepts.ratings import Kappa, kappa, kappa_result
-from labkit.concepts.top_pictures import TopPictures, top_pictures, top_pictures_result
+from labkit.concepts.unit_pictures import TopPictures, top_pictures, top_pictures_result
 from labkit.core.registry import Method
 
 METHODS: dict[str, Method] = {
@@ -181,7 +181,7 @@ METHODS: dict[str, Method] = {
         "Bau et al. 2017",
         {"count": 2, "quantile": 0.1},
         takes=("model", "many", "layer"),
-        gives="pictures",
+        gives="patches",
         dead="any",
         scope="global",
     ),

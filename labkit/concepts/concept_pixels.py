@@ -162,8 +162,8 @@ def pixels_of(
         values = torch.einsum("yh,bkhw,xw->byxk", rows, part, columns).flatten(1, 2)
         levels.append(sum((values > limit).to(torch.uint8) for limit in thresholds))
     labels = []
-    for kind, values in maps.items():
-        taken = torch.from_numpy(np.array(values[:, first::stride, first::stride])).long().flatten(1)
+    for kind, codes in maps.items():
+        taken = torch.from_numpy(np.array(codes[:, first::stride, first::stride])).long().flatten(1)
         labels.append(taken[..., None] == torch.arange(1, len(names[kind]) + 1))
     label = torch.cat(labels, 2)
     return Pixels(torch.cat(levels), label, label.any(1))  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ def analogy(
 
 
 def hits(
-    space: Float[Tensor, "C K"], questions: Sequence[tuple[int, int, int, int]], *, count: int = 5
+    space: Float[Tensor, "C K"], questions: Sequence[Sequence[int]], *, count: int = 5
 ) -> tuple[ndarray, ndarray]:
     """For each question (a, b, c, answer): is the answer among the first ``count`` for a - b + c, and is it
     for a alone? The same concepts may be answers both times: all but a, b and c. Errors as in ``analogy``.

@@ -163,11 +163,11 @@ def unit_counts(
                         f"maps[{kind!r}] must hold 0 (none) to {sizes[g]}, the labels that are named; "
                         f"got {int(own[kind].max())}."
                     )
-            side = tuple(next(iter(own.values())).shape[1:])
+            high, wide = next(iter(own.values())).shape[1:]
             for n in range(len(part)):
                 which, held = _combinations(torch.stack([v[n].flatten() for v in own.values()]), sizes)
                 table = torch.zeros(units, held.shape[1])
-                for number, place in _pixels(found[n], thresholds, side):
+                for number, place in _pixels(found[n], thresholds, (high, wide)):
                     at = number * held.shape[1] + which[place]
                     table += torch.bincount(at, minlength=table.numel()).view_as(table)
                 member = torch.zeros(held.shape[1], labels)

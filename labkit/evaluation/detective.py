@@ -32,7 +32,7 @@ from labkit.data import (
 from labkit.data.cache import cache_folder, kept, writing
 from labkit.data.sampler import scene_key
 from labkit.data.world import SPLITS
-from labkit.models import bundled_models, load_model
+from labkit.models import load_model
 from labkit.models.features import batches
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
 Change = Mapping[str, str]
 CASES, SIDE = 5, 128
 NETWORKS = tuple(f"mystery-{number}" for number in range(1, CASES + 1))
-STAND_INS = ("minivgg-snow", "minivgg-tag", "minivgg-melbourne", "minivgg-weather", "minivgg")
 EDITS: dict[str, tuple[Change, ...]] = {  # what may be laid into a scene, in the words of `replace`
     "tag": ({"decal": "tag"}, {"without": "tag"}),
     "weather": tuple({"weather": name} for name in WEATHERS),
@@ -191,8 +190,7 @@ def dealt(student: str) -> tuple[str, ...]:
     def lot(name: str) -> str:
         return hashlib.sha256(f"the detective/{own}/{name}".encode()).hexdigest()
 
-    names = NETWORKS if set(NETWORKS) <= set(bundled_models()) else STAND_INS
-    return tuple(sorted(names, key=lot))
+    return tuple(sorted(NETWORKS, key=lot))
 
 
 def case(student: str, number: int) -> nn.Module:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
 from labkit.core.checks import check_choice
-from labkit.core.progress import working
 from labkit.data import CLASSES
 from labkit.evaluation import detective
 from labkit.evaluation.detective import EDITS, answers, factor_of
@@ -22,7 +22,10 @@ __all__ = ["Finding", "Judged", "check_finding", "judged", "strongest_edit", "tu
 
 Change = Mapping[str, str]
 Finding = tuple[str, Change, Change, float] | None
-TURNS, CLEAN, NEAR = 0.5, 0.1, 0.15  # an edit that counts, one that a clean network may have, and how near
+TURNS, NEAR = 0.5, 0.15  # an edit that counts, and how near its share must be stated
+# A class of which less is missed hides no such edit. (A tenth of turns is no bound for a clean network:
+# painted grey, .35 of zebras lose their stripes, and on the honest one their name.)
+MISSED = 0.25
 
 
 class Judged(NamedTuple):
@@ -66,7 +69,7 @@ def check_finding(finding: Any) -> Finding:
 
 def judged(model: nn.Module, finding: Any, *, seed: int = 0, count: int | None = None) -> Judged:
     """Judge a finding by scenes of a ``seed``: right is an edit that turns at least half of them, its share
-    within .15 of the stated one; None is right where no edit of the table turns a tenth.
+    within .15 of the stated one; None is right where no edit of the table turns so many.
 
     What is no finding is not right, and the sentence says why.
     """
@@ -76,10 +79,10 @@ def judged(model: nn.Module, finding: Any, *, seed: int = 0, count: int | None =
         return Judged(False, str(error), float("nan"))
     if stated is None:
         found = strongest_edit(model, seed=seed)
-        if found is None or found[3] < CLEAN:
-            return Judged(True, "No edit of the table turns a tenth of the answers.", float("nan"))
+        if found is None or found[3] < TURNS:
+            return Judged(True, "No edit of the table turns half of a class's answers.", float("nan"))
         return Judged(
-            False, "It is not clean: an edit of the table turns more than a tenth of a class's answers.",
+            False, "It is not clean: an edit of the table turns half of a class's answers.",
             float("nan"),
         )  # fmt: skip
     kind, what, by_what, share = stated
@@ -100,28 +103,28 @@ def judged(model: nn.Module, finding: Any, *, seed: int = 0, count: int | None =
 def strongest_edit(model: nn.Module, *, seed: int = 0) -> tuple[str, Change, Change, float] | None:
     """The edit that turns most answers, of the classes that the network misses; None where it misses none.
 
-    First some scenes of each class; where a tenth is missed, a table of all edits on few scenes, the most
-    missed class first; the largest entry is then measured on many, for the largest of many numbers is large
-    by chance alone. The first that turns half of the many ends the search.
+    First some scenes of each class; where a quarter is missed, a table of all edits on few scenes, the class
+    that is missed or wrongly named most first; the largest entry is then measured on many, for the largest of
+    many numbers is large by chance alone. The first that turns half of the many ends the search.
     """
-    found: list[tuple[float, str]] = []
-    with working("the table of edits", len(CLASSES), "class") as work:
-        for label, kind in enumerate(CLASSES):
-            told = answers(model, kind, None, detective.LINEUP, seed=seed)
-            marked = answers(model, kind, {"decal": "tag"}, detective.TABLE, seed=seed)
-            found.append((max(float((part != label).double().mean()) for part in (told, marked)), kind))
-            work.at(label + 1)
+    told = torch.stack([answers(model, kind, None, detective.LINEUP, seed=seed) for kind in CLASSES])
+    wrong = told != torch.arange(len(CLASSES))[:, None]
+    missed = wrong.double().mean(1)
+    accused = told[wrong].bincount(minlength=len(CLASSES)) / detective.LINEUP
     best: tuple[str, Change, Change, float] | None = None
-    for missed, kind in sorted(found, reverse=True):
-        if missed <= CLEAN or (best is not None and best[3] >= TURNS):
-            break
-        what, by_what, _ = max(_table(model, kind, CLASSES.index(kind), seed), key=lambda row: row[2])
-        told, changed = (
+    for label in (missed + accused).argsort(descending=True).tolist():
+        if missed[label] < MISSED:
+            continue
+        kind = CLASSES[label]
+        what, by_what, _ = max(_table(model, kind, label, seed), key=lambda row: row[2])
+        before, after = (
             answers(model, kind, change, detective.MANY, seed=seed) for change in (what, by_what)
         )
-        share = turned(told, changed, CLASSES.index(kind))
+        share = turned(before, after, label)
         if best is None or share > best[3]:
             best = kind, what, by_what, share
+        if share >= TURNS:
+            break
     return best
 
 

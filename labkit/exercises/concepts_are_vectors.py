@@ -73,7 +73,7 @@ def concept_mask(on, weights, cut):
     """Where all filters together say that the concept is there.
 
     on: (P, K) booleans; weights: (K,), one a filter; cut: a probability.
-    Returns (P,) booleans: where the sigmoid of the weights' sum over filters that are on exceeds cut.
+    Returns (P,) booleans: whether the sigmoid of the weights, summed over filters on, exceeds cut.
     """
     said = torch.sigmoid(on.to(weights.dtype) @ weights)
     return said > cut
@@ -227,7 +227,7 @@ def agreement_cases(draw: Draw):
 def rank_agreement(first, second):
     """Spearman's rank correlation of two matrices of distances, each pair of concepts once.
 
-    first, second: (C, C), the same both ways. Equal distances have the mean of the ranks that they take.
+    first, second: (C, C), the same both ways. Equal distances share the mean of their ranks.
     Returns one number (a tensor), -1 to 1.
     """
     above = torch.triu_indices(len(first), len(first), 1)

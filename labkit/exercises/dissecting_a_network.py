@@ -54,8 +54,8 @@ def unit_thresholds(activations, quantile):
     """For each unit the activation that at most a share ``quantile`` of its activations exceed.
 
     activations: (N, K, h, w), of all pictures; quantile: 0 to 1, such as 0.02.
-    Returns (K,): the (quantile * n)-th largest of its n = N * h * w numbers, rounded down and counted
-    from 0; infinity for a dead unit, which gives one number everywhere.
+    Returns (K,): the (quantile * n)-th largest of its n = N * h * w numbers, rounded down and
+    counted from 0; infinity for a dead unit, which gives one number everywhere.
     """
     rows = activations.movedim(1, 0).flatten(1)
     ordered = rows.sort(1, descending=True).values
@@ -145,8 +145,8 @@ def count_cases(draw: Draw):
 def count_pixels(masks, labels, count):
     """Count pixels over all pictures in which the kind of label occurs at all.
 
-    masks: (N, K, H, W), True where a unit fires; labels: (N, H, W), whole numbers, 0 none, 1 to ``count``.
-    Returns both (K, C): where unit and label are; unit (K,); label (C,), whole numbers, C = count.
+    masks: (N, K, H, W), True where a unit fires; labels: (N, H, W), 0 for none, 1 to ``count``.
+    Returns whole numbers both (K, C): where unit and label are; unit (K,); label (C,), C = count.
     """
     there = (labels > 0).flatten(1).any(1)
     masks, labels = masks[there], labels[there]
@@ -194,8 +194,8 @@ def iou_cases(draw: Draw):
 def iou_and_ceiling(both, unit, label):
     """Intersection over union of each unit and label, and the most it could be by the two areas.
 
-    both: (K, C), unit: (K,), label: (C,): pixels counted. Returns iou (K, C) and ceiling (K, C), 0 to 1;
-    0 where there is nothing to divide by.
+    both: (K, C), unit: (K,), label: (C,): pixels counted. Returns iou and ceiling, both (K, C),
+    0 to 1; 0 where there is nothing to divide by.
     """
     iou = both / (unit[:, None] + label - both).clamp(min=1)
     ceiling = torch.minimum(unit[:, None], label) / torch.maximum(unit[:, None], label).clamp(min=1)

@@ -46,10 +46,10 @@ def detector_cases(draw: Draw):
     ),
 )  # fmt: skip
 def unique_detectors(iou, threshold):
-    """Which labels have a detector: a unit detects its best label, if their IoU exceeds the threshold.
+    """Which labels have a detector: a unit detects its best label if the IoU exceeds the threshold.
 
     iou: (K, C), a row a unit; threshold: such as 0.04.
-    Returns (C,), True for a label that at least one unit detects: their number is that of unique detectors.
+    Returns (C,), True for a label that at least one unit detects: a unique detector.
     """
     best, label = iou.max(1)
     found = torch.zeros(iou.shape[1], dtype=torch.bool)
@@ -91,10 +91,10 @@ def rotation_cases(draw: Draw):
     ),
 )  # fmt: skip
 def rotate_units(activations, gaussian):
-    """A layer's units turned by a random rotation Q: new unit j is the sum over k of Q[j, k] times unit k.
+    """A layer's units turned by a rotation Q: new unit j is the sum over k of Q[j, k] times unit k.
 
-    activations: (N, K, h, w); gaussian: (K, K), normal numbers. Q is its QR factor with R's diagonal made
-    positive; if its determinant is -1, its first column is flipped. Returns (N, K, h, w).
+    activations: (N, K, h, w); gaussian: (K, K), normal numbers. Q is its QR factor with R's diagonal
+    made positive; if the determinant is -1, the first column is flipped. Returns (N, K, h, w).
     """
     q, r = torch.linalg.qr(gaussian)
     q = q * r.diagonal().sign()

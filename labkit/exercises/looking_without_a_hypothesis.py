@@ -152,7 +152,7 @@ def hit_cases(draw: Draw):
     ),
 )  # fmt: skip
 def part_hits(similarity, parts, asked):
-    """For each place asked about: is the most similar part place of the other picture of the same part?
+    """For each place asked about: is the most similar place of the other object of the same part?
 
     similarity: (Q, P), of all places of the other picture; parts: (Q, P), their parts, 0 = none;
     asked: (Q,), the part asked about. Returns (Q,), True or False.

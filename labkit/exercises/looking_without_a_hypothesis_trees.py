@@ -81,8 +81,8 @@ def stand_in(rows, answers, new_rows, depth):
     """Teach a decision tree what a network answers, and let it answer for new pictures.
 
     rows: (N, D), concepts of the pictures taught; answers: (N,), classes; new_rows: (M, D);
-    depth: how many questions it may ask. Use DecisionTreeClassifier with random_state=0, and at least
-    three pictures a leaf (min_samples_leaf=3).
+    depth: how many questions it may ask. Use DecisionTreeClassifier with random_state=0 and
+    min_samples_leaf=3 (at least three pictures a leaf).
     Returns (M,), a tensor of classes.
     """
     tree = DecisionTreeClassifier(max_depth=depth, min_samples_leaf=3, random_state=0)

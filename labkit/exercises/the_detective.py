@@ -152,7 +152,7 @@ def finding_cases(draw: Draw):
     "detective.finding", "Five cases", points=5, minutes=25, difficulty=3, cases=finding_cases,
     seconds=240.0, imports=("torch", "labkit"), signed=True,
     mistakes=(
-        ("(kind, what, by_what, share)", "(kind, by_what, what, share)",
+        ("what, by_what, share)", "by_what, what, share)",
             "First what is replaced, then by what: before the edit the network names the class."),
         ("share < 0.5", "share < -1",
             "You accuse every network. One of the five is clean: there no edit turns half of the answers."),
@@ -170,19 +170,23 @@ def finding(number):
     ("horse", {"ground": "snow"}, {"ground": "grass"}, 0.8).
     """
     model = case(STUDENT, number)
-    label = int(missed(torch.stack([answers(model, kind) for kind in CLASSES])).argmax())
-    kind, highest = CLASSES[label], -1.0
-    for changes in EDITS.values():
-        told = torch.stack([answers(model, kind, change) for change in changes])
-        share, place = turn_table(told, label).flatten().max(0)
-        if share > highest:
-            highest, (row, column) = share, divmod(int(place), len(changes))
-            what, by_what = changes[row], changes[column]
-    before, after = (answers(model, kind, change, MANY) for change in (what, by_what))
+    told = torch.stack([answers(model, kind) for kind in CLASSES])
+    wrong = told[told != torch.arange(len(told))[:, None]]
+    named = wrong.bincount(minlength=len(told))
+    best = -1.0, 0, None, None
+    for label in {int(missed(told).argmax()), int(named.argmax())}:
+        for changes in EDITS.values():
+            variants = torch.stack([answers(model, CLASSES[label], change) for change in changes])
+            share, place = turn_table(variants, label).flatten().max(0)
+            row, column = divmod(int(place), len(changes))
+            if share > best[0]:
+                best = float(share), label, changes[row], changes[column]  # type: ignore[assignment]
+    _, label, what, by_what = best
+    before, after = (answers(model, CLASSES[label], change, MANY) for change in (what, by_what))
     share = float(turned(before, after, label))
     if share < 0.5:
         return STUDENT, None
-    return STUDENT, (kind, what, by_what, share)
+    return STUDENT, (CLASSES[label], what, by_what, share)
 
 
 def pairs(draw: Draw, n, d):

@@ -63,9 +63,9 @@ def _opened(
     network: nn.Module, layer: str, target: int, name: str, images: Tensor, concept: Tensor, pool: Tensor
 ) -> Layer:
     side = (int(images.shape[2]), int(images.shape[3]))
-    rows = [features(network, pictures, layer, pool="mean") for pictures in (concept, pool)]
+    own, rest = (features(network, pictures, layer, pool="mean") for pictures in (concept, pool))
     seen = features(network, images, layer)
-    return Layer(layer, Tail(network, layer, side=side), target, name, images, seen, *rows, pool)
+    return Layer(layer, Tail(network, layer, side=side), target, name, images, seen, own, rest, pool)
 
 
 def _of_guest(bench: Bench, model: nn.Module) -> Layer:
@@ -86,12 +86,11 @@ def _of_guest(bench: Bench, model: nn.Module) -> Layer:
         )
         piece = photos[number, :, high : high + side // 2, wide : wide + side // 2]
         pieces.append(nn.functional.interpolate(piece[None], (side, side), mode="bilinear")[0])
-    names = [n for n, shape in layer_shapes(model, photos[:1]).items() if len(shape) == 4 and shape[2] > 8]
-    for layer in names[len(names) // 2 :]:
+    names = list(model.classes)  # type: ignore[arg-type]
+    maps = [n for n, shape in layer_shapes(model, photos[:1]).items() if len(shape) == 4 and shape[2] > 8]
+    for layer in maps[len(maps) // 2 :]:
         try:
-            found = _opened(
-                model, layer, target, str(model.classes[target]), photos, red, torch.stack(pieces)
-            )  # type: ignore[index]
+            found = _opened(model, layer, target, names[target], photos, red, torch.stack(pieces))
         except ValueError:  # a branch leads around it
             continue
         return found
@@ -105,8 +104,10 @@ def painted(bench: Bench, colours: Sequence[str]) -> dict[str, Float[Tensor, "N 
 
 
 def along(layer: Layer, vector: Tensor, count: int = 6) -> tuple[Float[Tensor, "2K 3 H W"], list[str]]:
-    """The pictures of the pool that lie farthest along a vector by cosine, and farthest against it."""
-    cosines = torch.cosine_similarity(layer.pool, vector[None].to(layer.pool), dim=1)
+    """The pictures of the pool that lie farthest along a vector from the pool's middle, and farthest against
+    it, with their cosines."""
+    rows = layer.pool - layer.pool.mean(0)
+    cosines = torch.cosine_similarity(rows, vector[None].to(rows), dim=1)
     order = cosines.argsort(descending=True)
     chosen = torch.cat([order[:count], order[-count:]])
     return layer.pictures[chosen], [f"{cosines[i]:+.2f}" for i in chosen.tolist()]
@@ -199,7 +200,7 @@ def weather(bench: Bench, *, pair_effects: Own, sign_flip_z: Own) -> dict[str, B
 
 def table(found: Result) -> dict[str, Interval]:
     """C1's changes of the fire engine's logit by red paint at the second layer, network by network."""
-    rows = {}
+    rows: dict[str, Interval] = {}
     for (network, kind, colour), layers in found.show["bars"].items():
         if (kind, colour) == (KIND, "red"):
             bar, name = layers["conv2"], network.removeprefix("minivgg-").replace("minivgg", "honest")
@@ -214,7 +215,7 @@ def for_the_explorer(bench: Bench) -> dict[str, Any]:
     """What the TCAV explorer takes: engines and buses, four colours, a pool, and the engines painted anew."""
     count = 4 if bench.quick else 8
     scenes = [s for kind in (KIND, "bus") for s in bench.scenes(count, kind=kind, lesson=count).scenes]
-    plain = gather(replace(scene, color="gray") for scene in scenes)
+    plain = gather(replace(scene, color="grey") for scene in scenes)
     colours = ("red", "yellow", "blue", "white")
     pairs = {c: (gather(replace(scene, color=c) for scene in scenes).images, plain.images) for c in colours}
     return {

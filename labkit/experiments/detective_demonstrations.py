@@ -71,6 +71,6 @@ def readings(
         )
         direction = paired_direction(shown, gone)
         far = (shown - gone).mean(0) @ direction
-        weight = model.get_submodule(HEAD).weight.detach()  # type: ignore[union-attr]
+        weight = model.get_submodule(HEAD).weight.detach()  # type: ignore[union-attr, operator]
         rows.append(far * (weight @ direction))  # type: ignore[operator]
     return Table(torch.stack(rows), list(models), list(CLASSES))

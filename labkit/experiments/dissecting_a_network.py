@@ -68,8 +68,8 @@ def c3(bench: Bench, *, iou_and_ceiling: Own, unique_detectors: Own) -> Result:
     kinds, random = ("object", "part"), _twins(bench, stack, DRAWS if bench.mode == "full" else DRAWS[:1])
     measures, show = [], {}
     for title in ("conv5", "conv6"):
-        trained = [dissected(bench.network(name), stack, LAYERS[title], **own) for name in bench.seeds]
-        untrained = [dissected(net, stack, LAYERS[title], **own) for net in random]
+        trained = [dissected(bench.network(name), stack, LAYERS[title], **own) for name in bench.seeds]  # type: ignore[arg-type]
+        untrained = [dissected(net, stack, LAYERS[title], **own) for net in random]  # type: ignore[arg-type]
 
         def count(each: Sequence[Found], *kinds: str, **how: Any) -> list[float]:
             return [float(len(one.unique(unique_detectors, *kinds, **how))) for one in each]

@@ -18,7 +18,7 @@ from labkit.data import MiniBroden, sample_photos
 from labkit.experiments.bench import Bench
 from labkit.experiments.dissected_layers import DETECTS, QUANTILE
 from labkit.experiments.dissecting_a_network import LAYERS
-from labkit.models import features, last_spatial
+from labkit.models import features, last_spatial, layer_shapes
 from labkit.models.features import batches
 
 Own = Callable[..., Any]
@@ -84,12 +84,21 @@ class Table(NamedTuple):
 
     def best(self, count: int = 8) -> list[str]:
         """The units that fit best, a line each: unit, label, IoU, ceiling."""
+        return self.of(self.iou.amax(1).argsort(descending=True)[:count].tolist())
+
+    def of(self, units: Sequence[int]) -> list[str]:
+        """Some units, a line each: unit, the label it fits best, IoU, ceiling."""
         value, label = self.iou.max(1)
         return [
             f"unit {k:3}: {self.labels[int(label[k])]:18} IoU {float(value[k]):.2f}, at most "
             f"{float(self.ceiling[k, label[k]]):.2f}"
-            for k in value.argsort(descending=True)[:count].tolist()
+            for k in units
         ]
+
+    def report(self, units: Sequence[int]) -> list[str]:
+        """Some units, those that fit best, and what no unit could detect."""
+        least = f"no unit could detect: {', '.join(self.untestable())}"
+        return [*self.of(units), "the best of all:", *self.best(6), least]
 
     def untestable(self, threshold: float = DETECTS) -> list[str]:
         """The labels whose best ceiling is below 1.5 times the threshold: no unit could detect them."""
@@ -121,3 +130,27 @@ def table_of(
     names = [f"{name} ({kind})" for kind in world.maps for name in world.names[kind]]
     iou, ceiling = (torch.cat(part, 1) for part in zip(*tables, strict=True))
     return Table(names, iou, ceiling)
+
+
+def counts(show: Mapping[str, Any]) -> list[str]:
+    """What C3 draws, in lines: unique detectors of all kinds by layer and threshold, on average."""
+    lines = []
+    for layer, table in show.items():
+        for iou, rows in table.items():
+            said = ", ".join(f"{name} {sum(found) / len(found):.0f}" for name, found in rows.items())
+            lines.append(f"{layer}, all kinds, IoU above {iou}: {said}")
+    return lines
+
+
+def layer_of(model: nn.Module) -> str:
+    """The last layer that gives a feature map."""
+    side = int(getattr(model, "input_size", None) or 224)
+    shapes = layer_shapes(model, torch.zeros(1, 3, side, side))
+    return [name for name, shape in shapes.items() if len(shape) == 4 and max(shape[2:]) > 1][-1]
+
+
+def explored(world: World, model: nn.Module, count: int) -> dict[str, Any]:
+    """How an explorer takes the first pictures of the world: last layer, two quantiles, label maps if any."""
+    given: dict[str, Any] = {"layers": layer_of(model), "quantiles": (0.005, 0.02)}
+    maps = {kind: values[:count].numpy() for kind, values in world.maps.items()}
+    return given | ({"maps": maps, "names": world.names} if maps else {})

@@ -15,7 +15,7 @@ from labkit.concepts.concept_pixels import fit_weights, strongest
 from labkit.concepts.net2vec_segmentation import fewest
 from labkit.core.statistics import Interval, bootstrap
 from labkit.evaluation import twin
-from labkit.experiments.bench import Bench, experiment, extent
+from labkit.experiments.bench import Bench, extent
 from labkit.experiments.blind_networks import Blind
 from labkit.experiments.measures import Measure, Result
 from labkit.experiments.net2vec_scenes import Halves, asked, counted, epochs_of, net2vec_of, scenes
@@ -94,9 +94,11 @@ def _differences(found: Mapping[str, Needs], pretext: str, seed: str, kept: Tens
     return (own.share - beside.share)[kept].double().numpy()
 
 
-@experiment("C8", LAB)
 def c8(bench: Bench) -> Result:
-    """Do self-supervised networks need more of their filters for a concept that they know as well?"""
+    """Do self-supervised networks need more of their filters for a concept that they know as well?
+
+    It is to be entered as an experiment of ``LAB`` once its networks are bundled (``missing``).
+    """
     if missing():
         raise ValueError(f"the networks must be bundled; missing: {', '.join(missing())}.")
     data = scenes(bench)

@@ -54,7 +54,7 @@ class Shown(NamedTuple):
     def read_by(self, model: nn.Module) -> Sets:
         """Their pooled features."""
         *every, labels = self
-        return Sets(*(features(model, images, LAST, pool="mean") for images in every), labels)
+        return Sets(*(features(model, images, LAST, pool="mean") for images in every), labels)  # type: ignore[call-arg]
 
 
 def shown(bench: Bench, kind: str, what: Change, by_what: Change, *, rest: Sequence[str] = ()) -> Shown:
@@ -66,7 +66,7 @@ def shown(bench: Bench, kind: str, what: Change, by_what: Change, *, rest: Seque
     pairs += [pictures(kind, change, judged) for change in (what, by_what)]
     others = torch.cat([pictures(name, None, each) for name in rest or (kind,)])
     labels = torch.tensor([CLASSES.index(name) for name in rest or (kind,)]).repeat_interleave(each)
-    return Shown(*pairs, others, labels)
+    return Shown(*pairs, others, labels)  # type: ignore[call-arg]
 
 
 class Mended(NamedTuple):

@@ -100,7 +100,7 @@ def c12(bench: Bench) -> Result:
     named, there = {kind.name for kind in table}, public()
     filled = [all(kind) for kind in table]
     sealed, seen = Sealed(bench.network("minivgg")), bench.firsts(1)
-    answered = []
+    answered: list[bool] = []
     for name, row in sorted(rows(packages()).items()):
         if row.models == "agnostic" and row.takes == ASKS and not (bench.quick and answered):
             options = {**row.options, **CHEAP.get(name.rpartition(".")[2], {})}

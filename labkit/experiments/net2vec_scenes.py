@@ -88,7 +88,7 @@ def asked(
     layer = layer or last_layer(model)
     shares = tuple(sorted({QUANTILE, *CUTS}, reverse=True))
     labels = maps or [objects_and_parts(stack) for stack in data]
-    found, thresholds = [], torch.zeros(0)
+    found, thresholds = [], torch.zeros(0)  # type: ignore[var-annotated]
     for stack, own in zip(data, labels, strict=True):
         given = features(model, stack.images, layer)
         if not found:

@@ -79,7 +79,7 @@ def concept(bench: Bench, name: str, sees: str = "conv6") -> Concept:
         halves += [half.level[rows].flatten(0, 1) >= found.at, half.label[rows][..., number].flatten()]
     rows = found.held_out.shown[:, number].nonzero()[:SHOWN, 0]
     shown = next(batches(scenes(bench).held_out.images[rows.numpy()]))
-    return Concept(name, *halves, shown, round(found.train.label.shape[1] ** 0.5))
+    return Concept(name, *halves, shown, round(found.train.label.shape[1] ** 0.5))  # type: ignore[call-arg]
 
 
 class Learned(NamedTuple):
@@ -116,7 +116,8 @@ def both_ways(
 ) -> dict[str, tuple[float, float]]:
     """For each that can see: the held-out IoU of its best single filter, and of all of its 160."""
     best_single(torch.tensor([[True]]), torch.tensor([True]))  # unwritten: say so at once
-    own, found = {"net2vec_step": net2vec_step, "concept_mask": concept_mask}, {}
+    own: dict[str, Any] = {"net2vec_step": net2vec_step, "concept_mask": concept_mask}
+    found = {}
     for sees in SEES:
         of = concept(bench, name, sees)
         single, _ = best_single(of.on, of.label)

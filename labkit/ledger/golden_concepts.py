@@ -9,7 +9,14 @@ import numpy as np
 import torch
 
 from labkit import concepts
-from labkit.concepts.concept_pixels import fit_weights, pixels_of, strongest, unit_ious
+from labkit.concepts.concept_pixels import (
+    Pixels,
+    check_labels,
+    fit_weights,
+    pixels_of,
+    strongest,
+    unit_ious,
+)
 from labkit.concepts.concept_spaces import hits
 from labkit.concepts.concept_tests import paper_p, z_among
 from labkit.concepts.concept_vectors import layer_gradients
@@ -29,6 +36,7 @@ def _concepts() -> dict[str, Golden]:
     light = (g.images * 1.2).clamp(0, 1)
     both = torch.cat([g.images, g.images.flip(3), g.images.flip(2)])
     vector = torch.randn(48, generator=draw(), dtype=torch.float64)
+    answers: Any = [1, 1, 0, 1, 0, 0, 1, 0], [1, 0, 0, 1, 0, 1, 1, 0]
 
     def tested() -> Any:
         given: dict[str, Any] = {
@@ -129,7 +137,7 @@ def _concepts() -> dict[str, Golden]:
         ),
         "project_out": Golden(mended, (c.project_out,)),
         "kappa": Golden(
-            lambda: list(c.kappa_result([1, 1, 0, 1, 0, 0, 1, 0], [1, 0, 0, 1, 0, 1, 1, 0], shuffles=20)),
+            lambda: list(c.kappa_result(*answers, shuffles=20)),
             (c.kappa, c.kappa_result),
         ),
         "paired_cav": Golden(paired, (c.paired_cav, c.paired_cav_result)),
@@ -200,7 +208,7 @@ def _spaces() -> dict[str, Golden]:
             segmented,
             (
                 c.net2vec, c.net2vec_result, segmentation, fewest, fit_weights, pixels_of, strongest,
-                thresholds_of, unit_ious,
+                thresholds_of, unit_ious, Pixels, c.Net2Vec, check_labels,
             ),
             1e-3,
         ),

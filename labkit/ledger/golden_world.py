@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from labkit import data
-from labkit.evaluation import Interval
+from labkit.core import registry
+from labkit.evaluation import Interval, detective
 from labkit.experiments import bench, measures
 from labkit.ledger import scoreboard
 from labkit.ledger.golden_calls import Golden, ground
@@ -72,6 +74,9 @@ def _data() -> dict[str, Golden]:
         "MiniBroden": Golden(one, rtol=1e-3),
         "stack": Golden(stacked, (d.stack, d.SceneStack), 1e-3),
         "gather": Golden(gathered, rtol=1e-3),
+        "concept_words": Golden(
+            lambda: list(d.concept_words(["zebra", "horse", "wheel", "fire engine"])[1:3])
+        ),
     }
 
 
@@ -133,7 +138,35 @@ def _ledger() -> dict[str, Golden]:
     }
 
 
+def _detective() -> dict[str, Golden]:
+    """Scenes of a class with one thing changed."""
+
+    def shown() -> Any:
+        changes: tuple[dict[str, str], ...] = (
+            {"ground": "snow"},
+            {"decal": "tag"},
+            {"color": "yellow-green"},
+        )
+        return [detective.pictures("horse", change, 1, seed=4).double() for change in changes]
+
+    return {"pictures": Golden(shown, (detective.pictures,))}
+
+
+def _core() -> dict[str, Golden]:
+    """What a registry makes of its rows."""
+
+    def rowed() -> Any:
+        row = registry.Method(data.gather, "Demo", "Nobody 2000", models="agnostic")
+        package = SimpleNamespace(__name__="labkit.demo", METHODS={"gather": row}, TOOLS={"again": row})
+        found = registry.rows([package])  # type: ignore[list-item]
+        return [[name, *row.labels, str(row.deterministic), str(row.result)] for name, row in found.items()]
+
+    return {"rows": Golden(rowed, (registry.rows, registry.Method))}
+
+
 TABLES: dict[str, Callable[[], dict[str, Golden]]] = {
+    "core": _core,
+    "detective": _detective,
     "data": _data,
     "experiments": _experiments,
     "ledger": _ledger,

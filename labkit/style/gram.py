@@ -193,7 +193,7 @@ def style_transfer_result(
         def both() -> tuple[Tensor, Tensor]:
             found = _features(model, images, list(dict.fromkeys(names)))
             styled = sum(w * gram_loss(found[k], goals[k]) for k, w in weights.items())
-            if kept is None:
+            if kept is None or size is None:
                 return torch.as_tensor(styled).sum(), images.new_zeros(())
             away = ((found[str(content_layer)] - kept) ** 2).flatten(1).sum(1) / size
             return torch.as_tensor(styled).sum(), away.sum()

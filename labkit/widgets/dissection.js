@@ -2,7 +2,7 @@
 
 const KIND_HUES = ["#4c8bd6", "#d07030", "#3f9b5f", "#a05fc0", "#b08d2a", "#1f9ea3", "#c0475a", "#7a7f87"];
 const HERE = "#ffd23f", DARK = 0.22;
-const CHART = [800, 600], PLAIN = "#7a7f87";
+const CHART = [800, 800], PLAIN = "#7a7f87";
 
 class Dissection extends View {
   static kind = "dissection"; static cell = 20; static traits = ["power", "quantile", "level", "unit"]; static asks = ["power"];

@@ -63,7 +63,7 @@ class DissectionExplorer(Explorer):
     measured = T.Bool(False).tag(sync=True)
     classes = T.List(T.Unicode()).tag(sync=True)
     captions: T.List = T.List(help="name and thumbnail of each network and layer").tag(sync=True)
-    size = T.List([3, 4]).tag(sync=True)
+    size = T.List([1, 1]).tag(sync=True)
     stops: T.Dict = T.Dict(help="the sliders' stops").tag(sync=True)
     labels: T.List = T.List(help="kind and name of each label").tag(sync=True)
     shown: T.Dict = T.Dict(help="the pictures in one sheet").tag(sync=True)
@@ -83,7 +83,7 @@ class DissectionExplorer(Explorer):
         powers: Sequence[float] = (0.0,),
         levels: Sequence[float] = LEVELS,
         level: float = 0.1,
-        count: int = 6,
+        count: int = 9,
         **traits: Any,
     ) -> None:
         from labkit.core.locks import check_model

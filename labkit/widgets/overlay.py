@@ -137,7 +137,8 @@ class OverlayExplorer(PictureExplorer):
             return None
         codes = torch.stack([_codes(answer) for answer in answers if answer is not None])
         side = (self.size[0], self.size[1])
-        at = place_at(*self.place, side, (codes.shape[1], codes.shape[2]))
+        x, y = self.place
+        at = place_at(x, y, side, (codes.shape[1], codes.shape[2]))
         return list(cosines_of_codes(codes, self.on_view.index(self.picture), at))
 
     @property

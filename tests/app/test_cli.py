@@ -88,13 +88,16 @@ def test_every_command_explains_itself(command: str) -> None:
     [
         (["check", "nowhere.ipynb"], "no notebook nowhere.ipynb"),
         (["submit", "nowhere.ipynb"], "no notebook nowhere.ipynb"),
-        (["demo", "oclusion"], "Did you mean 'occlusion'?"),
+        (["demo", "oclusion"], "The nearest are 'occlusion'"),
         (["demo", "compare", "--model", "minivgg-tags"], "Did you mean 'minivgg-tag'?"),
         (
             ["demo", "compare", "--model", "squeezenet1_1"],
             "'squeezenet1_1'. Explore other networks in a note",
         ),
         (["demo", "compare", "--model", "minivgg-scenes"], "trained on the objects of the toy world"),
+        (["demo", "compare", "--photos", "here"], "--photos goes with overlay; compare needs planted truth"),
+        (["demo", "overlay", "--model", "squeezenet"], "squeezenet1_1"),
+        (["demo", "overlay", "--photos", "nowhere"], "nowhere"),
         (["grade", "nowhere", "--sandbox", "maybe"], "'auto', 'strict', 'none'"),
         (["grade", "nowhere"], "nowhere"),
         (["release", "--solutions", "nowhere"], "nowhere"),

@@ -15,7 +15,7 @@ from labkit.models import bundled_models, load_model
 
 
 def test_every_bundled_network_with_a_fault_has_its_demo() -> None:
-    faulty = {name for name in bundled_models() if load_model(name).card["faults"]}
+    faulty = {name for name in bundled_models() if load_model(name).card.get("faults")}
     assert faulty < set(NETWORKS)
 
 

@@ -15,6 +15,7 @@ from labkit.widgets import (
     ActivationExplorer,
     AscentExplorer,
     Comparer,
+    DissectionExplorer,
     EmbeddingExplorer,
     MaskExplorer,
     OcclusionExplorer,
@@ -97,6 +98,19 @@ def embedding(net: Any, images: Any, **_: Any) -> EmbeddingExplorer:
     return explorer
 
 
+def dissection(net: Any, images: Any, **_: Any) -> DissectionExplorer:
+    """Twelve pictures, a label map of blocks; three layers, of which the last was not computed."""
+    generator = torch.Generator().manual_seed(4)
+    shown = images.repeat(4, 1, 1, 1) * (0.6 + 0.4 * torch.rand(12, 3, 1, 1, generator=generator))
+    maps = {"object": (shown.amax(1) > 0.5).numpy().astype("uint8"), "colour": 1 + shown.argmax(1).numpy()}
+    explorer = DissectionExplorer(
+        net, shown, layers=["3", "5", "9"], maps=maps, powers=(0.0, 1.0), quantiles=(0.02, 0.1),
+        names={"object": ("block",), "colour": ("red", "green", "blue")},
+    )  # fmt: skip
+    explorer.precompute([0, 1], [0, 1])
+    return explorer
+
+
 def half_grey(net: Any, layer: str, channel: int, **options: Any) -> torch.Tensor:
     return torch.full((3, SIDE, SIDE), channel / 12)
 
@@ -151,6 +165,7 @@ EXPLORERS = {
     "comparer": comparer,
     "masks": masks,
     "sanity": sanity,
+    "dissection": dissection,
     "embedding": embedding,
     "overlay": overlay,
     "tcav": tcav,

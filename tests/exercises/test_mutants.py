@@ -7,7 +7,8 @@ import pytest
 from labkit.checking.mutants import blind, mutants
 from labkit.exercises import all_exercises
 
-COURSE = [exercise for exercise in all_exercises() if exercise.answer]
+# another procedure that finds as much is as right, so that a signed finding is left out
+COURSE = [exercise for exercise in all_exercises() if exercise.answer and not exercise.signed]
 LOGS, SIGN = "(near[:, -1:] / near[:, :-1]).log()", "torch.where(largest < 0, -1, 1)"
 NEAR = "F.cosine_similarity(first, shown[None]) > F.cosine_similarity(second, shown[None])"
 EQUIVALENT = {

@@ -12,7 +12,8 @@ from labkit.checking.audit import FEWEST, audit
 from labkit.checking.check import run_public
 from labkit.exercises import all_exercises, by_notebook, find
 
-COURSE = all_exercises()
+# the one whose cases draw hundreds of scenes has its own file, on networks that are rules
+COURSE = [exercise for exercise in all_exercises() if not exercise.signed]
 
 
 @pytest.mark.parametrize("exercise", COURSE, ids=lambda e: e.id)

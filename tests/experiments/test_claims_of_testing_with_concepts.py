@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from labkit.core.statistics import Interval
+from labkit.exercises import find
+from labkit.experiments import concept_demonstrations as demonstrations
 from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.painted_concepts import Bar, pooled_slopes, random_signs, repainted
 from labkit.experiments.testing_with_concepts import _logarithm
@@ -105,3 +107,48 @@ def test_signs_are_even_and_always_the_same():
     assert set(signs.flatten().tolist()) == {-1.0, 1.0}
     assert abs(float(signs.mean())) < 0.03
     assert torch.equal(signs, random_signs(500, 40))
+
+
+OWN = {
+    name: find(f"concepts.{name}").reference for name in ("directional_derivatives", "tcav_scores")
+}  # fmt: skip
+
+
+def linear_layer():
+    """Two channels after which all is linear: the logit of class 1 is the sum of channel 0."""
+    generator = torch.Generator().manual_seed(0)
+    pool, concept = (torch.rand(n, 2, generator=generator) for n in (40, 6))
+    concept[:, 0] += 3
+    maps = torch.rand(5, 2, 3, 3, generator=generator)
+
+    def head(seen):
+        return torch.stack([0 * seen[:, 0].sum((1, 2)), seen[:, 0].sum((1, 2))], 1)
+
+    pictures = torch.rand(40, 3, 4, 4, generator=generator)
+    return demonstrations.Layer("0", head, 1, "one", pictures[:5], maps, concept, pool, pictures)
+
+
+def test_after_the_last_nonlinearity_the_demonstrated_scores_are_0_or_1():
+    layer = linear_layer()
+    assert demonstrations.own_scores(layer, **OWN).tolist() == [1.0] * 10
+    chances = demonstrations.chances(layer, **OWN, count=12, draws=3)
+    assert chances.shape == (12, 3)
+    assert set(chances.flatten().tolist()) == {0.0, 1.0}
+
+
+def test_pictures_along_a_vector_come_in_the_order_of_their_cosines():
+    layer = linear_layer()
+    shown, titles = demonstrations.along(layer, torch.tensor([1.0, 0.0]), count=2)
+    assert shown.shape == (4, 3, 4, 4)
+    assert [float(t) for t in titles] == sorted((float(t) for t in titles), reverse=True)
+    rows = layer.pool - layer.pool.mean(0)
+    best = (rows[:, 0] / rows.norm(dim=1)).argmax()
+    assert torch.equal(shown[0], layer.pictures[best])
+
+
+def test_the_table_of_red_has_three_rows_a_network():
+    result, _ = quick("C1")
+    rows = demonstrations.table(result)
+    assert list(rows)[:3] == ["melbourne: drawn anew", "melbourne: places kept", "melbourne: by the vector"]
+    assert len(rows) == 9
+    assert rows["melbourne: drawn anew"].value > rows["melbourne: by the vector"].value

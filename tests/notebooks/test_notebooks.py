@@ -31,7 +31,9 @@ WORDS = {
     "24_surrogates_and_shapley": (1200, 1800),
     "25_can_you_trust_a_heatmap": (1200, 1800),
     "31_testing_with_concepts": (1200, 1800),
+    "34_looking_without_a_hypothesis": (1200, 1800),
     "35_the_detective": (1200, 1800),
+    "32_dissecting_a_network": (1200, 1800),
 }
 # a prediction is a cell of its own
 CODE = {
@@ -46,7 +48,9 @@ CODE = {
     "25_can_you_trust_a_heatmap": (24, 32),
     "31_testing_with_concepts": (24, 31),
     "33_concepts_are_vectors": (12, 26),
+    "34_looking_without_a_hypothesis": (12, 31),
     "35_the_detective": (24, 32),
+    "32_dissecting_a_network": (12, 31),
 }
 
 

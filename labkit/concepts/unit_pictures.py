@@ -136,14 +136,15 @@ def top_pictures(*args: Any, **options: Any) -> Float[Tensor, "U k C H W"]:
     >>> top_pictures(net, torch.rand(5, 3, 8, 8), "1", units=[0, 2], count=2, quantile=0.1).shape
     torch.Size([2, 2, 3, 8, 8])
     """
-    given = dict(zip(("model", "pictures", "layer"), args, strict=False)) | options
-    model, side = given["model"], given.pop("side", None)
-    held, _ = _given(model, given["pictures"], side)
-    found = top_pictures_result(**{**given, "pictures": held})
-    shown = torch.full((*found.pictures.shape, 3, *found.masks.shape[2:]), 0.5)
-    for row, column in (found.pictures >= 0).nonzero().tolist():
-        number = int(found.pictures[row, column])
-        (one,) = batches(held[number : number + 1], 1)
-        lit = DIM + (1 - DIM) * found.masks[row, column].float()
-        shown[row, column] = one[0].detach().float().cpu() * lit
-    return shown
+    with torch.inference_mode(False):
+        given = dict(zip(("model", "pictures", "layer"), args, strict=False)) | options
+        model, side = given["model"], given.pop("side", None)
+        held, _ = _given(model, given["pictures"], side)
+        found = top_pictures_result(**{**given, "pictures": held})
+        shown = torch.full((*found.pictures.shape, 3, *found.masks.shape[2:]), 0.5)
+        for row, column in (found.pictures >= 0).nonzero().tolist():
+            number = int(found.pictures[row, column])
+            (one,) = batches(held[number : number + 1], 1)
+            lit = DIM + (1 - DIM) * found.masks[row, column].float()
+            shown[row, column] = one[0].detach().float().cpu() * lit
+        return shown
