@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,15 @@ from labkit.grading.rows import ClassReport, Row, safe_name
 
 __all__ = ["write_reports", "feedback_page", "class_page", "gradescope"]
 
+EXPLAINED = {
+    "graded": "Graded: every question was found and run.",
+    "partial": "Partial: a question is not written, or something could not be read; the rest was graded.",
+    "untouched": "Untouched: no function is written yet.",
+    "missing": "Missing: nothing was handed in.",
+    "unreadable": "Unreadable: what was handed in could not be opened.",
+    "timeout": "Timeout: a function did not come to an end in time; the others were graded.",
+    "crashed": "Crashed: a function ended its process; the others were graded.",
+}
 TICK, CROSS = "\u2713", "\u2717"
 
 
@@ -90,8 +99,20 @@ def _to_look_at(report: ClassReport) -> list[tuple[str, str, str]]:
 def feedback_page(row: Row) -> str:
     """A student's page."""
     exercises = [(result, _public(result), _hidden(result)) for result in row.exercises]
-    title = f"Feedback for {row.name or row.student}"
-    return _templates().get_template("feedback.html").render(title=title, row=row, exercises=exercises)
+    said = [case.verdict for _, cases, _ in exercises for case in cases]
+    return (
+        _templates()
+        .get_template("feedback.html")
+        .render(
+            title=f"Feedback for {row.name or row.student}",
+            row=row,
+            exercises=exercises,
+            explained=defaultdict(str, EXPLAINED),
+            left_behind=any(
+                "left behind" in (verdict.word, *verdict.difference.split(";")) for verdict in said
+            ),
+        )
+    )
 
 
 def gradescope(row: Row) -> dict[str, Any]:
