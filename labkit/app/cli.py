@@ -191,6 +191,7 @@ def grade(
     collect: Annotated[
         bool, typer.Option("--collect", help="Grade nothing; write the tables of the parts' results.")
     ] = False,
+    marks: Annotated[Path | None, typer.Option(help="CSV of marks by hand.")] = None,
 ) -> None:
     """Grade a class: one row per student in grades.csv, feedback per student, an item analysis."""
     with _mistakes():
@@ -213,6 +214,7 @@ def grade(
             progress=typer.echo,
             part=_part(part),
             collect=collect,
+            marks=marks,
         )
         kept = f" ({report.resumed} kept from before)" if report.resumed else ""
         counts = Counter(row.status for row in report.rows)

@@ -11,6 +11,9 @@ The course file is TOML; everything in it is optional::
     [points]
     "attribution.saliency" = 8
 
+    [words]                                                  # answers in words, marked by hand
+    "which_pixels_free_1" = 3
+
     [extensions]                                             # a student's id, and until when
     "ada" = 2026-12-04T23:59:00
 """
@@ -31,7 +34,7 @@ from pathlib import Path
 
 __all__ = ["Course", "Student", "check_ids", "read_course", "read_roster", "read_secret", "seed_for"]
 
-KNOWN = {"name", "notebooks", "dropped", "deadline", "late_percent_per_day", "points", "extensions"}
+KNOWN = {"name", "notebooks", "dropped", "deadline", "late_percent_per_day", "points", "extensions", "words"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Course:
     late_percent_per_day: float = 0.0
     points: Mapping[str, float] = field(default_factory=dict)
     extensions: Mapping[str, datetime] = field(default_factory=dict)
+    words: Mapping[str, float] = field(default_factory=dict)
 
     def late_days(self, handed_in: float | None, student: str = "") -> int:
         """Whole days begun after the deadline, or a student's own one; 0 if in time or not known
@@ -104,12 +108,14 @@ def read_course(path: str | Path | None) -> Course:
             f"deadline in {path} must be a date with a time; got {deadline!r}. "
             "Write deadline = 2026-11-27T23:59:00, without quotes."
         )
-    if not isinstance(points, dict) or not all(
-        isinstance(value, (int, float)) and value >= 0 for value in points.values()
-    ):
-        raise ValueError(
-            f'points in {path} must be numbers of at least 0. Write [points] and "id" = 8 below it.'
-        )
+    words = raw.get("words", {})
+    for name, given in (("points", points), ("words", words)):
+        if not isinstance(given, dict) or not all(
+            isinstance(value, (int, float)) and value >= 0 for value in given.values()
+        ):
+            raise ValueError(
+                f'{name} in {path} must be numbers of at least 0. Write [{name}] and "id" = 8 below it.'
+            )
     extensions = raw.get("extensions", {})
     if not isinstance(extensions, dict) or not all(isinstance(d, datetime) for d in extensions.values()):
         raise ValueError(
@@ -124,6 +130,7 @@ def read_course(path: str | Path | None) -> Course:
         float(raw.get("late_percent_per_day", 0)),
         points,
         extensions,
+        words,
     )
 
 

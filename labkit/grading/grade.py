@@ -25,6 +25,7 @@ from labkit.grading.report import write_reports
 from labkit.grading.rows import ClassReport, Row, safe_name
 from labkit.grading.student import grade_one, not_graded
 from labkit.grading.submissions import Submission, find_submissions
+from labkit.grading.words import answers_in_words, read_marks, with_marks
 from labkit.sandbox.sandbox import Sandbox
 
 __all__ = ["grade_class"]
@@ -44,6 +45,7 @@ def grade_class(
     progress: Callable[[str], None] | None = None,
     part: tuple[int, int] | None = None,
     collect: bool = False,
+    marks: str | Path | None = None,
 ) -> ClassReport:
     """Grade every submission in a folder and write the tables, the feedback and the item analysis.
 
@@ -61,6 +63,7 @@ def grade_class(
     ``part``: (3, 20) grades the third of twenty parts of the class and writes its results, no tables; the
     parts may run on several machines that share the folders and the seed file.
     ``collect``: grade nothing; write the tables of the results that are there, which must be all.
+    ``marks``: a CSV file of marks by hand, see `labkit.grading.words`; the results on disk stay without.
 
     Raises FileNotFoundError without a folder of submissions, ValueError for settings that make no sense or if
     no exercise can be told from what was handed in, SandboxError where strict walls are not possible.
@@ -73,7 +76,7 @@ def grade_class(
             f"part must be k of n with 1 <= k <= n, and not be given to collect; got {part[0]}/{part[1]}."
         )
     settings, people = courses.read_course(course), courses.read_roster(roster)
-    out = Path(out)
+    given, out = read_marks(marks), Path(out)
     (out / "results").mkdir(parents=True, exist_ok=True)
     secret = courses.read_secret(seed_file or out / "seed")
     known = dict(exercises) if exercises is not None else notebooks()
@@ -120,7 +123,8 @@ def grade_class(
     in_order = [rows[submission.student.id] for submission in submissions]
     report = ClassReport(out, in_order, asked, "; ".join(sorted(walls)), settings, resumed)
     if part is None:
-        report.alike = alike(submissions, asked)
+        report.rows = with_marks(in_order, given, settings)
+        report.alike, report.words = alike(submissions, asked), answers_in_words(submissions)
         write_reports(report)
     return report
 

@@ -153,9 +153,12 @@ def _tame(cell: Any) -> Any:
 
 def _grades(report: ClassReport) -> str:
     heads = [exercise.id for exercise in report.exercises]
-    table: list[list[Any]] = [["student", "name", "email", *heads, "total", "out_of", "late_days", "status"]]
+    table: list[list[Any]] = [
+        ["student", "name", "email", *heads, *report.course.words, "total", "out_of", "late_days", "status"]
+    ]
     for row in report.rows:
         marks = [result.points for result in row.exercises]
+        marks += [points for _, points, _, _ in row.by_hand]
         whole = [row.total, row.out_of, row.late_days, row.status]
         table.append([row.student, row.name, row.email, *marks, *whole])
     return _table(table)
@@ -177,14 +180,15 @@ def _write(path: Path, text: str) -> None:
 
 
 def write_reports(report: ClassReport) -> None:
-    """Write grades.csv, items.csv, index.html, feedback/*.html and gradescope/*.json into the report's
-    folder."""
+    """Write the tables, the pages and Gradescope's files into the report's folder."""
     pages = {}
     for row in report.rows:
         name = safe_name(row.student)
         pages[row.student] = f"feedback/{name}.html"
         _write(report.out / "feedback" / f"{name}.html", feedback_page(row))
         _write(report.out / "gradescope" / f"{name}.json", json.dumps(gradescope(row), indent=1))
+    page = _templates().get_template("words.html").render(title="Answers in words", questions=report.words)
+    _write(report.out / "words.html", page)
     _write(report.out / "grades.csv", _grades(report))
     _write(report.out / "items.csv", _items(report))
     _write(report.out / "index.html", class_page(report, pages))
