@@ -192,6 +192,9 @@ def grade(
         bool, typer.Option("--collect", help="Grade nothing; write the tables of the parts' results.")
     ] = False,
     marks: Annotated[Path | None, typer.Option(help="CSV of marks by hand.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Moodle's or Canvas' table, to be filled with the totals.")
+    ] = None,
 ) -> None:
     """Grade a class: one row per student in grades.csv, feedback per student, an item analysis."""
     with _mistakes():
@@ -199,7 +202,8 @@ def grade(
 
         os.environ.setdefault("TQDM_DISABLE", "1")  # the reference answers' own bars
         from labkit.core.checks import check_choice
-        from labkit.grading.grade import grade_class
+        from labkit.grading.export import fill_template
+        from labkit.grading.grade import grade_class, part_of
 
         check_choice("--sandbox", sandbox, ["auto", "strict", "none"])
         report = grade_class(
@@ -212,7 +216,7 @@ def grade(
             course=course,
             resume=not again,
             progress=typer.echo,
-            part=_part(part),
+            part=part_of(part),
             collect=collect,
             marks=marks,
         )
@@ -223,17 +227,10 @@ def grade(
         if part:
             typer.echo(f"Part {part} is done. When all are: labkit grade ... --collect, the same otherwise.")
             return
+        if export:
+            written, absent = fill_template(report, export)
+            typer.echo(f"{written} is to be uploaded{'; not in it: ' if absent else ''}{', '.join(absent)}")
         typer.echo(f"Open {report.out / 'index.html'}; the marks are in {report.out / 'grades.csv'}")
-
-
-def _part(text: str) -> tuple[int, int] | None:
-    """``"3/20"`` as two numbers, None for no part."""
-    if not text:
-        return None
-    first, _, last = text.partition("/")
-    if not (first.isdecimal() and last.isdecimal()):
-        raise ValueError(f"--part must be two numbers, as 3/20; got {text!r}.")
-    return int(first), int(last)
 
 
 def _existing(notebook: Path) -> Path:

@@ -28,7 +28,7 @@ from labkit.grading.submissions import Submission, find_submissions
 from labkit.grading.words import answers_in_words, read_marks, with_marks
 from labkit.sandbox.sandbox import Sandbox
 
-__all__ = ["grade_class"]
+__all__ = ["grade_class", "part_of"]
 
 
 def grade_class(
@@ -127,6 +127,16 @@ def grade_class(
         report.alike, report.words = alike(submissions, asked), answers_in_words(submissions)
         write_reports(report)
     return report
+
+
+def part_of(text: str) -> tuple[int, int] | None:
+    """``"3/20"`` as two numbers, None for no part."""
+    if not text:
+        return None
+    first, _, last = text.partition("/")
+    if not (first.isdecimal() and last.isdecimal()):
+        raise ValueError(f"--part must be two numbers, as 3/20; got {text!r}.")
+    return int(first), int(last)
 
 
 def _all_there(
