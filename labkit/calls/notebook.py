@@ -39,7 +39,6 @@ WORDS_HERE = "Your answer here."  # stands where a student is to answer in words
 
 LARGEST = 64 << 20  # bytes: outputs of a lab may well be 40 MB
 NOT_ENTERED = {"start", "check", "claim"}
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,13 @@ class Notebook:
             try:
                 text = without_magics(_newlines(source))
                 tree = ast.parse(text)
-            except UNREADABLE as error:
+            except Exception as error:  # also what IPython's own reader may raise
                 self.broken[number] = _fault(error)
                 continue
             for statement in tree.body:
                 try:
                     free = free_names(_segment(text, statement))
-                except UNREADABLE as error:
+                except Exception as error:
                     self.broken.setdefault(number, _fault(error))
                     continue
                 self._parsed.append((number, text, statement))

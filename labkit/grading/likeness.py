@@ -43,7 +43,7 @@ def tree_of(function: ast.AST) -> tuple[str, ...]:
         node = waiting.pop()
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue  # a docstring
-        word = getattr(node, "attr", "") or (repr(node.value) if isinstance(node, ast.Constant) else "")
+        word = getattr(node, "attr", "") or (_constant(node.value) if isinstance(node, ast.Constant) else "")
         word = node.id if id(node) in called and isinstance(node, ast.Name) else word
         nodes.append(f"{type(node).__name__} {word}")
         below: list[ast.AST] = []
@@ -52,6 +52,11 @@ def tree_of(function: ast.AST) -> tuple[str, ...]:
             below += [item for item in inside if isinstance(item, ast.AST) and name not in SKIPPED]
         waiting += reversed(below)
     return tuple(nodes) if len(nodes) >= FEWEST else ()
+
+
+def _constant(value: object) -> str:
+    """A constant as text; Python refuses to write very long numbers out."""
+    return hex(value) if isinstance(value, int) else repr(value)
 
 
 def alike(submissions: Sequence[Submission], asked: Sequence[Exercise]) -> list[tuple[str, str, str]]:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["compute", "read_job", "sender"]
@@ -25,7 +26,8 @@ def compute(job: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None
     torch.set_num_threads(1)
     Blocker(job["blocks"]).install()
     for name, text in job["files"].items():
-        with open(name, "w", encoding="utf-8") as file:
+        # a name that this system does not take costs the file
+        with suppress(OSError, ValueError), open(name, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
     sys.path.insert(0, os.getcwd())
     space: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}

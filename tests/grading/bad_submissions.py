@@ -50,6 +50,9 @@ STOPPERS = {
         "        f.f_locals['send']({key: torch.ones(3)})\n"
         "        f.f_locals['send']({key: [torch.ones(3)]})\n"
         "    return x * factor + 1"),
+    "a number of 5000 digits": _scale(
+        f"def scale_add(x, factor):\n    n = 0x{'f' * 5000}\n    return x * factor + n // n"),
+    "a brace that IPython trips over": _scale('%ls (\n"""\n', RIGHT_SCALE),
     "null byte": _scale("a = 1\0\n", RIGHT_SCALE),
 }  # fmt: skip
 

@@ -162,3 +162,21 @@ def test_a_stray_notebook_changes_nobodys_total(tmp_path):
         tmp_path / "in", tmp_path / "out", exercises=kit, sandbox="none", course=tmp_path / "c.toml"
     )
     assert both.row("cy").total == both.row("ada").out_of == 10
+
+
+def test_a_file_whose_name_no_system_takes_costs_itself(tmp_path):
+    extra = {f"{'x' * 300}__py": "", "helper__py": "ONE = 1"}
+    code = "from helper import ONE\n" + RIGHT_SCALE.replace("+ 1", "+ ONE")
+    zipped(tmp_path / "in" / "ada" / "x.zip", None, code, **extra)
+    report = grade_class(
+        tmp_path / "in", tmp_path / "out", exercises={"05_demo": EXERCISES[:1]}, sandbox="none"
+    )
+    assert (report.row("ada").status, report.row("ada").total) == ("graded", 4)
+
+
+def test_forty_megabytes_of_outputs_are_read(tmp_path):
+    cell = {"cell_type": "code", "source": RIGHT_SCALE, "outputs": [{"text": "x" * (40 << 20)}]}
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "05_demo.ipynb").write_text(json.dumps({"cells": [cell]}))
+    (one,) = find_submissions(tmp_path, [], ["05_demo"])
+    assert one.notebooks[0][1].defines("scale_add")
