@@ -185,6 +185,13 @@ def grade(
         Path | None, typer.Option(help="TOML file: points, deadline, dropped exercises.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Grade anew what is graded already.")] = False,
+    part: Annotated[
+        str, typer.Option(help="3/20: grade the third of twenty parts, without tables; see --collect.")
+    ] = "",
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Grade nothing; write the tables of the parts' results.")
+    ] = False,
+    marks: Annotated[Path | None, typer.Option(help="CSV of marks by hand.")] = None,
 ) -> None:
     """Grade a class: one row per student in grades.csv, feedback per student, an item analysis."""
     with _mistakes():
@@ -205,12 +212,28 @@ def grade(
             course=course,
             resume=not again,
             progress=typer.echo,
+            part=_part(part),
+            collect=collect,
+            marks=marks,
         )
         kept = f" ({report.resumed} kept from before)" if report.resumed else ""
         counts = Counter(row.status for row in report.rows)
         typer.echo(f"{len(report.rows)} students{kept}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
         typer.echo(report.sandbox)
+        if part:
+            typer.echo(f"Part {part} is done. When all are: labkit grade ... --collect, the same otherwise.")
+            return
         typer.echo(f"Open {report.out / 'index.html'}; the marks are in {report.out / 'grades.csv'}")
+
+
+def _part(text: str) -> tuple[int, int] | None:
+    """``"3/20"`` as two numbers, None for no part."""
+    if not text:
+        return None
+    first, _, last = text.partition("/")
+    if not (first.isdecimal() and last.isdecimal()):
+        raise ValueError(f"--part must be two numbers, as 3/20; got {text!r}.")
+    return int(first), int(last)
 
 
 def _existing(notebook: Path) -> Path:

@@ -52,7 +52,8 @@ class Step:
 
 @dataclass
 class Notebook:
-    """The code cells of a notebook, as written; `broken` maps a cell's number to what is wrong with it.
+    """The code cells of a notebook, as written; `broken` maps a cell's number to what is wrong with it;
+    `answers` are those in words, by their ids.
 
     A statement that Python reads and cannot compile costs itself; one that cannot be read costs its cell.
     """
@@ -61,6 +62,7 @@ class Notebook:
     counts: list[int | None] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)
     _parsed: list[tuple[int, str, ast.stmt]] = field(default_factory=list)
     _free: list[set[str]] = field(default_factory=list)
 
@@ -168,6 +170,14 @@ def _code_cells(raw: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield cell
 
 
+def _asked_in_words(cell: dict[str, Any]) -> str:
+    """The id of a cell in which a student is to answer in words, else the empty string."""
+    about = cell.get("metadata")
+    about = about.get("nbgrader") if isinstance(about, dict) else None
+    wanted = isinstance(about, dict) and about.get("solution") and cell.get("cell_type") == "markdown"
+    return str(about.get("grade_id") or "") if wanted and isinstance(about, dict) else ""
+
+
 def parse_notebook(data: bytes, name: str) -> Notebook:
     """The notebook in ``data``; only its JSON is read. Raises ValueError, with what is wrong, naming
     ``name``.
@@ -176,16 +186,18 @@ def parse_notebook(data: bytes, name: str) -> Notebook:
     """
     try:
         raw = json.loads(data.decode("utf-8-sig"))
-        cells, counts = [], []
+        cells, counts, answers = [], [], {}
         for number, cell in enumerate(_code_cells(raw), start=1):
             source = cell.get("source", cell.get("input", ""))
             source = "".join(map(str, source)) if isinstance(source, list) else str(source)
+            if id := _asked_in_words(cell):
+                answers[id] = source
             retyped = cell.get("cell_type") != "code" and re.match(r"\s*(def|import|from|@)\s", source)
             if cell.get("cell_type") == "code" or retyped:
                 cells.append((number, source))
                 counts.append(cell.get("execution_count"))
         metadata = raw.get("metadata")
-        return Notebook(cells, counts, metadata if isinstance(metadata, dict) else {})
+        return Notebook(cells, counts, metadata if isinstance(metadata, dict) else {}, answers=answers)
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{name} is not a notebook that can be read: {error}") from None
 

@@ -16,6 +16,7 @@ __all__ = ["encode", "decode"]
 
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 DEEPEST = 32
+MOST_TEXT = 4 << 20  # bytes of JSON that a worker may send in a message
 
 
 def _tree(value: Any, blobs: list[bytes], depth: int = 0) -> Any:
@@ -83,6 +84,8 @@ def decode(data: bytes, recipes: bool = True) -> Any:
     size = int.from_bytes(data[:8], "big")
     if len(data) < 8 or size > len(data) - 8:
         raise ValueError("the message is cut short")
+    if not recipes and size > MOST_TEXT:  # a tree of Python objects takes forty times its text
+        raise ValueError(f"the result holds more than {MOST_TEXT >> 20} MB beside its arrays; return tensors")
     position = 8 + size
 
     def leaf(kind: str, dtype: str, shape: list[int], length: int) -> Any:

@@ -10,6 +10,12 @@ The course file is TOML; everything in it is optional::
 
     [points]
     "attribution.saliency" = 8
+
+    [words]                                                  # answers in words, marked by hand
+    "which_pixels_free_1" = 3
+
+    [extensions]                                             # a student's id, and until when
+    "ada" = 2026-12-04T23:59:00
 """
 
 from __future__ import annotations
@@ -21,14 +27,14 @@ import os
 import re
 import secrets
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-__all__ = ["Course", "Student", "read_course", "read_roster", "read_secret", "seed_for"]
+__all__ = ["Course", "Student", "check_ids", "read_course", "read_roster", "read_secret", "seed_for"]
 
-KNOWN = {"name", "notebooks", "dropped", "deadline", "late_percent_per_day", "points"}
+KNOWN = {"name", "notebooks", "dropped", "deadline", "late_percent_per_day", "points", "extensions", "words"}
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,16 @@ class Course:
     deadline: datetime | None = None
     late_percent_per_day: float = 0.0
     points: Mapping[str, float] = field(default_factory=dict)
+    extensions: Mapping[str, datetime] = field(default_factory=dict)
+    words: Mapping[str, float] = field(default_factory=dict)
 
-    def late_days(self, handed_in: float | None) -> int:
-        """Whole days begun after the deadline, 0 if in time or not known (``handed_in`` in seconds)."""
-        if self.deadline is None or handed_in is None:
+    def late_days(self, handed_in: float | None, student: str = "") -> int:
+        """Whole days begun after the deadline, or a student's own one; 0 if in time or not known
+        (``handed_in`` in seconds)."""
+        deadline = self.extensions.get(student, self.deadline)
+        if deadline is None or handed_in is None:
             return 0
-        late = handed_in - self.deadline.timestamp()
+        late = handed_in - deadline.timestamp()
         return math.ceil(late / 86400) if late > 0 else 0
 
     def factor(self, late_days: int) -> float:
@@ -98,11 +108,19 @@ def read_course(path: str | Path | None) -> Course:
             f"deadline in {path} must be a date with a time; got {deadline!r}. "
             "Write deadline = 2026-11-27T23:59:00, without quotes."
         )
-    if not isinstance(points, dict) or not all(
-        isinstance(value, (int, float)) and value >= 0 for value in points.values()
-    ):
+    words = raw.get("words", {})
+    for name, given in (("points", points), ("words", words)):
+        if not isinstance(given, dict) or not all(
+            isinstance(value, (int, float)) and value >= 0 for value in given.values()
+        ):
+            raise ValueError(
+                f'{name} in {path} must be numbers of at least 0. Write [{name}] and "id" = 8 below it.'
+            )
+    extensions = raw.get("extensions", {})
+    if not isinstance(extensions, dict) or not all(isinstance(d, datetime) for d in extensions.values()):
         raise ValueError(
-            f'points in {path} must be numbers of at least 0. Write [points] and "id" = 8 below it.'
+            f"extensions in {path} must be dates with a time, one a student. "
+            'Write [extensions] and "ada" = 2026-12-04T23:59:00 below it, the date without quotes.'
         )
     return Course(
         str(raw.get("name", "")),
@@ -111,7 +129,31 @@ def read_course(path: str | Path | None) -> Course:
         deadline,
         float(raw.get("late_percent_per_day", 0)),
         points,
+        extensions,
+        words,
     )
+
+
+def check_ids(course: Course, exercises: Iterable[str], students: Iterable[str]) -> None:
+    """See to it that the course's file names only exercises and students that there are.
+
+    Raises ValueError naming the entry, and the nearest that there is.
+    """
+    from labkit.core.checks import nearest
+
+    ids, people = sorted(exercises), sorted(students)
+    for place, given, there, what in (
+        ("dropped", sorted(course.dropped), ids, "exercise"),
+        ("[points]", sorted(course.points), ids, "exercise"),
+        ("[extensions]", sorted(course.extensions), people, "student"),
+    ):
+        for id in given:
+            if id not in there:
+                close = nearest(id, there, n=1)
+                cure = f" Did you mean {close[0]!r}?" if close else ""
+                raise ValueError(
+                    f"{place} in the course file names {id!r}, and there is no {what} of this id.{cure}"
+                )
 
 
 def read_roster(path: str | Path | None) -> list[Student]:
@@ -160,10 +202,18 @@ def read_secret(path: str | Path) -> str:
             )
         return secret
     path.parent.mkdir(parents=True, exist_ok=True)
-    secret = secrets.token_hex(32)
-    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-        file.write(secret + "\n")
-    return secret
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        file.write(secrets.token_hex(32) + "\n")
+    try:
+        os.link(part, path)  # whole or not at all, and never over another's: many parts may begin at once
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path.read_text(encoding="utf-8").strip()
 
 
 def seed_for(secret: str, student: str, exercise: str, digest: str = "") -> int:

@@ -25,6 +25,7 @@ from labkit.grading.report import write_reports
 from labkit.grading.rows import ClassReport, Row, safe_name
 from labkit.grading.student import grade_one, not_graded
 from labkit.grading.submissions import Submission, find_submissions
+from labkit.grading.words import answers_in_words, read_marks, with_marks
 from labkit.sandbox.sandbox import Sandbox
 
 __all__ = ["grade_class"]
@@ -42,6 +43,9 @@ def grade_class(
     resume: bool = True,
     exercises: Mapping[str, Sequence[Exercise]] | None = None,
     progress: Callable[[str], None] | None = None,
+    part: tuple[int, int] | None = None,
+    collect: bool = False,
+    marks: str | Path | None = None,
 ) -> ClassReport:
     """Grade every submission in a folder and write the tables, the feedback and the item analysis.
 
@@ -56,6 +60,10 @@ def grade_class(
     ``resume``: keep the results of an earlier run that are still good.
     ``exercises``: notebooks' names with their exercises; default: the kit's.
     ``progress``: called with a line after each student.
+    ``part``: (3, 20) grades the third of twenty parts of the class and writes its results, no tables; the
+    parts may run on several machines that share the folders and the seed file.
+    ``collect``: grade nothing; write the tables of the results that are there, which must be all.
+    ``marks``: a CSV file of marks by hand, see `labkit.grading.words`; the results on disk stay without.
 
     Raises FileNotFoundError without a folder of submissions, ValueError for settings that make no sense or if
     no exercise can be told from what was handed in, SandboxError where strict walls are not possible.
@@ -63,12 +71,18 @@ def grade_class(
     from labkit.core.checks import check_positive
 
     check_positive("jobs", jobs)
+    if part is not None and not (1 <= part[0] <= part[1] and not collect):
+        raise ValueError(
+            f"part must be k of n with 1 <= k <= n, and not be given to collect; got {part[0]}/{part[1]}."
+        )
     settings, people = courses.read_course(course), courses.read_roster(roster)
-    out = Path(out)
+    given, out = read_marks(marks), Path(out)
     (out / "results").mkdir(parents=True, exist_ok=True)
     secret = courses.read_secret(seed_file or out / "seed")
     known = dict(exercises) if exercises is not None else notebooks()
     submissions = find_submissions(submitted, people, known)
+    every = [e.id for exercises in known.values() for e in exercises]
+    courses.check_ids(settings, every, [s.student.id for s in submissions])
     asked = _asked(submissions, known, settings)
     identity = f"{secret} {sandbox} {fingerprint(asked, settings)}".encode()
     stamps = {s.student.id: _stamp(identity, s, settings) for s in submissions}
@@ -76,6 +90,14 @@ def grade_class(
     rows = {id: row for id, path in places.items() if resume and (row := _earlier(path, stamps[id], secret))}
     resumed = len(rows)
     left = [submission for submission in submissions if submission.student.id not in rows]
+    if collect:
+        _all_there(left, places, secret, rows)
+        left = []
+    if part is not None:
+        submissions = submissions[part[0] - 1 :: part[1]]
+        here = {submission.student.id for submission in submissions}
+        rows, left = {id: rows[id] for id in rows if id in here}, [s for s in left if s.student.id in here]
+        resumed = len(rows)
     walls = {row.sandbox for row in rows.values()}
     if left:
         hidden = [submitted, out, *(path for path in (roster, seed_file, course) if path is not None)]
@@ -100,9 +122,31 @@ def grade_class(
                 list(pool.map(one, left))
     in_order = [rows[submission.student.id] for submission in submissions]
     report = ClassReport(out, in_order, asked, "; ".join(sorted(walls)), settings, resumed)
-    report.alike = alike(submissions, asked)
-    write_reports(report)
+    if part is None:
+        report.rows = with_marks(in_order, given, settings)
+        report.alike, report.words = alike(submissions, asked), answers_in_words(submissions)
+        write_reports(report)
     return report
+
+
+def _all_there(
+    left: Sequence[Submission], places: Mapping[str, Path], secret: str, rows: dict[str, Row]
+) -> None:
+    """Take in the rows in which labkit itself failed, which have no stamp. Raises ValueError where others are
+    missing."""
+    gone = []
+    for submission in left:
+        id = submission.student.id
+        if (row := _earlier(places[id], "", secret)) is not None:
+            rows[id] = row
+        else:
+            gone.append(id)
+    if gone:
+        some = ", ".join(gone[:5]) + (" and others" if len(gone) > 5 else "")
+        raise ValueError(
+            f"{len(gone)} of {len(places)} students have no result that is still good ({some}). Grade the "
+            "parts that are missing with the same settings, then collect again."
+        )
 
 
 def _asked(
@@ -165,7 +209,7 @@ def _handed_in(submissions: Sequence[Submission], known: Mapping[str, Sequence[E
 
 def _stamp(identity: bytes, submission: Submission, settings: courses.Course) -> str:
     """A hash of all that a row rests on."""
-    late = settings.late_days(submission.handed_in)
+    late = settings.late_days(submission.handed_in, submission.student.id)
     told = repr((submission.student, late, submission.problems, submission.doubts)).encode()
     return hashlib.sha256(b"\0".join([identity, told, *submission.raw])).hexdigest()
 

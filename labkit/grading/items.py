@@ -12,6 +12,9 @@ from labkit.grading.rows import Row
 __all__ = ["Item", "Mistake", "item_analysis"]
 
 
+MOST_NAMED = 5
+
+
 @dataclass
 class Mistake:
     """A recognised misconception: its hint, how many made it, and what they lost on the exercise."""
@@ -33,9 +36,18 @@ class Item:
     out_of: float = 0.0
     words: Counter[str] = field(default_factory=Counter)
     recognised: dict[str, Mistake] = field(default_factory=dict)
+    who: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, result: ExerciseResult) -> None:
+    def students_of(self, word: str) -> str:
+        """The students behind a word, five at most by name; of those who are right none is named."""
+        names = self.who.get(word, []) if word != "right" else []
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        return ", ".join(names[:MOST_NAMED]) + more
+
+    def add(self, result: ExerciseResult, student: str = "") -> None:
         """Count one student's result in."""
+        if student:
+            self.who.setdefault(result.word, []).append(student)
         self.students += 1
         self.points += result.points
         self.out_of += result.out_of
@@ -67,5 +79,5 @@ def item_analysis(rows: Iterable[Row]) -> list[Item]:
     items: dict[str, Item] = {}
     for row in rows:
         for result in row.exercises if row.status != "missing" else ():
-            items.setdefault(result.id, Item(result.id, result.title)).add(result)
+            items.setdefault(result.id, Item(result.id, result.title)).add(result, row.student)
     return sorted(items.values(), key=lambda item: -item.lost)

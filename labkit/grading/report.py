@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -23,6 +24,15 @@ from labkit.grading.rows import ClassReport, Row, safe_name
 
 __all__ = ["write_reports", "feedback_page", "class_page", "gradescope"]
 
+EXPLAINED = {
+    "graded": "Graded: every question was found and run.",
+    "partial": "Partial: a question is not written, or something could not be read; the rest was graded.",
+    "untouched": "Untouched: no function is written yet.",
+    "missing": "Missing: nothing was handed in.",
+    "unreadable": "Unreadable: what was handed in could not be opened.",
+    "timeout": "Timeout: a function did not come to an end in time; the others were graded.",
+    "crashed": "Crashed: a function ended its process; the others were graded.",
+}
 TICK, CROSS = "\u2713", "\u2717"
 
 
@@ -89,8 +99,20 @@ def _to_look_at(report: ClassReport) -> list[tuple[str, str, str]]:
 def feedback_page(row: Row) -> str:
     """A student's page."""
     exercises = [(result, _public(result), _hidden(result)) for result in row.exercises]
-    title = f"Feedback for {row.name or row.student}"
-    return _templates().get_template("feedback.html").render(title=title, row=row, exercises=exercises)
+    said = [case.verdict for _, cases, _ in exercises for case in cases]
+    return (
+        _templates()
+        .get_template("feedback.html")
+        .render(
+            title=f"Feedback for {row.name or row.student}",
+            row=row,
+            exercises=exercises,
+            explained=defaultdict(str, EXPLAINED),
+            left_behind=any(
+                "left behind" in (verdict.word, *verdict.difference.split(";")) for verdict in said
+            ),
+        )
+    )
 
 
 def gradescope(row: Row) -> dict[str, Any]:
@@ -131,9 +153,12 @@ def _tame(cell: Any) -> Any:
 
 def _grades(report: ClassReport) -> str:
     heads = [exercise.id for exercise in report.exercises]
-    table: list[list[Any]] = [["student", "name", "email", *heads, "total", "out_of", "late_days", "status"]]
+    table: list[list[Any]] = [
+        ["student", "name", "email", *heads, *report.course.words, "total", "out_of", "late_days", "status"]
+    ]
     for row in report.rows:
         marks = [result.points for result in row.exercises]
+        marks += [points for _, points, _, _ in row.by_hand]
         whole = [row.total, row.out_of, row.late_days, row.status]
         table.append([row.student, row.name, row.email, *marks, *whole])
     return _table(table)
@@ -149,15 +174,21 @@ def _items(report: ClassReport) -> str:
     return _table(table)
 
 
+def _write(path: Path, text: str) -> None:
+    """Half a character, which no file can take, is written as its number."""
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
+
+
 def write_reports(report: ClassReport) -> None:
-    """Write grades.csv, items.csv, index.html, feedback/*.html and gradescope/*.json into the report's
-    folder."""
+    """Write the tables, the pages and Gradescope's files into the report's folder."""
     pages = {}
     for row in report.rows:
         name = safe_name(row.student)
         pages[row.student] = f"feedback/{name}.html"
-        write_whole(report.out / "feedback" / f"{name}.html", feedback_page(row))
-        write_whole(report.out / "gradescope" / f"{name}.json", json.dumps(gradescope(row), indent=1))
-    write_whole(report.out / "grades.csv", _grades(report))
-    write_whole(report.out / "items.csv", _items(report))
-    write_whole(report.out / "index.html", class_page(report, pages))
+        _write(report.out / "feedback" / f"{name}.html", feedback_page(row))
+        _write(report.out / "gradescope" / f"{name}.json", json.dumps(gradescope(row), indent=1))
+    page = _templates().get_template("words.html").render(title="Answers in words", questions=report.words)
+    _write(report.out / "words.html", page)
+    _write(report.out / "grades.csv", _grades(report))
+    _write(report.out / "items.csv", _items(report))
+    _write(report.out / "index.html", class_page(report, pages))

@@ -26,7 +26,8 @@ class Row:
     ``status``: one of `STATUSES`; ``total``: the points, lateness taken off; ``problems``: what could not be
     read; ``files``: the notebooks' names; ``exercises``: their results; ``stamp``: a hash of all that the row
     rests on; ``sandbox``: how far the worker was locked in; ``doubts``: what an
-    instructor should look at, not shown to the student; ``seal``: a hash of the row and the course's secret.
+    instructor should look at, not shown to the student; ``seal``: a hash of the row and the course's secret;
+    ``by_hand``: question in words, points, worth, comment.
     """
 
     student: str
@@ -43,6 +44,7 @@ class Row:
     sandbox: str = ""
     doubts: list[str] = field(default_factory=list)
     seal: str = ""
+    by_hand: list[tuple[str, float, float, str]] = field(default_factory=list)
 
     def to_json(self) -> str:
         """The row as text; each exercise is given its word as well, for whoever reads the file."""
@@ -72,7 +74,7 @@ class ClassReport:
     """What `grade_class` did: a row per student, and the folder it wrote; ``resumed`` rows were there before.
 
     ``sandbox``: a sentence on how far the workers were locked in; ``alike``: answers that are like others,
-    as student, exercise and sentence.
+    as student, exercise and sentence; ``words``: the answers in words, by question.
     """
 
     out: Path
@@ -82,6 +84,7 @@ class ClassReport:
     course: Course
     resumed: int = 0
     alike: list[tuple[str, str, str]] = field(default_factory=list)
+    words: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def row(self, student: str) -> Row:
         """The row of one student. Raises KeyError for one who is not there."""

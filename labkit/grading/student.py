@@ -58,7 +58,7 @@ def grade_one(
         result.points = round(result.points / result.out_of * worth, 2) if result.out_of else 0.0
         result.out_of = worth
         results.append(result)
-    late = settings.late_days(submission.handed_in)
+    late = settings.late_days(submission.handed_in, submission.student.id)
     total = round(sum(result.points for result in results) * settings.factor(late), 2)
     student = submission.student
     return Row(
@@ -78,7 +78,7 @@ def grade_one(
 
 def not_graded(submission: Submission, asked: Sequence[Exercise], settings: Course, error: Exception) -> Row:
     """The row of a student whom labkit itself failed; without a stamp, so that the next run tries again."""
-    student, late = submission.student, settings.late_days(submission.handed_in)
+    student, late = submission.student, settings.late_days(submission.handed_in, submission.student.id)
     worth = [(e, float(settings.points.get(e.id, e.points))) for e in asked]
     results = [ExerciseResult(e.id, e.title, 0.0, points) for e, points in worth]
     problem = f"labkit failed, not the submission ({type(error).__name__}: {error}); grade it again"

@@ -49,6 +49,7 @@ class ForkServer:
         self.lock = threading.Lock()
         self.control: socket.socket | None = None
         self.process: subprocess.Popen[bytes] | None = None
+        self.as_root = False  # whether students' code keeps root's rights
 
     def _settings(self) -> dict[str, Any]:
         from labkit.sandbox.walls import threads_of
@@ -90,6 +91,7 @@ class ForkServer:
             answer = {"ready": False, "why": str(error)}
         if answer.get("ready"):
             ours.settimeout(10)
+            self.as_root = bool(answer.get("as_root"))
             self.control = ours
             return ""
         ours.close()

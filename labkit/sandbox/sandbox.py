@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from labkit.calls.call import Outcome
+from labkit.sandbox import walls
 from labkit.sandbox.job import Done, Job, patience
 from labkit.sandbox.launch import ForkServer, SandboxError, spawn
 from labkit.sandbox.streams import Messages, how_it_ended, outcome_of, writable
@@ -25,6 +26,10 @@ from labkit.sandbox.streams import Messages, how_it_ended, outcome_of, writable
 __all__ = ["Sandbox", "SandboxError", "MODES", "plain_sandbox"]
 
 MODES = ("auto", "strict", "none")
+AS_ROOT = (
+    "STUDENTS' CODE RUNS AS ROOT, with every right over this machine, because Python lies where only root "
+    "can read it: grade as another user, or where namespaces are allowed"
+)
 
 
 class Sandbox:
@@ -66,10 +71,11 @@ class Sandbox:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _begin(self) -> None:
-        if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
+        if sys.platform != "linux" or not _can_watch():
+            where = "this Linux is older than 5.3" if sys.platform == "linux" else sys.platform
             self.report = (
-                f"{sys.platform}: each exercise runs in a process of its own with time limits only; there is "
-                "no sandbox, so grade submissions you trust, or grade on Linux."
+                f"{where}: each exercise runs in a process of its own with time limits only; there is "
+                "no sandbox, so grade submissions you trust, or grade on Linux 5.3 or later."
             )
             if self.mode == "strict":
                 raise SandboxError(f"--sandbox strict is not possible on {self.report}")
@@ -89,6 +95,8 @@ class Sandbox:
             f"no sandbox ({why}): workers have limits on time, memory and processes, but submissions could "
             "read the instructor's files and use the network"
         )
+        if self.server is not None and self.server.as_root:
+            self.report += f". {AS_ROOT}"
 
     def _serve(self, isolated: bool) -> str:
         """Start a fork server; the reason if it does not get ready."""
@@ -163,6 +171,15 @@ def _collect(job: Job, left: list[int], outcomes: dict[int, Outcome], done: Done
             outcomes[case] = outcome_of(message)
             deadline = time.monotonic() + seconds
     return heard
+
+
+def _can_watch() -> bool:
+    """Whether the end of a process can be waited for, which the fork server's keepers do."""
+    try:
+        os.close(walls.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
 
 
 def _index(value: object, left: list[int]) -> int | None:

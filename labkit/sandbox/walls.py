@@ -25,12 +25,14 @@ __all__ = [
     "give_up_rights",
     "die_with_parent",
     "adopt_orphans",
+    "pidfd_open",
 ]
 
 NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 KEPT = {2: NOSUID, 4: NODEV, 8: NOEXEC, 1024: 1024, 2048: 2048, 4096: 1 << 21}  # statvfs flag -> mount flag
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "ppc64le": 203, "riscv64": 41, "s390x": 217}
+PIDFD_OPEN = 434  # the same on every machine that PIVOT_ROOT knows
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives",
           "/etc/localtime", "/sys/devices/system/cpu", "/nix/store")  # fmt: skip
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
@@ -78,6 +80,18 @@ def die_with_parent() -> None:
 def adopt_orphans() -> None:
     """Ask the kernel that the children of this process's children become its own when their parents end."""
     _libc().prctl(36, 1, 0, 0, 0)
+
+
+def pidfd_open(pid: int) -> int:
+    """A file descriptor that can be read when a process has ended. Raises OSError where there is none.
+
+    By the system call (Linux 5.3): Pythons that were built on an older system, as conda's and uv's are, have
+    no ``os.pidfd_open``.
+    """
+    fd = _libc().syscall(PIDFD_OPEN, pid, 0)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return int(fd)
 
 
 def _unshare() -> None:

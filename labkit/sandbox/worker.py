@@ -105,7 +105,7 @@ def _keep(fds: list[int], settings: dict[str, Any], slot: int) -> None:
         os.close(fd)
     waiting = select.poll()
     waiting.register(leash, select.POLLIN | select.POLLHUP)
-    watch = os.pidfd_open(runner)
+    watch = walls.pidfd_open(runner)
     waiting.register(watch, select.POLLIN)
     if not any(fd == watch for fd, _ in waiting.poll()):
         os.kill(runner, signal.SIGKILL)
@@ -140,7 +140,8 @@ def serve(control_fd: int, settings: dict[str, Any]) -> None:
     needed = {part for file in (torch.__file__, os.__file__, __file__) for part in _folders(file)}
     open_to_all = all(os.stat(part).st_mode & 1 for part in needed)
     settings["can_drop"] = settings["isolated"] or open_to_all
-    control.sendall(json.dumps({"ready": True, "torch": torch.__version__}).encode())
+    as_root = os.geteuid() == 0 and not settings["can_drop"]
+    control.sendall(json.dumps({"ready": True, "torch": torch.__version__, "as_root": as_root}).encode())
     control.settimeout(0.5)
     keepers: set[int] = set()
     slot = 0

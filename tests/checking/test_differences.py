@@ -75,3 +75,16 @@ def test_nan_and_infinity_come_first():
     verdict = near(out, REF)
     assert "1 of 48 values are NaN (a division by zero" in verdict.difference
     assert verdict.shown.startswith("at [0, 0, 0] came nan")
+
+
+def test_a_list_for_a_tuple_is_right_and_its_parts_are_compared():
+    import torch
+
+    from labkit.checking.compare import near
+
+    one, two = torch.ones(2), torch.zeros(3)
+    assert near([one, two], (one, two)).passed
+    assert near((one, two), [one, two]).passed
+    assert near([one, one], (one, two)).word == "shape"
+    assert near([one], (one, two)).word == "shape"
+    assert near(torch.ones(2, 2), (one, one)).word == "type"

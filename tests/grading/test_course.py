@@ -8,7 +8,7 @@ import sys
 import pytest
 from demo import EXERCISES, RIGHT_GRADIENT, RIGHT_SCALE, notebook
 
-from labkit.grading.course import read_course, read_roster, read_secret, seed_for
+from labkit.grading.course import Course, read_course, read_roster, read_secret, seed_for
 from labkit.grading.grade import grade_class
 
 TOML = """
@@ -44,6 +44,7 @@ def test_points_deadline_and_dropped_exercises_count(tmp_path):
     [
         ("deadlin = 3", "unknown entry 'deadlin'. Did you mean 'deadline'"),
         ('deadline = "tomorrow"', "deadline in .* must be a date with a time"),
+        ('[extensions]\na = "later"', "extensions in .* must be dates with a time"),
         ("[points]\na = -1", "points in .* must be numbers of at least 0"),
         ("=", "is not TOML"),
     ],
@@ -114,3 +115,27 @@ def test_nothing_that_can_be_told_is_said(tmp_path):
     notebook(tmp_path / "in" / "ada" / "shopping.ipynb", "x = 1")
     with pytest.raises(ValueError, match="no exercise can be told from the names of the notebooks"):
         grade_class(tmp_path / "in", tmp_path / "out", exercises={"05_demo": EXERCISES})
+
+
+def test_an_extension_is_one_students_own_deadline():
+    from datetime import datetime, timedelta
+
+    due = datetime(2026, 11, 27)
+    course = Course(deadline=due, extensions={"ada": due + timedelta(days=7)})
+    handed_in = (due + timedelta(days=2)).timestamp()
+    assert (course.late_days(handed_in, "ada"), course.late_days(handed_in, "bob")) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('dropped = ["demo.gradien"]', "dropped in the course file names 'demo.gradien'.*'demo.gradient'"),
+        ('[points]\n"demo.scale" = 3', "names 'demo.scale', and there is no exercise"),
+        ("[extensions]\nadda = 2026-12-04T23:59:00", "there is no student of this id. Did you mean 'ada'"),
+    ],
+)
+def test_an_id_in_the_course_file_that_nothing_has_is_refused(tmp_path, text, words):
+    notebook(tmp_path / "in" / "ada" / "05_demo.ipynb", RIGHT_SCALE)
+    course = write(tmp_path / "course.toml", text)
+    with pytest.raises(ValueError, match=words):
+        grade_class(tmp_path / "in", tmp_path / "out", course=course, exercises={"05_demo": EXERCISES})

@@ -10,7 +10,7 @@ from labkit.calls.exercise import Verdict
 from labkit.checking.judge import CaseResult, ExerciseResult
 from labkit.grading.course import Course
 from labkit.grading.report import class_page, feedback_page, gradescope
-from labkit.grading.rows import ClassReport, Row
+from labkit.grading.rows import STATUSES, ClassReport, Row
 
 EVIL = "<script>alert('x')</script> & \"quoted\""
 
@@ -63,3 +63,24 @@ def test_marks_are_told_by_a_sign_and_a_word_beside_the_colour():
     assert '<a href="feedback/ada.html">ada</a>' in page
     assert "1 students:\n1 graded" in page.replace("  ", "")
     assert "<title>Marks</title>" in page
+
+
+def test_what_cost_most_stands_first_and_names_students():
+    wrong = [CaseResult("one", "hidden", 1, Verdict(False, "shape"))]
+    rows = [
+        Row(f"s{n}", "", "", "graded", 0, 4, 0, exercises=[ExerciseResult("a", "A", 0, 4, wrong)])
+        for n in range(7)
+    ]
+    report = ClassReport(Path("out"), rows, [], "walls", Course())
+    page = class_page(report, {row.student: "x" for row in rows})
+    assert page.index("What cost the class most") < page.index("<caption>Marks")
+    assert "7 shape (s0, s1, s2, s3, s4 and 2 more)" in page
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_students_page_explains_its_words(status):
+    left = [CaseResult("one", "public", 1, Verdict(False, "left behind", "gradients"))]
+    row = Row("ada", "", "", status, 0, 4, 0, exercises=[ExerciseResult("a", "A", 0, 4, left)])
+    page = feedback_page(row)
+    assert f"{status.capitalize()}: " in page
+    assert "means that the call changed what it was given" in page

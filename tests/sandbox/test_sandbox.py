@@ -10,6 +10,7 @@ from demo import RIGHT_GRADIENT, RIGHT_SCALE, SCALE, notebook
 from labkit.calls.notebook import read_notebook
 from labkit.checking.judge import Judge
 from labkit.exercises import find
+from labkit.sandbox import walls
 from labkit.sandbox.job import Job, patience
 from labkit.sandbox.launch import ForkServer, Running
 from labkit.sandbox.sandbox import Sandbox, SandboxError
@@ -391,7 +392,10 @@ def test_strict_refuses_where_there_are_no_walls(monkeypatch):
 
 
 def test_without_a_fork_server_each_exercise_has_a_process_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    def missing(pid):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(walls, "pidfd_open", missing)
     with Sandbox("auto") as box:
         assert not box.isolated
         assert "time limits only" in box.report

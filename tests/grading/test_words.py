@@ -1,0 +1,73 @@
+"""Answers in words are collected to be read, and marks by hand come from a plain file."""
+
+import csv
+import json
+
+import pytest
+from demo import EXERCISES, RIGHT_SCALE, notebook
+
+from labkit.grading.grade import grade_class
+
+KIT = {"05_demo": EXERCISES[:1]}
+
+
+@pytest.fixture
+def grade(tmp_path):
+    for student, text in (("ada", "Because <b>it</b> adds."), ("bob", "*Your answer here.*")):
+        path = notebook(tmp_path / "in" / student / "05_demo.ipynb", RIGHT_SCALE)
+        book = json.loads(path.read_text())
+        about = {"nbgrader": {"grade_id": "demo_free_1", "solution": True}}
+        book["cells"].append({"cell_type": "markdown", "metadata": about, "source": text})
+        path.write_text(json.dumps(book))
+    (tmp_path / "course.toml").write_text('[words]\n"demo_free_1" = 3')
+
+    def run(marks=None):
+        (tmp_path / "marks.csv").write_text(marks or "student,question,points,comment\n")
+        return grade_class(
+            tmp_path / "in", tmp_path / "out", exercises=KIT, sandbox="none",
+            course=tmp_path / "course.toml", marks=tmp_path / "marks.csv",
+        )  # fmt: skip
+
+    return run
+
+
+def test_what_was_written_stands_on_one_page(tmp_path, grade):
+    grade()
+    page = (tmp_path / "out" / "words.html").read_text()
+    assert "Because &lt;b&gt;it&lt;/b&gt; adds." in page
+    assert "bob" not in page
+    assert 'href="words.html"' in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_marks_by_hand_count_and_nothing_is_graded_again_for_them(tmp_path, grade):
+    assert [(row.total, row.out_of) for row in grade().rows] == [(4, 7), (4, 7)]
+    marks = (
+        'student,question,points,comment\nada,demo_free_1,2.5,"Good, short."\n'
+        "bob,demo.scale_add,1,copied\nbob,demo_free_1,,\n"
+    )
+    report = grade(marks)
+    assert report.resumed == 2
+    assert [row.total for row in report.rows] == [6.5, 1]
+    with open(tmp_path / "out" / "grades.csv", newline="") as file:
+        assert [row["demo_free_1"] for row in csv.DictReader(file)] == ["2.5", "0.0"]
+    assert "2.5 of 3. Good, short." in (tmp_path / "out" / "feedback" / "ada.html").read_text()
+    assert "marked by hand: copied" in (tmp_path / "out" / "feedback" / "bob.html").read_text()
+    assert [row.total for row in grade().rows] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("adda,demo_free_1,1,", "name the student 'adda'.*Did you mean 'ada'"),
+        ("ada,demo_free_2,1,", "name the question 'demo_free_2'.*Did you mean 'demo_free_1'"),
+        ("ada,demo_free_1,many,", "line 2 of the marks .* gives the points 'many'"),
+    ],
+)
+def test_a_mark_that_fits_nothing_is_refused(grade, line, words):
+    with pytest.raises(ValueError, match=words):
+        grade(f"student,question,points,comment\n{line}\n")
+
+
+def test_marks_without_their_columns_are_refused(grade):
+    with pytest.raises(ValueError, match="have no column points, question"):
+        grade("student,marks\nada,1\n")
