@@ -44,6 +44,8 @@ def _mean_difference(concept, others, penalty):
             "The penalty is times the mean of the squared lengths, not times their sum."),
         ("penalty * gram.diagonal().mean() * ", "0.001 * gram.diagonal().mean() * ",
             "You do not use the penalty that is given."),
+        ("gram.diagonal().mean()", "(rows**2).mean()",
+            "A squared length is the sum of a row's squares, not their mean: it is on the gram's diagonal."),
     ),
 )  # fmt: skip
 def cav(concept, others, penalty):
@@ -182,13 +184,15 @@ def test_cases(draw: Draw):
         (" ** 0.5", "", "You divide by the variance. Divide by its square root."),
         ("scores.mean() - chances.mean()) /", "chances.mean() - scores.mean()) /",
             "t has the wrong sign: the concept's scores minus those of chance."),
+        ("chances.numel()", "len(chances)",
+            "m counts all scores of all random concepts, not the concepts: chances.numel()."),
     ),
 )  # fmt: skip
 def two_tests(scores, chances):
     """The paper's t over all scores, and p by the rank of the mean score among random means.
 
     scores: (R,), of one concept, each of another draw; chances: (K, R), of K random concepts.
-    Returns t and p (two-sided), a number each (tensors).
+    Returns t, with its sign, and p (two-sided): two tensors of one number.
     """
     n, m = len(scores), chances.numel()
     squares = ((scores - scores.mean()) ** 2).sum() + ((chances - chances.mean()) ** 2).sum()
@@ -255,6 +259,9 @@ def flip_cases(draw: Draw):
         ("signs @ effects", "signs @ effects.abs()",
             "Flip the effects as they are: their own signs belong to them."),
         ("null.std()", "null.var()", "Divide by the standard deviation, not by the variance."),
+        ("null.std()", "null.std(correction=0)", "Take .std() as torch gives it, without correction=0."),
+        ("effects.mean() /", "(effects.mean() - null.mean()) /",
+            "Do not subtract the flipped mean: were all flips tried, it would be 0."),
     ),
 )  # fmt: skip
 def sign_flip_z(effects, signs):
