@@ -39,7 +39,7 @@ def threshold_cases(draw: Draw):
          "activations.flatten()[None].expand(activations.shape[1], -1)",
             "One threshold for all units: a loud unit would win everywhere. Each unit has its own."),
         ("activations.movedim(1, 0).flatten(1)", "activations.reshape(activations.shape[1], -1)",
-            "reshape mixes units: (N, K, h, w) must first become (K, N, h, w), with movedim."),
+            "A reshape mixes units: (N, K, h, w) must first become (K, N, h, w), with movedim."),
         ('masked_fill(dead, float("inf"))', "masked_fill(dead, 0.0)",
             "A dead unit must never count: its threshold is infinite."),
         ('.masked_fill(dead, float("inf"))', "",
@@ -49,7 +49,7 @@ def threshold_cases(draw: Draw):
         ("int(quantile * rows.shape[1])", "int((1 - quantile) * rows.shape[1])",
             "Sorted from the largest on, the share itself says how far to go."),
         ("ordered[:, int(quantile * rows.shape[1])]", "rows.quantile(1 - quantile, 1)",
-            "torch.quantile lies between two of the numbers. Sort, and take one of them."),
+            "That is torch.quantile, which lies between two numbers. Sort, and take one of them."),
     ),
 )  # fmt: skip
 def unit_thresholds(activations, quantile):

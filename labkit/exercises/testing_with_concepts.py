@@ -171,7 +171,7 @@ def test_cases(draw: Draw):
     "concepts.two_tests", "Two tests of a score", points=4, minutes=16, difficulty=3, cases=test_cases,
     mistakes=(
         ("(1 + far.sum()) / (1 + len(means))", "far.double().mean()",
-            "p may not be 0: count the score itself among them, above and below the line."),
+            "Never is p 0: count the score itself among them, above and below the line."),
         (".abs() >= (scores.mean() - means.mean()).abs()", " >= scores.mean() - means.mean()",
             "A score far below chance is as unusual as one far above: compare distances from the middle."),
         ("chances.mean(1)", "chances.flatten()",
@@ -183,9 +183,9 @@ def test_cases(draw: Draw):
             "The chances' mean is uncertain, too: the variance is times 1/n + 1/m."),
         (" ** 0.5", "", "You divide by the variance. Divide by its square root."),
         ("scores.mean() - chances.mean()) /", "chances.mean() - scores.mean()) /",
-            "t has the wrong sign: the concept's scores minus those of chance."),
+            "The sign of t is wrong: the concept's scores minus those of chance."),
         ("chances.numel()", "len(chances)",
-            "m counts all scores of all random concepts, not the concepts: chances.numel()."),
+            "Count all scores of all random concepts for m, not the concepts: chances.numel()."),
     ),
 )  # fmt: skip
 def two_tests(scores, chances):
