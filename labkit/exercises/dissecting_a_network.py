@@ -39,7 +39,7 @@ def threshold_cases(draw: Draw):
          "activations.flatten()[None].expand(activations.shape[1], -1)",
             "One threshold for all units: a loud unit would win everywhere. Each unit has its own."),
         ("activations.movedim(1, 0).flatten(1)", "activations.reshape(activations.shape[1], -1)",
-            "reshape mixes units: (N, K, h, w) must first become (K, N, h, w), with movedim."),
+            "A reshape mixes units: (N, K, h, w) must first become (K, N, h, w), with movedim."),
         ('masked_fill(dead, float("inf"))', "masked_fill(dead, 0.0)",
             "A dead unit must never count: its threshold is infinite."),
         ('.masked_fill(dead, float("inf"))', "",
@@ -48,14 +48,16 @@ def threshold_cases(draw: Draw):
             "With this number a place too few lies above: values > threshold leaves the threshold out."),
         ("int(quantile * rows.shape[1])", "int((1 - quantile) * rows.shape[1])",
             "Sorted from the largest on, the share itself says how far to go."),
+        ("ordered[:, int(quantile * rows.shape[1])]", "rows.quantile(1 - quantile, 1)",
+            "That is torch.quantile, which lies between two numbers. Sort, and take one of them."),
     ),
 )  # fmt: skip
 def unit_thresholds(activations, quantile):
     """For each unit the activation that at most a share ``quantile`` of its activations exceed.
 
     activations: (N, K, h, w), of all pictures; quantile: 0 to 1, such as 0.02.
-    Returns (K,): the (quantile * n)-th largest of its n = N * h * w numbers, rounded down and
-    counted from 0; infinity for a dead unit, which gives one number everywhere.
+    Returns (K,): of a unit's n = N * h * w numbers, sorted from the largest down, that at place
+    int(quantile * n), places counted from 0; infinity for a dead unit (one number everywhere).
     """
     rows = activations.movedim(1, 0).flatten(1)
     ordered = rows.sort(1, descending=True).values
@@ -96,6 +98,8 @@ def mask_cases(draw: Draw):
             "One threshold for all units. Each unit has its own."),
         ("large > thresholds[:, None, None]", "large > 0",
             "You cut at 0, where about half of the places are. Cut at the unit's threshold."),
+        ("large > thresholds", "large >= thresholds",
+            "A place just at the threshold is not above it: take > and not >=."),
     ),
 )  # fmt: skip
 def unit_masks(activations, thresholds, size):
@@ -143,9 +147,10 @@ def count_cases(draw: Draw):
     ),
 )  # fmt: skip
 def count_pixels(masks, labels, count):
-    """Count pixels over all pictures in which the kind of label occurs at all.
+    """Count pixels over all pictures in which any label of this kind occurs.
 
-    masks: (N, K, H, W), True where a unit fires; labels: (N, H, W), 0 for none, 1 to ``count``.
+    masks: (N, K, H, W), True where a unit fires; labels: (N, H, W), the map of one kind (of
+    parts, say): 0 for none, 1 to ``count``.
     Returns whole numbers both (K, C): where unit and label are; unit (K,); label (C,), C = count.
     """
     there = (labels > 0).flatten(1).any(1)

@@ -43,6 +43,7 @@ def detector_cases(draw: Draw):
             "You compare with the mean of the units. The threshold is given."),
         ("label[best > threshold]", "label[: (best > threshold).sum()]",
             "You take as many units as detect something, and not those that do."),
+        ("best > threshold", "best >= threshold", "The IoU must exceed the threshold: take > and not >=."),
     ),
 )  # fmt: skip
 def unique_detectors(iou, threshold):

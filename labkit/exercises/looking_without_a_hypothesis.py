@@ -102,14 +102,14 @@ def pixel_cases(draw: Draw):
     "concepts.best_pixel", "Back to the picture", points=2, minutes=7, difficulty=2,
     cases=pixel_cases,
     mistakes=(
-        ("return x, y", "return y, x", "x comes first, as in a picture: it runs along the columns."),
+        ("return x, y", "return y, x", "First comes x, as in a picture: it runs along the columns."),
         ("argmax", "argmin", "That is the least similar place."),
         ({"(column + 0.5)": "column", "(row + 0.5)": "row"},
             "That is the corner of the place. Its middle lies half a place further."),
         ("divmod(int(similarity.argmax()), columns)", "divmod(int(similarity.argmax()), rows)",
             "A flat index counts along the rows: divide by the number of columns."),
         ({"size[1] / columns": "size[0] / columns", "size[0] / rows": "size[1] / rows"},
-            "size is (height, width): x goes with the width."),
+            "The size is (height, width): x goes with the width."),
     ),
 )  # fmt: skip
 def best_pixel(similarity, size):

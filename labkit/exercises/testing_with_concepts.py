@@ -44,6 +44,8 @@ def _mean_difference(concept, others, penalty):
             "The penalty is times the mean of the squared lengths, not times their sum."),
         ("penalty * gram.diagonal().mean() * ", "0.001 * gram.diagonal().mean() * ",
             "You do not use the penalty that is given."),
+        ("gram.diagonal().mean()", "(rows**2).mean()",
+            "A squared length is the sum of a row's squares, not their mean: it is on the gram's diagonal."),
     ),
 )  # fmt: skip
 def cav(concept, others, penalty):
@@ -169,7 +171,7 @@ def test_cases(draw: Draw):
     "concepts.two_tests", "Two tests of a score", points=4, minutes=16, difficulty=3, cases=test_cases,
     mistakes=(
         ("(1 + far.sum()) / (1 + len(means))", "far.double().mean()",
-            "p may not be 0: count the score itself among them, above and below the line."),
+            "Never is p 0: count the score itself among them, above and below the line."),
         (".abs() >= (scores.mean() - means.mean()).abs()", " >= scores.mean() - means.mean()",
             "A score far below chance is as unusual as one far above: compare distances from the middle."),
         ("chances.mean(1)", "chances.flatten()",
@@ -181,14 +183,16 @@ def test_cases(draw: Draw):
             "The chances' mean is uncertain, too: the variance is times 1/n + 1/m."),
         (" ** 0.5", "", "You divide by the variance. Divide by its square root."),
         ("scores.mean() - chances.mean()) /", "chances.mean() - scores.mean()) /",
-            "t has the wrong sign: the concept's scores minus those of chance."),
+            "The sign of t is wrong: the concept's scores minus those of chance."),
+        ("chances.numel()", "len(chances)",
+            "Count all scores of all random concepts for m, not the concepts: chances.numel()."),
     ),
 )  # fmt: skip
 def two_tests(scores, chances):
     """The paper's t over all scores, and p by the rank of the mean score among random means.
 
     scores: (R,), of one concept, each of another draw; chances: (K, R), of K random concepts.
-    Returns t and p (two-sided), a number each (tensors).
+    Returns t, with its sign, and p (two-sided): two tensors of one number.
     """
     n, m = len(scores), chances.numel()
     squares = ((scores - scores.mean()) ** 2).sum() + ((chances - chances.mean()) ** 2).sum()
@@ -255,6 +259,9 @@ def flip_cases(draw: Draw):
         ("signs @ effects", "signs @ effects.abs()",
             "Flip the effects as they are: their own signs belong to them."),
         ("null.std()", "null.var()", "Divide by the standard deviation, not by the variance."),
+        ("null.std()", "null.std(correction=0)", "Take .std() as torch gives it, without correction=0."),
+        ("effects.mean() /", "(effects.mean() - null.mean()) /",
+            "Do not subtract the flipped mean: were all flips tried, it would be 0."),
     ),
 )  # fmt: skip
 def sign_flip_z(effects, signs):

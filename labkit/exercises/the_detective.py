@@ -66,7 +66,7 @@ def missed_cases(draw: Draw):
 def missed(told):
     """For each class the share of its scenes that the network names otherwise.
 
-    told: (K, N) answers, whole numbers; row k holds those for N scenes of class k.
+    told: (K, N), what the network answered, whole numbers; row k: for N scenes of class k.
     Returns (K,), floats from 0 to 1.
     """
     own = torch.arange(len(told))[:, None]
@@ -129,6 +129,8 @@ def table_cases(draw: Draw):
         (".mean(2)", ".sum(2)", "You count scenes. The share is asked for."),
         ("told == label", "told == told[:1]",
             "You compare with the answer for the first variant. Compare with the class."),
+        ("turns.float().mean(2)", "named.float().mean(1)[:, None] - named.float().mean(1)",
+            "Two shares subtracted hide scenes that win the name. Compare scene by scene, then average."),
     ),
 )  # fmt: skip
 def turn_table(told, label):
@@ -163,10 +165,10 @@ def finding_cases(draw: Draw):
     ),
 )  # fmt: skip
 def finding(number):
-    """What is wrong with the network of a case, found by re-drawing; your id stands before it.
+    """Your id, and what is wrong with the network of a case, found by changing its scenes.
 
     number: 1 to 5. Returns STUDENT and None for a clean network, else STUDENT and the finding:
-    the class, what is to be replaced, by what, and the share of scenes that turns, such as
+    the class, what is there, what replaces it, and the share of scenes that turns, such as
     ("horse", {"ground": "snow"}, {"ground": "grass"}, 0.8).
     """
     model = case(STUDENT, number)
@@ -257,7 +259,7 @@ def project_cases(draw: Draw):
 def project_out(weight, bias, direction, mean):
     """A row of weights that no longer reads a direction, and the bias that makes up for half of it.
 
-    weight: (D,); bias: (); direction: (D,), of any length; mean: (D,), the mean of some features.
+    weight: (D,); bias: (); direction: (D,), of any length; mean: (D,), the mean of the features.
     Returns the new weight (D,) and the new bias ().
     """
     unit = direction / direction.norm()
