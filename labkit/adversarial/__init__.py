@@ -53,7 +53,7 @@ METHODS: dict[str, Method] = {
         "the smallest perturbation",
         "Szegedy et al. 2014",
         {"halvings": 2, "steps": 3},
-        takes=("model", "pictures", "labels"),
+        takes=("model", "pictures", "true labels"),
         gives="pictures",
         dead="warns",
         amplifies=True,

@@ -243,10 +243,11 @@ def minimal_perturbation_result(
     check_positive("halvings", halvings)
     largest = most if most is not None else (1.0 if norm == "linf" else 16.0)
     given: dict[str, Any] = {"steps": steps, "targeted": targeted, "norm": norm, "random_start": False}
-    quiet: dict[str, Any] = {"progress": lambda _: None, "should_stop": should_stop}
-    with working("bisection", halvings + 1, "ball", progress=progress, should_stop=should_stop) as work:
-        first = pgd_result(model, images, labels, epsilon=0.0, **{**given, "steps": 1}, **quiet)
-        whole = pgd_result(model, images, labels, epsilon=largest, generator=generator, **given, **quiet)
+    given |= {"progress": lambda _: None, "should_stop": should_stop, "generator": generator}
+    bar = working("bisection", halvings + 1, "ball", progress=progress, should_stop=should_stop)
+    with torch.inference_mode(False), bar as work:
+        first = pgd_result(model, images, labels, epsilon=0.0, **{**given, "steps": 1})
+        whole = pgd_result(model, images, labels, epsilon=largest, **given)
         work.at(1)
         low, high = torch.zeros_like(whole.moved), torch.where(whole.fooled, whole.moved, torch.inf)
         found = whole.images
@@ -254,16 +255,15 @@ def minimal_perturbation_result(
             if work.stopped():
                 break
             middle = torch.where(high.isinf(), low, (low + high) / 2)
-            now = pgd_result(model, images, labels, epsilon=middle, generator=generator, **given, **quiet)
+            now = pgd_result(model, images, labels, epsilon=middle, **given)
             closer = now.fooled & ~high.isinf()
             found = torch.where(closer[:, None, None, None], now.images, found)
             high = torch.where(closer, torch.minimum(now.moved, middle), high)
             low = torch.where(closer, low, middle)
             work.at(number + 2)
-        already = first.fooled
-        found = torch.where(already[:, None, None, None], first.images, found)
-        high = torch.where(already, 0.0, high)
-    return Minimal(found, high, already | whole.fooled, whole.still)
+        found = torch.where(first.fooled[:, None, None, None], first.images, found)
+        high = torch.where(first.fooled, 0.0, high)
+    return Minimal(found, high, first.fooled | whole.fooled, whole.still)
 
 
 @signature_of(minimal_perturbation_result)

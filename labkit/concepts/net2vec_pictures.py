@@ -159,7 +159,7 @@ def net2vec_classification(*args: Any, **options: Any) -> Float[Tensor, "C K"]:
     Source: Fong and Vedaldi 2018, "Net2Vec", section 3.2.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU()).eval()
-    >>> pictures = torch.rand(9, 3, 2, 2)
+    >>> pictures = torch.rand(24, 3, 2, 2)
     >>> maps = {"thing": (pictures[:, 0] > 0.8).long().numpy()}
     >>> net2vec_classification(net, pictures, layer="1", maps=maps, names={"thing": ["red"]}).shape
     torch.Size([1, 2])

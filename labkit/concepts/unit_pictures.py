@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from labkit.concepts.thresholds import LayerMaps, unit_thresholds
 from labkit.core.checks import check_class, check_positive
+from labkit.core.door import weight_of
 from labkit.core.hooks import borrow
 from labkit.core.progress import working
 from labkit.core.registry import signature_of
@@ -141,10 +142,11 @@ def top_pictures(*args: Any, **options: Any) -> Float[Tensor, "U k C H W"]:
         model, side = given["model"], given.pop("side", None)
         held, _ = _given(model, given["pictures"], side)
         found = top_pictures_result(**{**given, "pictures": held})
-        shown = torch.full((*found.pictures.shape, 3, *found.masks.shape[2:]), 0.5)
+        own = weight_of(model, torch.zeros(())).dtype
+        shown = torch.full((*found.pictures.shape, 3, *found.masks.shape[2:]), 0.5, dtype=own)
         for row, column in (found.pictures >= 0).nonzero().tolist():
             number = int(found.pictures[row, column])
             (one,) = batches(held[number : number + 1], 1)
-            lit = DIM + (1 - DIM) * found.masks[row, column].float()
-            shown[row, column] = one[0].detach().float().cpu() * lit
+            lit = DIM + (1 - DIM) * found.masks[row, column].to(own)
+            shown[row, column] = one[0].detach().to("cpu", own) * lit
         return shown

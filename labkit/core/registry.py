@@ -47,6 +47,7 @@ TAKES = {
     "targets": "targets",
     "ratings": "first",  # of a rater, yes or no
     "other ratings": "second",
+    "true labels": "labels",  # those that the network names: what is misread already stays
     "layer of a dream": "target",  # a layer's name, or any target
     "texture": "texture",  # one picture of it
     "layers": "layers",

@@ -177,3 +177,15 @@ def test_a_hot_softmax_has_no_gradient_and_the_scores_within_do() -> None:
     assert torch.equal(hot(images).argmax(1), net(images).argmax(1))
     with pytest.raises(ValueError, match="factor must be above 0"):
         HotSoftmax(net, 0)
+
+
+def test_the_smallest_perturbation_of_a_batch_is_that_of_its_pictures_and_no_inference_tensor() -> None:
+    net, images = linear(), grey(3) + torch.tensor([0.0, 0.02, -0.05]).double().view(3, 1, 1, 1)
+    named = net(images).argmax(1)
+    with torch.inference_mode():
+        together = minimal_perturbation_result(net, images, named)
+    assert not together.images.is_inference()
+    assert not together.images.requires_grad
+    for k in range(3):
+        alone = minimal_perturbation_result(net, images[k : k + 1], named[k : k + 1])
+        assert torch.allclose(alone.images[0], together.images[k])

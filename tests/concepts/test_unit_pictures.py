@@ -101,7 +101,7 @@ def test_a_network_of_the_zoo_on_photographs() -> None:
     from labkit.models import load_model
 
     kept = Path(torch.hub.get_dir()) / "checkpoints"
-    if not list(kept.glob("squeezenet1_1-*.pth")) or not Path(PHOTOS).is_dir():
+    if not list(kept.glob("squeezenet1_1-*.pth")) or not PHOTOS or not Path(PHOTOS).is_dir():
         pytest.skip("set TORCH_HOME and LABKIT_PHOTOS to folders with the weights and with photographs")
     found = top_pictures_result(load_model("squeezenet1_1"), PHOTOS, "features.12", units=[0, 1, 2], count=4)
     assert found.masks.shape == (3, 4, 224, 224)

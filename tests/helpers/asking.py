@@ -21,6 +21,7 @@ from labkit.models import borrow, record
 OF_ITS_OWN = {
     "box",
     "sources",
+    "true labels",
     "texture",
     "content",
     "layer of a dream",
