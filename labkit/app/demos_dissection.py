@@ -24,7 +24,7 @@ def _explorer(model: str, layers: tuple[str, ...], twin_too: bool, **given: Any)
 
     check_network(model)
     network, stack = load_model(model), MiniBroden(SCENES, "test").stack()
-    models = {model: network, "untrained twin": twin(network, stack.images)} if twin_too else network
+    models = {model: network, "untrained": twin(network, stack.images)} if twin_too else network
     return DissectionExplorer(models, stack, layers=layers, **given)
 
 

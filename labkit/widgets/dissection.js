@@ -211,14 +211,16 @@ class Dissection extends View {
     if (!this.kinds.length) { setText(ui.picture.foot, ""); return; }
     const captions = this.model.get("captions"), views = range(captions.length).map((picture) => this.find({ picture })).filter(Boolean);
     const rows = views.map((answer) => { const { found } = this.counts(answer); return this.kinds.map((kind) => [...found].filter((label) => this.labels[label][0] === kind).length); });
-    const most = Math.max(4, ...rows.flat()), left = 54, low = CHART[1] - 44, group = (CHART[0] - left) / views.length, room = Math.min(60, group / (this.kinds.length + 1)), y = (v) => low - (low - 20) * (v / most);
+    const most = Math.max(4, ...rows.flat()), left = 54, low = CHART[1] - 72, group = (CHART[0] - left) / views.length, room = Math.min(60, group / (this.kinds.length + 1)), y = (v) => low - (low - 20) * (v / most);
     pen.font = this.font(30); pen.fillStyle = ink; pen.textBaseline = "middle";
     for (const v of [0, Math.ceil(most / 2), most]) { pen.globalAlpha = 0.25; pen.fillRect(left, y(v), CHART[0] - left, 1); pen.globalAlpha = 1; pen.textAlign = "right"; pen.fillText(String(v), left - 8, y(v)); }
     views.forEach((answer, g) => {
       const x = left + g * group + (group - room * this.kinds.length) / 2, here = answer.picture === this.state.picture;
       rows[g].forEach((count, k) => { pen.globalAlpha = here ? 1 : 0.45; pen.fillStyle = KIND_HUES[k % KIND_HUES.length]; pen.fillRect(x + k * room, y(count), room - 3, Math.max(2, low - y(count))); });
       pen.globalAlpha = 1; pen.fillStyle = ink; pen.textAlign = "center"; pen.font = this.font(views.length > 4 ? 20 : 28);
-      pen.fillText(captions[answer.picture].name.replace("features.", ""), x + (room * this.kinds.length) / 2, CHART[1] - 18);
+      // "network, layer" in two rows, none wider than its group
+      const words = captions[answer.picture].name.replace("features.", "layer ").split(", ");
+      words.forEach((word, row) => pen.fillText(word, left + (g + 0.5) * group, CHART[1] - 18 - 30 * (words.length - 1 - row), group - 10));
     });
     ui.picture.canvas.setAttribute("aria-label", `Labels with a detector by kind: ${views.map((answer, g) => `${captions[answer.picture].name}: ${listed(this.kinds.map((kind, k) => `${kind} ${rows[g][k]}`))}`).join("; ")}`);
     setText(ui.picture.foot, "by kind, for each layer that is known");
