@@ -166,14 +166,19 @@ def substitute_result(
     seed = int(torch.randint(2**31, (), generator=draw))
     shown = pictures.detach().cpu().float()[:most]
     labels = torch.as_tensor(box(shown)).cpu()
-    queries, losses, model = [len(shown)], [], network()
+    queries, losses = [len(shown)], []
+    taught: nn.Module | None = None
+
+    def new(number: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + number)
+            return network()
+
     with working("substitute", rounds, "round", progress=progress, should_stop=should_stop) as work:
         for number in range(rounds):
             if work.stopped():
                 break
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed + number)
-                model = network()
+            taught = model = new(number)
             bytes_ = (shown * 255).round().byte().permute(0, 2, 3, 1).numpy()
             recipe = Recipe(
                 epochs=epochs, batch=min(64, len(shown)), rate=rate, shift=0, flip=False, seed=seed + number
@@ -196,7 +201,7 @@ def substitute_result(
             shown = torch.cat([shown, fresh])
             labels = torch.cat([labels, torch.as_tensor(box(fresh)).cpu()])
             queries.append(len(shown))
-    return Substitute(model, shown, labels, queries, losses)
+    return Substitute(new(0) if taught is None else taught, shown, labels, queries, losses)
 
 
 @signature_of(substitute_result)

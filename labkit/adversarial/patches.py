@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_class, check_images, check_positive
+from labkit.core.checks import check_choice, check_class, check_images, check_positive
 from labkit.core.door import asked, seeded
 from labkit.core.registry import signature_of
 from labkit.core.targets import as_logits
@@ -149,8 +149,7 @@ def adversarial_patch_result(
     """
     for name, value in {"side": side, "batch": batch, "steps": steps}.items():
         check_positive(name, value)
-    if shape not in SHAPES:
-        raise ValueError(f"shape must be one of {SHAPES}; got {shape!r}.")
+    check_choice("shape", shape, SHAPES)
     check_images(pictures)
     own = seeded(generator)
     with asked(model, pictures) as given:
