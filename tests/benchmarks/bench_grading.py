@@ -25,7 +25,7 @@ SOLUTION = Path(__file__).resolve().parents[2] / "solutions" / f"{LAB}.ipynb"
 COURSE = 'c = get_config()\nc.CourseDirectory.course_id = "labkit"\n'
 ONE_THREAD = {
     **os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1",
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # nbgrader calls alembic by name
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # nbgrader calls alembic
 }  # fmt: skip
 
 
