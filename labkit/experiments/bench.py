@@ -211,6 +211,7 @@ LABS = (
     "concepts_are_vectors",
     "finding_and_fixing",
     "looking_without_a_hypothesis",
+    "fooling_a_network",
     "methods_table",
 )
 
