@@ -38,9 +38,7 @@ class Views(Protocol):
     @property
     def channels(self) -> int: ...
 
-    def __call__(
-        self, square: Float[Tensor, "C S S"], rows: Sequence[int]
-    ) -> Float[Tensor, "N C H W"]: ...
+    def __call__(self, square: Float[Tensor, "C S S"], rows: Sequence[int]) -> Float[Tensor, "N C H W"]: ...
 
 
 def physical_patch_result(

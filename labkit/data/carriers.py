@@ -90,7 +90,9 @@ class Carrier(NamedTuple):
         fold = 2 * np.pi * (1.2 * down + 0.5 * np.sin(2 * np.pi * turn / COPIES) + first)
         across = across + size * np.sin(fold)
         down = down + size * np.sin(np.pi * across + 2 * np.pi * second)
-        across = np.where(np.abs(across) > 1, 2 * np.sign(across) - across, across)  # mirrored beyond its edge
+        across = np.where(
+            np.abs(across) > 1, 2 * np.sign(across) - across, across
+        )  # mirrored beyond its edge
         inside = np.abs(z) < 0.999
         lit = 1 - 1.6 * size * (0.5 + 0.5 * np.cos(fold))
         return np.stack([across, np.clip(down, -1, 1)], 1).astype(np.float32), inside, lit.astype(np.float32)
@@ -149,7 +151,9 @@ def with_carrier(
         over = left < middle[0] < right and bottom < middle[1] < top
         if over or left < -0.98 or right > 0.98 or bottom < -0.98 or top > 0.98:
             continue
-        kept = [t for t in scene.things if t is main or math.hypot(t.x - x, t.y - y) > 0.7 * thing.size + t.size]
+        kept = [
+            t for t in scene.things if t is main or math.hypot(t.x - x, t.y - y) > 0.7 * thing.size + t.size
+        ]
         if math.hypot(main.x - x, main.y - y) < 0.45 * (thing.size + main.size):
             continue
         waves = (float(rng.uniform(0.06, 0.14)), *map(float, rng.random(2)), float(rng.uniform(-0.12, 0.12)))

@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from tqdm.auto import tqdm
 
-from labkit.core.checks import check_positive
+from labkit.core.checks import check_choice, check_positive
 from labkit.data.carriers import Carrier, with_carrier
+from labkit.data.objects import CLASSES
 from labkit.data.picture import SUPERSAMPLING, camera, exposed, lens, trace
 from labkit.data.render import surface
 from labkit.data.sampler import sample_scene
@@ -123,14 +124,14 @@ def decal_views(
     *,
     seed: int = 0,
     first: int = 0,
-    without: str | None = None,
+    without: Sequence[str] = (),
     size: tuple[float, float] | None = None,
     area: tuple[float, float] = (0.04, 0.12),
 ) -> DecalViews:
     """Scenes of a split with a "crate" or "T-shirt" set into each, and what is seen of its square.
 
     Turned, placed, lit and (a T-shirt) waving by lot, one view a scene from the scene ``first`` on; scenes
-    with an object of the class ``without`` are left out, and views whose square takes a share of the picture
+    with an object of the classes ``without`` are left out, and views whose square takes a share of the picture
     outside ``area``. ``size``: as of ``with_carrier``. Raises ValueError for another kind or split.
 
     >>> views = decal_views("crate", 2)
@@ -140,12 +141,14 @@ def decal_views(
     import torch
 
     check_positive("count", count)
+    for name in without:
+        check_choice("without", name, CLASSES)
     parts: list[dict[str, Any]] = []
     carriers: list[Carrier] = []
     with tqdm(total=count, desc="filming", leave=False, delay=1.5) as bar:
         for index in range(first, first + 40 * count):
             scene = sample_scene(index, split, seed)
-            if scene.things[0].kind == without:
+            if scene.things[0].kind in without:
                 continue
             carrier = with_carrier(scene, kind, np.random.default_rng(scene.key), size)
             if carrier is None:

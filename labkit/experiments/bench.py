@@ -211,6 +211,8 @@ LABS = (
     "concepts_are_vectors",
     "finding_and_fixing",
     "looking_without_a_hypothesis",
+    "attacks_without_the_weights",
+    "printed_squares",
     "methods_table",
 )
 

@@ -88,7 +88,15 @@ def _adversarial() -> dict[str, Golden]:
         ),
         "physical_patch": Golden(
             printed,
-            (a.physical_patch, a.physical_patch_result, decal_views, DecalViews, with_carrier, Carrier, filmed),
+            (
+                a.physical_patch,
+                a.physical_patch_result,
+                decal_views,
+                DecalViews,
+                with_carrier,
+                Carrier,
+                filmed,
+            ),
             1e-3,
         ),
         "Quantized": Golden(defended, (Quantized, HotSoftmax, straight_through)),

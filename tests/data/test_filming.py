@@ -17,7 +17,6 @@ from labkit.data.scenes import to_tensor
 KINDS = ("crate", "T-shirt")
 
 
-
 @pytest.mark.parametrize("colour", [(0.9, 0.2, 0.1), BLANK])
 def test_a_square_of_one_colour_is_what_the_renderer_draws(colour) -> None:
     views = decal_views("crate", 2)
@@ -64,7 +63,7 @@ def test_derivatives_reach_the_square_and_only_from_the_views_asked_for() -> Non
 
 
 def test_a_view_is_drawn_alike_each_time_and_leaves_out_a_class() -> None:
-    first, again = (decal_views("crate", 3, "val", without="tree") for _ in range(2))
+    first, again = (decal_views("crate", 3, "val", without=("tree",)) for _ in range(2))
     assert torch.equal(first.spot, again.spot)
     assert CLASSES.index("tree") not in first.labels.tolist()
     assert ((first.area >= 0.04) & (first.area <= 0.12)).all()
@@ -90,5 +89,7 @@ def test_what_does_not_exist_is_refused() -> None:
         decal_views("flag", 1)
     with pytest.raises(ValueError, match="area and size must fit each other"):
         decal_views("crate", 1, area=(0.9, 1.0))
+    with pytest.raises(ValueError, match="without must be one of"):
+        decal_views("crate", 1, without=("lion",))
     with pytest.raises(ValueError, match="count must be"):
         decal_views("crate", 0)
