@@ -1,7 +1,7 @@
 """Physical patch: a printed square that fools from any view, learned by what cameras see of it.
 
-What it is printed on, and how the camera sees it, is none of this file's business: ``views`` say that, such as
-those of a crate in the toy world or anyone's own.
+What it is printed on, and how a camera sees it, is none of this file's business: ``views`` say that, such
+as those of a crate in the toy world or anyone's own.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def physical_patch_result(
             f"{type(views).__name__}. Make some by labkit.data.decal_views."
         )
     own = seeded(generator)
-    noise = torch.rand(views.channels, side, side, generator=own, dtype=torch.float64)
-    start = (0.5 + 0.1 * (noise - 0.5)).float()
-    with torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():
+        noise = torch.rand(views.channels, side, side, generator=own, dtype=torch.float64)
+        start = (0.5 + 0.1 * (noise - 0.5)).float()
         first = views(start, [0])
     with asked(model, first) as given:
         with torch.no_grad():
