@@ -212,6 +212,8 @@ LABS = (
     "finding_and_fixing",
     "looking_without_a_hypothesis",
     "fooling_a_network",
+    "attacks_without_the_weights",
+    "printed_squares",
     "methods_table",
 )
 
