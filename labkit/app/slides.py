@@ -32,6 +32,7 @@ _VECTORS = "33_concepts_are_vectors"
 _DISSECT, _DETECTIVE = "32_dissecting_a_network", "35_the_detective"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
 _CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothesis"
+_FOOLING = "41_fooling_a_network"
 
 PARTS: dict[str, tuple[Slide, ...]] = {
     "Networks that learn": (
@@ -131,7 +132,11 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               "Bolukbasi et al. 2016"),
     ),
     "Fooling a network; texture and style": (
-        Slide("A step along the gradient's sign", "", "", ("adversarial.fgsm",), "Goodfellow et al. 2015"),
+        Slide("A step along the gradient's sign", "", _FOOLING, ("adversarial.fgsm",),
+              "Goodfellow et al. 2015"),
+        Slide("Any picture, any class", "attack", _FOOLING,
+              ("adversarial.pgd", "adversarial.minimal_perturbation"),
+              "Szegedy et al. 2014; Madry et al. 2018"),
         Slide("Examples transfer; a physical attack"),
         Slide("Defences and how they fall"),
         Slide("Dreams, textures, styles"),
