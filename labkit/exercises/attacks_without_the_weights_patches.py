@@ -1,4 +1,4 @@
-"""More exercises of 42_attacks_without_the_weights: the labelling loop, a printed square, learned over views."""
+"""More exercises of 42_attacks_without_the_weights: the labelling loop, a printed square over views."""
 
 from __future__ import annotations
 

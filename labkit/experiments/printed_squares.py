@@ -1,4 +1,4 @@
-"""A printed square in the world, lab 42: on a crate and on a T-shirt, filmed from views it has not seen (D4)."""
+"""A printed square in the world, lab 42: on a crate and on a T-shirt, filmed from unseen views (D4)."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def d4(bench: Bench, *, patch_step: Own) -> Result:
                     value,
                     ">= 0.7",
                     control=found,
-                    must={title: "<= 0.35" for title in (CUT, TEXTURE, ALONE)},
+                    must=dict.fromkeys((CUT, TEXTURE, ALONE), "<= 0.35"),
                 )
             )
             show[f"{kind}, {target}"] = {"rates": {OVER: value, **found}, "views": views, "squares": squares}
