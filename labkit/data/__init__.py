@@ -23,6 +23,8 @@ _LATER = {
     "concept_words": "words",
     "load_photo": "photos",
     "sample_photos": "photos",
+    "STYLES": "textures",
+    "texture": "textures",
     "decal_views": "filming",
     "fetch": "downloads",
     "Broden": "broden",
@@ -40,6 +42,7 @@ __all__ = [
     "MATERIALS",
     "PARTS",
     "RENDER_VERSION",
+    "STYLES",
     "TEXTURES",
     "WEATHERS",
     "Broden",
@@ -66,6 +69,7 @@ __all__ = [
     "sample_scene",
     "stack",
     "tag",
+    "texture",
     "to_tensor",
 ]
 

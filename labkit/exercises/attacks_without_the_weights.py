@@ -84,7 +84,7 @@ def gain_cases(draw: Draw):
     ),
 )  # fmt: skip
 def transfer_gain(labels, before, after, control):
-    """For each picture that was right before: is it misread (1 or 0), minus the same for the control.
+    """For each picture that was right before: is it misread (1 or 0), minus that of the control.
 
     labels, and answers before the attack, after it and after the control: (N,), whole numbers.
     Returns floats (M,), one for each of the M pictures that were right before, in their order.

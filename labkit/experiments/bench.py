@@ -211,6 +211,7 @@ LABS = (
     "concepts_are_vectors",
     "finding_and_fixing",
     "looking_without_a_hypothesis",
+    "fooling_a_network",
     "attacks_without_the_weights",
     "printed_squares",
     "methods_table",
