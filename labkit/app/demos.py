@@ -10,6 +10,7 @@ from labkit.app.demo_pictures import NETWORKS, check_network, chosen, of_the_toy
 from labkit.app.demos_attack import attack_html
 from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_looking import LOOKING
+from labkit.app.demos_transfer import WITHOUT
 from labkit.app.panels import MENDING
 
 __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
@@ -238,4 +239,5 @@ DEMOS: dict[str, Callable[..., str]] = {
     "tcav": _tcav,
     **DISSECTIONS,
     **MENDING,
+    **WITHOUT,
 }
