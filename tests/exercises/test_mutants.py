@@ -12,6 +12,11 @@ COURSE = [exercise for exercise in all_exercises() if exercise.answer and not ex
 LOGS, SIGN = "(near[:, -1:] / near[:, :-1]).log()", "torch.where(largest < 0, -1, 1)"
 NEAR = "F.cosine_similarity(first, shown[None]) > F.cosine_similarity(second, shown[None])"
 EQUIVALENT = {
+    "adversarial.climb": {
+        "images.clone() -> images in line 1": "nothing is written to it",
+        "loss(model(at), labels).sum() -> loss(model(at), labels).mean() in line 4": "its sign is taken",
+    },
+    "adversarial.hardened": {"True -> 2 in line 5": "both are true"},
     "concepts.rank_agreement": {
         "(pairs[:, None] > pairs).sum(1) -> (pairs[:, None] > pairs).sum(0) in line 5": (
             "both are ranked from the other end"
