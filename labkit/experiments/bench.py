@@ -211,6 +211,8 @@ LABS = (
     "concepts_are_vectors",
     "finding_and_fixing",
     "looking_without_a_hypothesis",
+    "defences_and_how_they_fall",
+    "robust_training",
     "methods_table",
 )
 
