@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from labkit.adversarial import fgsm_result, pgd_result
-from labkit.adversarial.attacks import slope_of_loss
 from labkit.adversarial.iterative import project
 from labkit.attribution import saliency
 from labkit.core.statistics import Interval, bootstrap, share
@@ -42,6 +41,15 @@ class Stood(NamedTuple):
     dead: int
 
 
+def _slopes(model: nn.Module, at: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of the loss and the classes named, both found in bfloat16: a third of the time."""
+    at = at.detach().contiguous(memory_format=torch.channels_last).requires_grad_(True)
+    with torch.enable_grad(), torch.autocast(at.device.type, torch.bfloat16):
+        scores = model(at).float()
+        loss = nn.functional.cross_entropy(scores, labels, reduction="sum")
+    return torch.autograd.grad(loss, at)[0], scores.argmax(1)
+
+
 def under_attack(
     model: nn.Module,
     images: Float[Tensor, "N C H W"],
@@ -51,7 +59,10 @@ def under_attack(
     steps: int = STEPS,
     restarts: int = RESTARTS,
 ) -> Stood:
-    """PGD from random beginnings; a picture that is fooled at any step is left alone from there on."""
+    """PGD from random beginnings; a picture that is fooled at any step is left alone from there on.
+
+    The way is sought in bfloat16; whether a picture fools is asked of the network as it is.
+    """
     own = torch.Generator().manual_seed(0)
     made, alive = images.clone(), torch.zeros(len(images), dtype=torch.bool)
     told = [answers(model, images)]
@@ -59,22 +70,21 @@ def under_attack(
     with borrow(model):
         for _ in range(restarts):
             told.append(_wrong(torch.stack(told), labels))
-            fooled = told[-1] != labels
-            for rows in torch.arange(len(images))[~fooled].split(50):
-                noise = 2 * torch.rand(images[rows].shape, generator=own) - 1
-                made[rows] = project(images[rows] + epsilon * noise, images[rows], epsilon)
-                left = rows
+            for left in torch.arange(len(images))[told[-1] == labels].split(50):
+                noise = 2 * torch.rand(images[left].shape, generator=own) - 1
+                made[left] = project(images[left] + epsilon * noise, images[left], epsilon)
                 for number in range(steps + 1):
-                    slope = slope_of_loss(model, made[left], labels[left])
-                    told[-1][left] = slope.named
-                    alive[left] |= (slope.gradient != 0).flatten(1).any(1)
-                    still = slope.named == labels[left]
-                    left, gradient = left[still], slope.gradient[still]
+                    slope, named = _slopes(model, made[left], labels[left])
+                    alive[left] |= (slope != 0).flatten(1).any(1)
+                    asked = left if number == steps else left[named != labels[left]]
+                    if len(asked):
+                        told[-1][asked] = answers(model, made[asked])
+                    still = told[-1][left] == labels[left]
+                    left, slope = left[still], slope[still]
                     if number == steps or not len(left):
                         break
-                    made[left] = project(made[left] + step * gradient.sign(), images[left], epsilon)
-    started = told[0] == labels
-    return Stood(torch.stack(told), made, int((started & ~alive).sum()))
+                    made[left] = project(made[left] + step * slope.sign(), images[left], epsilon)
+    return Stood(torch.stack(told), made, int(((told[0] == labels) & ~alive).sum()))
 
 
 def _wrong(named: Int[Tensor, "R N"], labels: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
@@ -114,19 +124,26 @@ def d6(bench: Bench, *, robust_accuracy: Own) -> Result:
 
         return bootstrap(rows, difference)
 
+    fast = bench.network("minivgg-fgsm")
+    once = in_parts(lambda p, t: fgsm_result(fast, p, t, epsilon=SIZES["4/255"]).images, x, y)
+    inside = _inside(bench, drawn, seeds)
+    beside = {"under FGSM, trained on FGSM only": share(right(fast, once, y).numpy())}
+    for way, names in TRAINED.items():
+        clean = [stood[name, "4/255"].answers[0] == y for name in names[:seeds]]
+        beside[f"clean pictures, trained on {way}"] = extent(share(hits.numpy()) for hits in clean)
     measures = []
-    for size, epsilon in SIZES.items():
-        control = {
-            "trained on noise, minus clean": weakest([gain("noise", size, s) for s in range(seeds)], True)
-        }
-        control["trained on FGSM only, minus clean"] = gain("FGSM only", size, 0)
+    for size in SIZES:
+        blind = [gain("noise", size, seed) for seed in range(seeds)]
+        control = {"trained on noise, minus clean": weakest(blind, True)}
+        control |= {"trained on FGSM only, minus clean": gain("FGSM only", size, 0)}
         for way, names in TRAINED.items():
             control[f"under PGD, trained on {way}"] = extent(accuracy(n, size) for n in names[:seeds])
         measures.append(
             Measure(
                 f"accuracy under PGD at {size}, trained on attacks minus clean",
-                weakest([gain("attacks", size, s) for s in range(seeds)]), ">= 0.3",
-                control=control, must={"trained on noise, minus clean": "< 0.3 (upper bound)"},
+                weakest([gain("attacks", size, seed) for seed in range(seeds)]), ">= 0.3",
+                control=control | (beside | inside if size == "4/255" else {}),
+                must={"trained on noise, minus clean": "< 0.3 (upper bound)"},
             )
         )  # fmt: skip
     moved = [_transferred(bench, x, y, s, stood[TRAINED["attacks"][s], "4/255"]) for s in range(seeds)]
@@ -135,22 +152,6 @@ def d6(bench: Bench, *, robust_accuracy: Own) -> Result:
             "errors by transfer minus errors by PGD, trained on attacks, 4/255", weakest(moved, True), "<= 0"
         )
     )
-    once = in_parts(
-        lambda p, t: fgsm_result(bench.network("minivgg-fgsm"), p, t, epsilon=SIZES["4/255"]).images, x, y
-    )
-    fast = share(right(bench.network("minivgg-fgsm"), once, y).numpy())
-    plain = {
-        f"clean pictures, trained on {way}": extent(
-            share((stood[n, "4/255"].answers[0] == y).numpy()) for n in names[:seeds]
-        )
-        for way, names in TRAINED.items()
-    }
-    inside = _inside(bench, drawn, seeds)
-    measures[0] = Measure(
-        measures[0].what, measures[0].value, measures[0].threshold,
-        control={**measures[0].control, "under FGSM, trained on FGSM only": fast, **plain, **inside},
-        must=measures[0].must,
-    )  # fmt: skip
     dead = sum(found.dead for found in stood.values())
     return Result(
         tuple(measures),
@@ -176,15 +177,11 @@ def _standing(found: Stood, labels: Int[Tensor, " N"]) -> Tensor:
 
 def _transferred(bench: Bench, x: Tensor, y: Tensor, seed: int, own: Stood) -> Interval:
     """Errors by pictures made on the other network trained on attacks, minus those by PGD on its own."""
-    name, other = TRAINED["attacks"][seed], TRAINED["attacks"][1 - seed]
-    steps = bench.steps(STEPS, few=2)
-    made = in_parts(
-        lambda p, t: pgd_result(
-            bench.network(other), p, t, epsilon=epsilon, steps=steps, progress=lambda share: None
-        ).images,
-        x, y,
-    )  # fmt: skip
-    wrong = ~right(bench.network(name), made, y)
+    name, other = (bench.network(TRAINED["attacks"][one]) for one in (seed, 1 - seed))
+    options: dict[str, Any] = {"epsilon": SIZES["4/255"], "steps": bench.steps(10, few=2)}
+    options["progress"] = lambda share: None
+    made = in_parts(lambda p, t: pgd_result(other, p, t, **options).images, x, y)
+    wrong = ~right(name, made, y)
     return bootstrap(wrong.double().numpy() - (~_standing(own, y)).double().numpy())
 
 
