@@ -30,7 +30,7 @@ def worsened(
     steps: int = 3,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "N C H W"]:
-    """The pictures that a step of training sees in place of the clean ones, each within ``epsilon`` of its own.
+    """The pictures that a step of training sees in place of clean ones, each within ``epsilon`` of its own.
 
     ``shown``: "pgd" takes ``steps`` signed steps of 2.5 ``epsilon`` / ``steps`` from a random place of the
     ball, another for each picture; "fgsm" one of ``epsilon`` from the picture itself; "noise" is that random

@@ -35,15 +35,16 @@ def zero_cases(draw: Draw):
     "adversarial.zero_share", "Where no step goes", points=1, minutes=5, difficulty=1, cases=zero_cases,
     blocks=(LIBRARY + "fgsm_result", LIBRARY + "pgd_result"),
     mistakes=(
-        (".all(1)", ".any(1)",
+        ("still.all(1)", "still.any(1)",
             "A pixel with one flat colour still moves in the others. It is flat if all its colours are."),
-        ("(gradient == 0).all(1)", "gradient == 0",
+        ("still.all(1)", "still",
             "You count values, three a pixel. Count pixels: flat in all colours, with .all(1)."),
-        ("(gradient == 0).all(1)", "gradient.sum(1) == 0",
+        ("still.all(1)", "gradient.sum(1) == 0",
             "Slopes of +1 and -1 add up to 0, and yet both colours move. Ask each colour apart."),
         ("gradient == 0", "gradient.abs() < 1e-6",
             "A tiny slope is a slope: its sign is a whole step. Count exact zeros only."),
-        (".mean(1)", ".sum(1)", "You count pixels. The share is asked for: divide by their number."),
+        ("float().mean(1)", "float().sum(1)",
+            "You count pixels. The share is asked for: divide by their number."),
         ("gradient == 0", "gradient != 0", "That is where something moves. Count the zeros."),
     ),
 )  # fmt: skip
@@ -52,7 +53,8 @@ def zero_share(gradient):
 
     gradient: (N, 3, H, W), of the loss by the pictures. Returns (N,), floats from 0 to 1.
     """
-    flat = (gradient == 0).all(1)
+    still = gradient == 0
+    flat = still.all(1)
     return flat.flatten(1).float().mean(1)
 
 
@@ -62,23 +64,23 @@ def rounding_cases(draw: Draw):
     yield Case("eight levels, and the gradient", (to_learn(draw.pictures(1, 3, 4, 4)), 8))
 
 
-ROUNDED = "(images * (levels - 1)).round() / (levels - 1)"
+SUM = "images + change"
 
 
 @SHEET.exercise(
     "adversarial.straight_through", "A gradient that goes straight through", points=2, minutes=8,
     difficulty=2, cases=rounding_cases, blocks=(LIBRARY + "defenses.straight_through",),
     mistakes=(
-        ("images + (rounded - images).detach()", "rounded",
+        (SUM, "rounded",
             "The values are right, but the gradient of rounding is 0. Add what rounding changed, detached."),
-        ("images + (rounded - images).detach()", "images * 1",
+        (SUM, "images * 1",
             "The gradient is right, but the network must be shown the rounded picture."),
-        ("images + (rounded - images).detach()", "rounded + images.detach() - images",
+        (SUM, "rounded + images.detach() - images",
             "The gradient has the wrong sign. Add the pictures, and take them off inside of detach."),
-        (ROUNDED, "(images * levels).round() / levels",
+        ("levels - 1", "levels",
             "That is one level too many. From 0 to 1 there are levels - 1 steps."),
         (".round()", ".floor()", "You round down. Take the nearest level."),
-        ("images + (rounded", "2 * images - images.detach() + (rounded",
+        (SUM, "2 * images - images.detach() + change",
             "The gradient passes twice. It is to be 1, as if nothing had been rounded."),
     ),
 )  # fmt: skip
@@ -88,8 +90,10 @@ def straight_through(images, levels):
     images: (N, 3, H, W), 0 to 1; levels: 2 or more (2: 0 and 1). Returns (N, 3, H, W): gradients flow,
     as if nothing had been rounded.
     """
-    rounded = (images * (levels - 1)).round() / (levels - 1)
-    return images + (rounded - images).detach()
+    steps = levels - 1
+    rounded = (images * steps).round() / steps
+    change = (rounded - images).detach()
+    return images + change
 
 
 def margin_cases(draw: Draw):
@@ -152,9 +156,6 @@ def climb_cases(draw: Draw):
     yield case("one step; the pictures must stay", "bends", (5, 5), 0.05, 1, "both")
 
 
-STEP = "at = at + 2.5 * epsilon / steps * gradient.sign()"
-
-
 @SHEET.exercise(
     "adversarial.climb", "An attack on any loss", points=3, minutes=14, difficulty=2, cases=climb_cases,
     blocks=tuple(LIBRARY + name for name in ("fgsm", "fgsm_result", "pgd", "pgd_result", "project")),
@@ -162,7 +163,7 @@ STEP = "at = at + 2.5 * epsilon / steps * gradient.sign()"
         ("(at - images).clamp(-epsilon, epsilon)", "(at - images)",
             "The steps lead out of the ball. Cut each pixel's change off at epsilon, either way."),
         ("at = at.clamp(0, 1)", "pass", "What leaves 0 to 1 is no picture. Clamp to it after every step."),
-        ("+ 2.5 * epsilon", "- 2.5 * epsilon", "You go down. The attacker raises the loss."),
+        ("at + step", "at - step", "You go down. The attacker raises the loss."),
         ("2.5 * epsilon / steps", "epsilon / steps",
             "The step is 2.5 epsilon / steps long, so that there is way to spare."),
         ("2.5 * epsilon / steps", "epsilon",
@@ -183,10 +184,12 @@ def climb(model, loss, images, labels, epsilon, steps):
     back into the ball of epsilon and then to 0 to 1. Returns (N, 3, H, W), detached.
     """
     at = images.clone()
+    step = 2.5 * epsilon / steps
     for _ in range(steps):
         at = at.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(model(at), labels).sum(), at)
-        at = at + 2.5 * epsilon / steps * gradient.sign()
+        total = loss(model(at), labels).sum()
+        (gradient,) = torch.autograd.grad(total, at)
+        at = at + step * gradient.sign()
         at = images + (at - images).clamp(-epsilon, epsilon)
         at = at.clamp(0, 1)
     return at.detach()

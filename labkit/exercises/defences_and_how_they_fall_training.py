@@ -1,4 +1,4 @@
-"""The exercises of the notebook 43 about a defence that stays: what counts as robust, one step of training."""
+"""The exercises of the notebook 43 about a defence that stays: what is robust, one step of training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def worst_cases(draw: Draw):
 @SHEET.exercise(
     "adversarial.robust_accuracy", "The worst of all", points=1, minutes=5, difficulty=1, cases=worst_cases,
     mistakes=(
-        ("right.all(0).float().mean()", "right.float().mean(1).min()",
+        ("stood.float().mean()", "right.float().mean(1).min()",
             "That is the best single attack. Each picture has its own worst one: ask picture by picture."),
         ("right.all(0)", "right",
             "You average over attacks. A picture that one of them fools is not robust: all must fail."),
@@ -44,7 +44,8 @@ def robust_accuracy(answers, labels):
     answers: (R, N), the classes named, a row an attack; labels: (N,). Returns one number (a tensor).
     """
     right = answers == labels
-    return right.all(0).float().mean()
+    stood = right.all(0)
+    return stood.float().mean()
 
 
 def training_cases(draw: Draw):
@@ -65,17 +66,17 @@ def training_cases(draw: Draw):
     mistakes=(
         ("model(attacked)", "model(images)",
             "You train on the clean pictures. The attack's pictures are what is to be learned."),
-        ("F.cross_entropy(model(attacked), labels)",
-         "F.cross_entropy(model(attacked), labels) + F.cross_entropy(model(images), labels)",
+        ("loss = F.cross_entropy(scores, labels)",
+         "loss = F.cross_entropy(scores, labels) + F.cross_entropy(model(images), labels)",
             "You add the clean pictures' loss. Only the attacked ones are asked for here."),
-        ("labels)\n    weights", "model(images).argmax(1))\n    weights",
+        ("scores, labels", "scores, model(images).argmax(1)",
             "The network's own answer is no label: where it is wrong, it would learn to stay wrong."),
         ("w - rate * s", "w + rate * s",
             "The attacker climbs, the defender goes down: subtract the gradient."),
         ("rate * s", "s", "The step's length, rate, is missing."),
         ("rate * s", "rate * s.sign()",
             "Only the attacker takes signs. The weights go along the gradient itself."),
-        ("model(attacked), labels)", 'model(attacked), labels, reduction="sum")',
+        ("scores, labels", 'scores, labels, reduction="sum"',
             "You add up over the pictures. Take the mean, or the step grows with the batch."),
         ("attack(model, images, labels)", "attack(model, attack(model, images, labels), labels)",
             "You attack twice: that goes out of the ball. Once is asked for."),
@@ -89,7 +90,8 @@ def hardened(model, attack, images, labels, rate):
     the network itself stays as it is.
     """
     attacked = attack(model, images, labels)
-    loss = F.cross_entropy(model(attacked), labels)
+    scores = model(attacked)
+    loss = F.cross_entropy(scores, labels)
     weights = list(model.parameters())
     slopes = torch.autograd.grad(loss, weights)
     return [(w - rate * s).detach() for w, s in zip(weights, slopes, strict=True)]

@@ -14,9 +14,9 @@ NEAR = "F.cosine_similarity(first, shown[None]) > F.cosine_similarity(second, sh
 EQUIVALENT = {
     "adversarial.climb": {
         "images.clone() -> images in line 1": "nothing is written to it",
-        "loss(model(at), labels).sum() -> loss(model(at), labels).mean() in line 4": "its sign is taken",
+        "loss(model(at), labels).sum() -> loss(model(at), labels).mean() in line 5": "its sign is taken",
     },
-    "adversarial.hardened": {"True -> 2 in line 5": "both are true"},
+    "adversarial.hardened": {"True -> 2 in line 6": "both are true"},
     "concepts.rank_agreement": {
         "(pairs[:, None] > pairs).sum(1) -> (pairs[:, None] > pairs).sum(0) in line 5": (
             "both are ranked from the other end"
