@@ -85,10 +85,10 @@ SUM = "images + change"
     ),
 )  # fmt: skip
 def straight_through(images, levels):
-    """Pictures rounded to `levels` values from 0 to 1, with the gradient of the pictures as they were.
+    """Pictures rounded to `levels` values from 0 to 1, with the gradient of unrounded pictures.
 
-    images: (N, 3, H, W), 0 to 1; levels: 2 or more (2: 0 and 1). Returns (N, 3, H, W): gradients flow,
-    as if nothing had been rounded.
+    images: (N, 3, H, W), 0 to 1; levels: 2 or more (2: the values 0 and 1).
+    Returns (N, 3, H, W): gradients flow, as if nothing had been rounded.
     """
     steps = levels - 1
     rounded = (images * steps).round() / steps
@@ -179,9 +179,9 @@ def climb_cases(draw: Draw):
 def climb(model, loss, images, labels, epsilon, steps):
     """PGD on a loss of your choice: pictures whose loss was raised, each within epsilon of its own.
 
-    loss: a function (scores (N, C), labels (N,)) -> (N,); images: (N, 3, H, W), where the climb begins;
-    steps of 2.5 epsilon / steps along the gradient's sign, after each of which the picture is brought
-    back into the ball of epsilon and then to 0 to 1. Returns (N, 3, H, W), detached.
+    loss: a function (scores (N, C), labels (N,)) -> (N,); images: (N, 3, H, W), where it begins.
+    Each step is 2.5 epsilon / steps along the gradient's sign; then the picture is brought back
+    into the ball of epsilon, then to 0 to 1. Returns (N, 3, H, W), detached.
     """
     at = images.clone()
     step = 2.5 * epsilon / steps

@@ -41,7 +41,7 @@ def worst_cases(draw: Draw):
 def robust_accuracy(answers, labels):
     """The share of pictures that are named rightly under every one of the attacks.
 
-    answers: (R, N), the classes named, a row an attack; labels: (N,). Returns one number (a tensor).
+    answers: (R, N), the classes named, a row an attack; labels: (N,). Returns one number.
     """
     right = answers == labels
     stood = right.all(0)
@@ -83,11 +83,11 @@ def training_cases(draw: Draw):
     ),
 )  # fmt: skip
 def hardened(model, attack, images, labels, rate):
-    """One step of gradient descent on attacked pictures: the weights that the network would have then.
+    """One step of gradient descent on attacked pictures: the weights that the network has then.
 
-    attack: a function (model, images, labels) -> pictures; images: (N, 3, H, W); labels: (N,); the loss
-    is the mean cross entropy. Returns a list of tensors, in the order of model.parameters(), detached;
-    the network itself stays as it is.
+    attack: a function (model, images, labels) -> pictures; images: (N, 3, H, W); labels: (N,).
+    The loss is the mean cross entropy. Returns a list of tensors, in the order of
+    model.parameters(), detached; the network itself stays as it is.
     """
     attacked = attack(model, images, labels)
     scores = model(attacked)
