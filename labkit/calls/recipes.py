@@ -168,6 +168,7 @@ def by_size(seed: int = 0, dtype: str = "float64") -> Callable[[int, int], float
     return lambda players, size: 0.2 + extra * (size - players / 2) ** 2 / players
 
 
+<<<<<<< HEAD
 def surprise() -> Callable[[Tensor, Tensor], Tensor]:
     """A loss of scores and labels, one number a picture: the cross entropy, and a little of the scores."""
 
@@ -188,3 +189,31 @@ def shoved(size: float = 0.2) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
         return images + size * slope / slope.abs().amax()
 
     return attack
+=======
+def sure(
+    channels: int = 3, height: int = 4, width: int = 4, classes: int = 3, seed: int = 0,
+    dtype: str = "float64",
+) -> nn.Module:  # fmt: skip
+    """`linear` with weights a hundred times as large: its softmax is 1 for one class and 0 for the others."""
+    network = linear(channels, height, width, classes, seed, dtype)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(100)
+    return network
+
+
+def half_blind(
+    channels: int = 3, height: int = 4, width: int = 4, classes: int = 3, seed: int = 0,
+    dtype: str = "float64",
+) -> nn.Module:  # fmt: skip
+    """`linear` that does not see the right half of the picture: its weights there are exactly 0."""
+    network = linear(channels, height, width, classes, seed, dtype)
+    with torch.no_grad():
+        network[1].weight.view(classes, channels, height, width)[..., width // 2 :] = 0  # type: ignore[index]
+    return network
+
+
+def gives_way(border: float) -> Callable[[float], bool]:
+    """What an attack reports of one picture: whether a step of this size fools, from ``border`` on."""
+    return lambda epsilon: float(epsilon) >= border
+>>>>>>> main
