@@ -214,6 +214,8 @@ LABS = (
     "fooling_a_network",
     "attacks_without_the_weights",
     "printed_squares",
+    "defences_and_how_they_fall",
+    "robust_training",
     "methods_table",
 )
 

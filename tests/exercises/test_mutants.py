@@ -20,6 +20,11 @@ EQUIVALENT = {
         "rate * slope.sign() -> rate / slope.sign() in line 6": "it is 1 or -1",
         "scores[:, target].mean() -> scores[:, target].sum() in line 4": "the slope's sign is the same",
     },
+    "adversarial.climb": {
+        "images.clone() -> images in line 1": "nothing is written to it",
+        "loss(model(at), labels).sum() -> loss(model(at), labels).mean() in line 5": "its sign is taken",
+    },
+    "adversarial.hardened": {"True -> 2 in line 6": "both are true"},
     "concepts.rank_agreement": {
         "(pairs[:, None] > pairs).sum(1) -> (pairs[:, None] > pairs).sum(0) in line 5": (
             "both are ranked from the other end"
