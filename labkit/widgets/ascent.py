@@ -14,7 +14,7 @@ from labkit.core.checks import check_positive
 from labkit.widgets.kit.cache import Answer
 from labkit.widgets.kit.page import module
 from labkit.widgets.kit.pictures import Report, Stale, never, pixels
-from labkit.widgets.kit.searches import SearchExplorer, part_of
+from labkit.widgets.kit.searches import LayerSearch, part_of
 from labkit.widgets.kit.worker import Stopped, stoppable
 
 __all__ = ["AscentExplorer"]
@@ -22,7 +22,7 @@ __all__ = ["AscentExplorer"]
 SWITCHES = ("decay", "blur", "clip", "jitter", "fourier")
 
 
-class AscentExplorer(SearchExplorer):
+class AscentExplorer(LayerSearch):
     """Climb a score from a start, and watch the picture and its activation; stop, resume, begin anew.
 
     Each setting (start, class or unit, switches) is one ascent by ``labkit.visualization.visualize_result``,
@@ -51,14 +51,11 @@ class AscentExplorer(SearchExplorer):
     KIND = "ascent"
     ASKS = ("picture", "target", "layer", "channel", *SWITCHES)
 
-    layer = T.Unicode("").tag(sync=True)
-    channel = T.Int(0).tag(sync=True)
     decay = T.Bool(False).tag(sync=True)
     blur = T.Bool(False).tag(sync=True)
     clip = T.Bool(False).tag(sync=True)
     jitter = T.Bool(False).tag(sync=True)
     fourier = T.Bool(False).tag(sync=True)
-    layers: T.List = T.List(help="name and number of channels of each layer").tag(sync=True)
     steps = T.Int(96).tag(sync=True)
 
     def __init__(
@@ -86,21 +83,6 @@ class AscentExplorer(SearchExplorer):
 
     def _said(self) -> str:
         return f"layers={[layer['name'] for layer in self.layers]}, steps={self.steps}"
-
-    def _channels(self, names: Sequence[str]) -> list[dict[str, Any]]:
-        from labkit.core.locks import lock_of
-        from labkit.models import record
-
-        if not names:
-            return []
-        with lock_of(self.model), torch.no_grad(), record(self.model, *names) as kept:
-            self.model(self._placed(self.images[0]))
-        for name in names:
-            if not isinstance(kept[name], Tensor) or kept[name].ndim not in (2, 4):
-                raise ValueError(
-                    f"layers must give channels, (N, C) or (N, C, h, w); {name!r} does not. Leave it out."
-                )
-        return [{"name": name, "channels": kept[name].shape[1]} for name in names]
 
     # -- the answers: frames and scores of an ascent, sent again and again while it runs
     def _forget(self, key: tuple) -> None:
@@ -176,25 +158,6 @@ class AscentExplorer(SearchExplorer):
 
     def _shows(self, step: int) -> bool:
         return step % self.every == 0 or step == self.steps
-
-    # -- legal values
-    @T.validate("layer")
-    def _legal_layer(self, proposal: Any) -> str:
-        from labkit.core.checks import nearest
-
-        names, came = [layer["name"] for layer in self.layers], proposal["value"]
-        if came and came not in names:
-            close = ", ".join(map(repr, nearest(came, names))) or "none; pass layers="
-            raise KeyError(f"layer must be '' or one of .layers; got {came!r}. The nearest: {close}.")
-        return came
-
-    @T.validate("channel")
-    def _legal_channel(self, proposal: Any) -> int:
-        count = next((one["channels"] for one in self.layers if one["name"] == self.layer), None)
-        if proposal["value"] < 0 or (count is not None and proposal["value"] >= count):
-            last = "" if count is None else f" to {count - 1}"
-            raise IndexError(f"channel must be from 0{last}; got {proposal['value']}.")
-        return proposal["value"]
 
 
 def _starts(model: torch.nn.Module) -> Float[Tensor, "2 3 H W"]:

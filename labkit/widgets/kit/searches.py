@@ -19,9 +19,9 @@ from labkit.widgets.kit.pausing import Run
 from labkit.widgets.kit.pictures import PictureExplorer, Report, Stale, never, pixels, private
 from labkit.widgets.kit.worker import Stopped
 
-__all__ = ["Frames", "Search", "SearchExplorer", "part_of"]
+__all__ = ["Frames", "LayerSearch", "Search", "SearchExplorer", "part_of"]
 
-SMALL = 128 * 128  # pixels; the frames of larger pictures are saved as JPEG, or a page would hold a few only
+SMALL = 96 * 96  # pixels; the frames of larger pictures are saved as JPEG, or a page would hold a few only
 WAITING = 3  # searches that were stopped and may go on; an older one begins anew
 
 Frames = list[tuple[int, Tensor]]  # after how many steps, and the picture (C, H, W)
@@ -208,4 +208,54 @@ class SearchExplorer(PictureExplorer):
     def _legal_frame(self, proposal: Any) -> int:
         if proposal["value"] < -1:
             raise IndexError(f"frame must be -1, the last, or from 0; got {proposal['value']}.")
+        return proposal["value"]
+
+
+class LayerSearch(SearchExplorer):
+    """A search that asks for a layer and perhaps one of its channels.
+
+    Traits: ``layer`` and ``channel``; ``layers`` has name and channels of each layer. Raises KeyError for a
+    layer that is not among them, IndexError for a channel that the layer does not have.
+    """
+
+    layer = T.Unicode("").tag(sync=True)
+    channel = T.Int(0).tag(sync=True)
+    layers: T.List = T.List(help="name and number of channels of each layer, and whether it gives maps").tag(
+        sync=True
+    )
+
+    def _channels(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows of ``layers``; raises KeyError for a wrong name, ValueError for one without channels."""
+        from labkit.core.locks import lock_of
+        from labkit.models import record
+
+        if not names:
+            return []
+        with lock_of(self.model), torch.no_grad(), record(self.model, *names) as kept:
+            self.model(self._placed(self.images[0]))
+        for name in names:
+            if not isinstance(kept[name], Tensor) or kept[name].ndim not in (2, 4):
+                raise ValueError(
+                    f"layers must give channels, (N, C) or (N, C, h, w); {name!r} does not. Leave it out."
+                )
+        return [
+            {"name": name, "channels": kept[name].shape[1], "maps": kept[name].ndim == 4} for name in names
+        ]
+
+    @T.validate("layer")
+    def _legal_layer(self, proposal: Any) -> str:
+        from labkit.core.checks import nearest
+
+        names, came = [layer["name"] for layer in self.layers], proposal["value"]
+        if came and came not in names:
+            close = ", ".join(map(repr, nearest(came, names))) or "none; pass layers="
+            raise KeyError(f"layer must be '' or one of .layers; got {came!r}. The nearest: {close}.")
+        return came
+
+    @T.validate("channel")
+    def _legal_channel(self, proposal: Any) -> int:
+        count = next((one["channels"] for one in self.layers if one["name"] == self.layer), None)
+        if proposal["value"] < 0 or (count is not None and proposal["value"] >= count):
+            last = "" if count is None else f" to {count - 1}"
+            raise IndexError(f"channel must be from 0{last}; got {proposal['value']}.")
         return proposal["value"]
