@@ -88,7 +88,7 @@ class SearchView extends View {
   drawLines(answer, i, lines, text) {
     const { ui } = this, at = answer?.at ?? [0], known = lines.flatMap((line) => line.values).filter((v) => Number.isFinite(v));
     const least = Math.min(0, ...known), most = Math.max(least + 1e-3, ...known), wide = most - least > 4;
-    const low = wide ? Math.floor(least) : least, high = wide ? Math.ceil(most) : most, round = (v) => Number(wide ? v.toFixed(0) : v.toPrecision(2));
+    const low = wide ? Math.floor(least) : least, high = wide ? Math.ceil(most) : most, round = (v) => Number(Math.abs(v) >= 10 ? v.toFixed(0) : v.toPrecision(2));
     const names = lines.length > 1 ? lines.map((line) => line.name) : [];
     if (ui.lines.dataset.names !== names.join()) {
       ui.lines.replaceChildren(...names.map((name, k) => h("span", {}, lineKey(k), name)));
