@@ -13,10 +13,11 @@ from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.overlay import OverlayExplorer
 from labkit.widgets.sanity import SanityExplorer
+from labkit.widgets.style import StyleExplorer
 from labkit.widgets.tcav import TcavExplorer
 
 __all__ = [
     "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "DreamExplorer",
     "EmbeddingExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
-    "TcavExplorer",
+    "StyleExplorer", "TcavExplorer",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from labkit.core.checks import check_choice, check_images
 from labkit.widgets.kit.cache import Answer
 from labkit.widgets.kit.dreams import (
     Job,
+    Judged,
     amplified,
     as_noisy,
     check_options,
@@ -35,7 +36,7 @@ GOALS = ("layer", "channel", "class")
 OTHERS = 8  # pictures that an inversion is held against
 
 
-class DreamExplorer(LayerSearch):
+class DreamExplorer(Judged, LayerSearch):
     """Pictures made from what a network computes, watched while they are made, stopped, resumed, scrubbed.
 
     Three modes: ``dream`` (``labkit.style.deepdream``: more of what a layer, a channel, a class or a
@@ -189,17 +190,6 @@ class DreamExplorer(LayerSearch):
         if self.crops is not None and key[1] < len(self.crops):
             crop = float(gram_distance(judge, self.crops[key[1]][None], image[None], layers)[0])
         return [*found, crop]
-
-    @property
-    def judge(self) -> tuple[torch.nn.Module, list[str]]:
-        """The network that measures textures, and at which of its layers."""
-        from labkit.models import load_model
-        from labkit.widgets.kit.overlays import layers_of
-
-        self._judge = self._judge or load_model("minivgg-11")
-        if self._judge_layers is None:
-            self._judge_layers = list(layers_of(self._judge, self.images[0][None], None, 4))
-        return self._judge, list(self._judge_layers)
 
     # -- legal values
     @T.validate("mode")

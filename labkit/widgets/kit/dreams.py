@@ -15,8 +15,8 @@ from labkit.core.checks import nearest
 from labkit.widgets.kit.searches import Frames
 
 __all__ = [
-    "Job", "amplified", "as_noisy", "check_options", "correlation", "dreaming", "gram_distance", "inverting",
-    "shuffled", "texturing",
+    "Job", "Judged", "amplified", "as_noisy", "check_options", "correlation", "default_of", "dreaming",
+    "gram_distance", "inverting", "keeper", "quiet", "shuffled", "texturing",
 ]  # fmt: skip
 
 Job = tuple[Callable[[Callable[[], bool]], Any], int]  # job(should_stop), and its number of steps
@@ -24,7 +24,26 @@ KEPT = 12  # frames of a search, about
 OURS = ("on_frame", "progress", "should_stop", "side")  # what an explorer gives a method itself
 
 
-def _quiet(_: float) -> None:
+class Judged:
+    """An explorer that has another network judge textures and styles: ``judge``, and at which layers."""
+
+    images: list[Tensor]
+    _judge: nn.Module | None
+    _judge_layers: Sequence[str] | None
+
+    @property
+    def judge(self) -> tuple[nn.Module, list[str]]:
+        """The network that measures, and at which of its layers."""
+        from labkit.models import load_model
+        from labkit.widgets.kit.overlays import layers_of
+
+        self._judge = self._judge or load_model("minivgg-11")
+        if self._judge_layers is None:
+            self._judge_layers = list(layers_of(self._judge, self.images[0][None], None, 4))
+        return self._judge, list(self._judge_layers)
+
+
+def quiet(_: float) -> None:
     """Where progress is told elsewhere, no bar is shown."""
 
 
@@ -43,7 +62,7 @@ def check_options(argument: str, function: Callable, options: Mapping[str, Any])
     return dict(options)
 
 
-def _default(function: Callable, options: Mapping[str, Any], name: str) -> int:
+def default_of(function: Callable, options: Mapping[str, Any], name: str) -> int:
     return int(options.get(name, inspect.signature(function).parameters[name].default))
 
 
@@ -65,7 +84,7 @@ def dreaming(
     with what was added to it so far, enlarged."""
     from labkit.style import deepdream_result
 
-    octaves, steps = (_default(deepdream_result, options, name) for name in ("octaves", "steps"))
+    octaves, steps = (default_of(deepdream_result, options, name) for name in ("octaves", "steps"))
     keep = keeper(frames, octaves * steps)
     frames.append((0, image[0].detach().cpu()))
 
@@ -80,7 +99,7 @@ def dreaming(
 
     def job(should_stop: Callable[[], bool]) -> Any:
         return deepdream_result(
-            model, image, goal, on_frame=whole, progress=_quiet, should_stop=should_stop, **options
+            model, image, goal, on_frame=whole, progress=quiet, should_stop=should_stop, **options
         )
 
     return job, octaves * steps
@@ -93,14 +112,14 @@ def inverting(
     from labkit.models import record
     from labkit.style import invert_result
 
-    steps = _default(invert_result, options, "steps")
+    steps = default_of(invert_result, options, "steps")
 
     def job(should_stop: Callable[[], bool]) -> Any:
         with torch.no_grad(), record(model, layer) as kept:
             model(image.clone())
         return invert_result(
             model, layer, kept[layer], side=tuple(image.shape[2:]), on_frame=keeper(frames, steps),
-            progress=_quiet, should_stop=should_stop, **options,
+            progress=quiet, should_stop=should_stop, **options,
         )  # fmt: skip
 
     return job, steps
@@ -113,11 +132,11 @@ def texturing(
     """A texture is made anew from what some layers say of it, whatever the place."""
     from labkit.style import gram_texture_result
 
-    steps = _default(gram_texture_result, options, "steps")
+    steps = default_of(gram_texture_result, options, "steps")
 
     def job(should_stop: Callable[[], bool]) -> Any:
         return gram_texture_result(
-            model, image, list(layers), on_frame=keeper(frames, steps), progress=_quiet,
+            model, image, list(layers), on_frame=keeper(frames, steps), progress=quiet,
             should_stop=should_stop, **options,
         )  # fmt: skip
 
