@@ -49,6 +49,7 @@ def invert_result(
     rate: float = 0.05,
     alpha_weight: float = 1e-2,
     tv_weight: float = 1e-3,
+    on_frame: Callable[[int, Tensor], object] | None = None,
     generator: torch.Generator | None = None,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -95,8 +96,9 @@ def invert_result(
 
         found = minimize(
             [images], loss, steps=steps, rate=rate, project=lambda _: images.clamp_(0, 1),
-            refusal=_CUT.format(repr(layer)), describe="inversion", progress=progress,
-            should_stop=should_stop,
+            refusal=_CUT.format(repr(layer)), every=1,
+            on_frame=None if on_frame is None else lambda step, _: on_frame(step + 1, images.clone()),
+            describe="inversion", progress=progress, should_stop=should_stop,
         )  # fmt: skip
         with torch.no_grad():
             left = error()
@@ -110,7 +112,8 @@ def invert(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     The loss is the squared distance of the features over the squared norm of those given, plus
     ``alpha_weight`` times the mean sixth power of the value about grey, plus 100 ``tv_weight`` times the mean
     total variation (exponent 2). Adam from the same faint noise (``generator``, None: seed 0), clipped to
-    [0, 1]. ``side``: the picture's side or (height, width), by default ``model.input_size``.
+    [0, 1]. ``side``: the picture's side or (height, width), by default ``model.input_size``. ``on_frame``:
+    told the steps done and the pictures.
     Raises KeyError for a wrong layer, ValueError for features that do not fit it and for a layer that no
     gradient leads from to the picture, RuntimeError for a model in training mode.
 
