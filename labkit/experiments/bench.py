@@ -211,6 +211,7 @@ LABS = (
     "concepts_are_vectors",
     "finding_and_fixing",
     "looking_without_a_hypothesis",
+    "textures_and_grams",
     "methods_table",
 )
 
