@@ -216,6 +216,7 @@ LABS = (
     "printed_squares",
     "defences_and_how_they_fall",
     "robust_training",
+    "textures_and_grams",
     "methods_table",
 )
 

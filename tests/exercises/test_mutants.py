@@ -95,6 +95,14 @@ EQUIVALENT = {
     "detective.paired_direction": {
         "(present - absent).mean(0) -> (present - absent).sum(0) in line 1": "its length is taken off"
     },
+    "style.gram_loss": {"True -> 2 in line 2": "both are true"},
+    "style.autocorrelation_length": {"line < level -> line <= level in line 5": "never just that"},
+    "style.next_pixel": {
+        "squares.sum((0, 3, 4)) -> squares.mean((0, 3, 4)) in line 4": "a factor alike for all windows",
+        "away <= (1 + tolerance) * away.min() -> away < (1 + tolerance) * away.min() in line 5": (
+            "no two are just that far"
+        ),
+    },
     "visualization.pca": {
         f"directions * {SIGN} -> directions / {SIGN} in line 4": "it is 1 or -1",
         "largest < 0 -> largest <= 0 in line 4": "the largest entry is not 0",
