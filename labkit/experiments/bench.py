@@ -212,6 +212,8 @@ LABS = (
     "finding_and_fixing",
     "looking_without_a_hypothesis",
     "methods_table",
+    "inverting_and_dreaming",
+    "dreaming_layers",
 )
 
 
