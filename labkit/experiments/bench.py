@@ -218,6 +218,8 @@ LABS = (
     "robust_training",
     "textures_and_grams",
     "methods_table",
+    "inverting_and_dreaming",
+    "dreaming_layers",
 )
 
 

@@ -75,6 +75,7 @@ EQUIVALENT = {
         "(labels[:, :, None] == labels[:, None, :]).sum(2) -> "
         "(labels[:, :, None] == labels[:, None, :]).sum(1) in line 1": "who agrees with whom is symmetric"
     },
+    "style.octaves": {"True -> 2 in line 3": "both are true"},
     "visualization.strongest": {"True -> 2 in line 7": "both are true"},
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
