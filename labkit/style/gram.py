@@ -22,6 +22,7 @@ __all__ = [
     "gram_matrix",
     "gram_texture",
     "gram_texture_result",
+    "layer_weights",
     "style_transfer",
     "style_transfer_result",
 ]
@@ -74,8 +75,12 @@ def gram_loss(features: Float[Tensor, "N K h w"], gram: Float[Tensor, "M K K"]) 
     return away / (gram**2).flatten(1).sum(1).clamp(min=1e-12)
 
 
-def _weights(model: nn.Module, layers: Layers, name: str) -> dict[str, float]:
-    """The layers with their weights, which add to 1."""
+def layer_weights(model: nn.Module, layers: Layers, name: str) -> dict[str, float]:
+    """The layers with their weights, which add to 1.
+
+    >>> layer_weights(nn.Sequential(nn.ReLU(), nn.ReLU()), {"0": 1.0, "1": 3.0}, "style_layers")
+    {'0': 0.25, '1': 0.75}
+    """
     given = {layers: 1.0} if isinstance(layers, str) else layers
     found = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, 1.0)
     if not found:
@@ -175,7 +180,7 @@ def style_transfer_result(
             "holds no texture. Give it another picture."
         )
     with borrow(model, frozen=True):
-        weights = _weights(model, style_layers, "style_layers")
+        weights = layer_weights(model, style_layers, "style_layers")
         own = None if content is None else own_copy(model, content)
         like = own_copy(model, style[:1])
         if keep_colors and own is not None:
