@@ -23,6 +23,8 @@ _LATER = {
     "concept_words": "words",
     "load_photo": "photos",
     "sample_photos": "photos",
+    "STYLES": "textures",
+    "texture": "textures",
     "fetch": "downloads",
     "Broden": "broden",
     "label_table": "broden",
@@ -39,6 +41,7 @@ __all__ = [
     "MATERIALS",
     "PARTS",
     "RENDER_VERSION",
+    "STYLES",
     "TEXTURES",
     "WEATHERS",
     "Broden",
@@ -64,6 +67,7 @@ __all__ = [
     "sample_scene",
     "stack",
     "tag",
+    "texture",
     "to_tensor",
 ]
 
