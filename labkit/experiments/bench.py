@@ -211,6 +211,8 @@ LABS = (
     "concepts_are_vectors",
     "finding_and_fixing",
     "looking_without_a_hypothesis",
+    "style_and_content",
+    "style_networks",
     "methods_table",
 )
 

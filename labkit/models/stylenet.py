@@ -20,7 +20,7 @@ Styles = int | Int[Tensor, "N"] | Float[Tensor, "S"] | Float[Tensor, "N S"] | Se
 class ConditionalNorm(nn.Module):
     """Instance norm with a scale and a shift of its own for each style.
 
-    ``mix`` (N, S) says how much of each style a picture is to have: scale and shift are mixed in these shares.
+    ``mix`` (N, S): how much of each style a picture is to have; scale and shift are mixed in these shares.
     """
 
     def __init__(self, channels: int, styles: int) -> None:
@@ -38,9 +38,7 @@ class Normed(nn.Module):
 
     def __init__(self, channels: int, out: int, size: int, stride: int, norm: str, styles: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            channels, out, size, stride, size // 2, bias=False, padding_mode="reflect"
-        )
+        self.conv = nn.Conv2d(channels, out, size, stride, size // 2, bias=False, padding_mode="reflect")
         self.norm: nn.Module
         if norm == "conditional":
             self.norm = ConditionalNorm(out, styles)
@@ -89,6 +87,8 @@ class StyleNet(nn.Module):
         self.blocks = nn.ModuleList(nn.ModuleList([normed(c, c), normed(c, c)]) for _ in range(blocks))
         self.up = nn.ModuleList([normed(c, b), normed(b, a)])
         self.out = nn.Conv2d(a, 3, 9, padding=4, padding_mode="reflect")
+        with torch.no_grad():  # begins at grey, far from the sigmoid's flat ends
+            self.out.weight *= 0.25
 
     def mix_of(self, style: Styles, n: int) -> Float[Tensor, "N S"]:
         """The shares of the styles (N, S) that a ``style`` means for ``n`` pictures.

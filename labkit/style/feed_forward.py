@@ -71,9 +71,12 @@ def style_losses(
         stay = kept[content_layer]
     with record(model, *layers) as found:
         model(made)
-    styled = sum(weight * gram_loss(found[layer], goals[layer]) for layer, weight in weights.items())
-    size = (stay**2).flatten(1).sum(1).clamp(min=1e-12)
-    return torch.as_tensor(styled), ((found[content_layer] - stay) ** 2).flatten(1).sum(1) / size
+    with torch.autocast(made.device.type, enabled=False):  # sums over all places need every digit
+        whole = {layer: f.float() if f.dtype.itemsize < 4 else f for layer, f in found.items()}
+        styled = sum(weight * gram_loss(whole[layer], goals[layer]) for layer, weight in weights.items())
+        stay = stay.to(whole[content_layer])
+        size = (stay**2).flatten(1).sum(1).clamp(min=1e-12)
+        return torch.as_tensor(styled), ((whole[content_layer] - stay) ** 2).flatten(1).sum(1) / size
 
 
 def _new(network: StyleNet | None, styles: int, draw: torch.Generator) -> StyleNet:
@@ -139,7 +142,7 @@ def train_style_result(
     with borrow(model, frozen=True):
         weights = layer_weights(model, style_layers, "style_layers")
         own = own_copy(model, style)
-        with torch.no_grad(), record(model, *weights) as kept:
+        with torch.no_grad(), torch.autocast(own.device.type, enabled=False), record(model, *weights) as kept:
             model(own)
             grams = {layer: gram_matrix(kept[layer]) for layer in weights}
         taught.to(own.device, own.dtype).train()
@@ -156,7 +159,7 @@ def train_style_result(
                 styled, away = style_losses(model, made, images, goals, weights, content_layer)
                 smooth = total_variation(made).mean() / made[0].numel()
                 loss = style_weight * styled.mean() + content_weight * away.mean() + tv_weight * smooth
-                if not loss.requires_grad:
+                if not (styled.requires_grad or away.requires_grad):
                     raise ValueError(
                         "style_layers must depend on the picture by steps that can be differentiated; no "
                         "gradient reaches it. Remove detach() or no_grad(), or name earlier layers."
@@ -178,9 +181,7 @@ def _drawn(
     """A batch of pictures by lot, cut and turned by lot, and a style for each by lot."""
     rows = torch.randint(len(content), (batch,), generator=draw)
     images = next(batches(content[rows.numpy() if isinstance(content, ndarray) else rows], batch))
-    top, left = (
-        int(torch.randint(length - crop + 1, (), generator=draw)) for length in images.shape[2:]
-    )
+    top, left = (int(torch.randint(length - crop + 1, (), generator=draw)) for length in images.shape[2:])
     images = images[:, :, top : top + crop, left : left + crop]
     if torch.rand((), generator=draw) < 0.5:
         images = images.flip(3)
