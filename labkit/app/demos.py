@@ -184,7 +184,7 @@ def _units(model: str, layers: Sequence[str], channels: int, question: str, phot
     from labkit.data import MiniBroden
     from labkit.widgets import ActivationExplorer
 
-    show = chosen(model, 3, photos)
+    show, few = chosen(model, 3, photos), len(layers) < 3
     if of_the_toy_world(model, photos):
         data: Any = MiniBroden(300, "test", faults=show.network.card.get("faults", ())).stack()
     else:
@@ -200,7 +200,13 @@ def _units(model: str, layers: Sequence[str], channels: int, question: str, phot
     explorer = ActivationExplorer(
         show.network, show.images, masks=show.masks, data=data, layers=layers, steps=(48,), **show.given
     )
-    explorer.precompute(pictures=range(len(show.images)), layers=layers, channels=channels)
+    middle = [side // 2 for side in reversed(show.images.shape[2:])]
+    explorer.precompute(
+        pictures=range(len(show.images)), layers=layers, channels=channels, places=[middle] if few else ()
+    )
+    if few:
+        explorer.place = middle
+        explorer.wait_idle()
     return explorer.to_html(title=question, limit_mb=8)
 
 

@@ -153,3 +153,31 @@ def by_size(seed: int = 0, dtype: str = "float64") -> Callable[[int, int], float
     """A made-up weight of a coalition by how many there are and how many take part, alike for both sides."""
     extra = 1 + float(torch.rand((), generator=torch.Generator().manual_seed(seed)))
     return lambda players, size: 0.2 + extra * (size - players / 2) ** 2 / players
+
+
+def sure(
+    channels: int = 3, height: int = 4, width: int = 4, classes: int = 3, seed: int = 0,
+    dtype: str = "float64",
+) -> nn.Module:  # fmt: skip
+    """`linear` with weights a hundred times as large: its softmax is 1 for one class and 0 for the others."""
+    network = linear(channels, height, width, classes, seed, dtype)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(100)
+    return network
+
+
+def half_blind(
+    channels: int = 3, height: int = 4, width: int = 4, classes: int = 3, seed: int = 0,
+    dtype: str = "float64",
+) -> nn.Module:  # fmt: skip
+    """`linear` that does not see the right half of the picture: its weights there are exactly 0."""
+    network = linear(channels, height, width, classes, seed, dtype)
+    with torch.no_grad():
+        network[1].weight.view(classes, channels, height, width)[..., width // 2 :] = 0  # type: ignore[index]
+    return network
+
+
+def gives_way(border: float) -> Callable[[float], bool]:
+    """What an attack reports of one picture: whether a step of this size fools, from ``border`` on."""
+    return lambda epsilon: float(epsilon) >= border

@@ -13,6 +13,8 @@ from labkit.adversarial.attacks import slope_of_loss
 from labkit.adversarial.defenses import HotSoftmax, Quantized, straight_through
 from labkit.adversarial.iterative import project
 from labkit.adversarial.patches import draw_placing, paste
+from labkit.data.carriers import Carrier, with_carrier
+from labkit.data.filming import DecalViews, decal_views, filmed
 from labkit.ledger.golden_calls import Golden, draw, ground
 from labkit.models.stylenet import StyleNet
 from labkit.style.dreaming import layer_norm
@@ -50,6 +52,12 @@ def _adversarial() -> dict[str, Golden]:
         shown = paste(g.images, found.patch, type(placing)(*(p.to(g.images) for p in placing)))
         return [found.patch, shown]
 
+    def printed() -> Any:
+        views = decal_views("T-shirt", 2, area=(0.01, 0.3))
+        found = a.physical_patch_result(g.model, views, 3, side=8, steps=2, batch=2, **quiet)
+        crate = decal_views("crate", 1, "train", area=(0.01, 0.3))
+        return [found.patch, views(found.patch, [0, 1]), crate(found.patch, [0]), crate.area, crate.labels]
+
     def defended() -> Any:
         with torch.no_grad():
             return [
@@ -79,6 +87,19 @@ def _adversarial() -> dict[str, Golden]:
         "transfer_matrix": Golden(moved_over, (a.transfer_matrix, a.transfer_matrix_result), 1e-3),
         "adversarial_patch": Golden(
             laid, (a.adversarial_patch, a.adversarial_patch_result, draw_placing, paste), 1e-3
+        ),
+        "physical_patch": Golden(
+            printed,
+            (
+                a.physical_patch,
+                a.physical_patch_result,
+                decal_views,
+                DecalViews,
+                with_carrier,
+                Carrier,
+                filmed,
+            ),
+            1e-3,
         ),
         "Quantized": Golden(defended, (Quantized, HotSoftmax, straight_through)),
         "substitute": Golden(taught, (a.substitute, a.substitute_result, a.LabelsOnly), 1e-3),

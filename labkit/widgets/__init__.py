@@ -8,6 +8,7 @@ from labkit.widgets.ascent import AscentExplorer
 from labkit.widgets.comparer import Comparer
 from labkit.widgets.dissection import DissectionExplorer
 from labkit.widgets.embedding import EmbeddingExplorer
+from labkit.widgets.epsilon import EpsilonExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.overlay import OverlayExplorer
@@ -16,5 +17,6 @@ from labkit.widgets.tcav import TcavExplorer
 
 __all__ = [
     "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "EmbeddingExplorer",
-    "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer", "TcavExplorer",
+    "EpsilonExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
+    "TcavExplorer",
 ]  # fmt: skip

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 import torch
 
+from labkit.adversarial import HotSoftmax, Quantized
 from labkit.widgets import (
     ActivationExplorer,
     AscentExplorer,
     Comparer,
     DissectionExplorer,
     EmbeddingExplorer,
+    EpsilonExplorer,
     MaskExplorer,
     OcclusionExplorer,
     OverlayExplorer,
@@ -158,6 +160,14 @@ def tcav(net: Any, images: Any, **_: Any) -> TcavExplorer:
     return explorer
 
 
+def epsilon(net: Any, images: Any, masks: Any = None, **given: Any) -> EpsilonExplorer:
+    """Three networks: as it is, behind rounded pictures, and with scores that leave no gradient."""
+    nets = {"plain": net, "rounded": Quantized(net, 4), "hot": HotSoftmax(net, 1e4)}
+    explorer = EpsilonExplorer(nets, images, masks=masks, epsilons=(0.02, 0.1, 0.3), steps=2, **given)
+    explorer.precompute([0, 1])
+    return explorer
+
+
 EXPLORERS = {
     "activation": activation,
     "ascent": ascent,
@@ -167,6 +177,7 @@ EXPLORERS = {
     "sanity": sanity,
     "dissection": dissection,
     "embedding": embedding,
+    "epsilon": epsilon,
     "overlay": overlay,
     "tcav": tcav,
 }

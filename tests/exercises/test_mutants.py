@@ -12,6 +12,14 @@ COURSE = [exercise for exercise in all_exercises() if exercise.answer and not ex
 LOGS, SIGN = "(near[:, -1:] / near[:, :-1]).log()", "torch.where(largest < 0, -1, 1)"
 NEAR = "F.cosine_similarity(first, shown[None]) > F.cosine_similarity(second, shown[None])"
 EQUIVALENT = {
+    "adversarial.augment": {
+        "pictures.detach().clone() -> pictures.detach() in line 1": "nothing is written to it"
+    },
+    "adversarial.patch_step": {
+        "patch.detach().clone() -> patch.detach() in line 1": "nothing is written to it",
+        "rate * slope.sign() -> rate / slope.sign() in line 6": "it is 1 or -1",
+        "scores[:, target].mean() -> scores[:, target].sum() in line 4": "the slope's sign is the same",
+    },
     "concepts.rank_agreement": {
         "(pairs[:, None] > pairs).sum(1) -> (pairs[:, None] > pairs).sum(0) in line 5": (
             "both are ranked from the other end"
