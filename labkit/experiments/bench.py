@@ -217,6 +217,8 @@ LABS = (
     "defences_and_how_they_fall",
     "robust_training",
     "textures_and_grams",
+    "style_and_content",
+    "style_networks",
     "methods_table",
     "inverting_and_dreaming",
     "dreaming_layers",
