@@ -12,11 +12,12 @@ from labkit.widgets.epsilon import EpsilonExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.overlay import OverlayExplorer
+from labkit.widgets.patch import PatchExplorer
 from labkit.widgets.sanity import SanityExplorer
 from labkit.widgets.tcav import TcavExplorer
 
 __all__ = [
     "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "EmbeddingExplorer",
-    "EpsilonExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
-    "TcavExplorer",
+    "EpsilonExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "PatchExplorer",
+    "SanityExplorer", "TcavExplorer",
 ]  # fmt: skip
