@@ -23,6 +23,7 @@ from labkit.widgets import (
     MaskExplorer,
     OcclusionExplorer,
     OverlayExplorer,
+    PatchExplorer,
     SanityExplorer,
     TcavExplorer,
 )
@@ -181,6 +182,19 @@ def epsilon(net: Any, images: Any, masks: Any = None, **given: Any) -> EpsilonEx
     return explorer
 
 
+def patch(net: Any, images: Any, **given: Any) -> PatchExplorer:
+    """A red and green disc for trees, the judge another network; the third picture was not asked about."""
+    judge = network()
+    judge[0].bias.data += 0.5
+    made = torch.zeros(3, 12, 12)
+    made[0, :6], made[1, 6:] = 1, 1
+    explorer = PatchExplorer(
+        net, images, made, 9, judge=judge, places=3, turns=(-30, 0, 30), sides=(30, 50), **given
+    )
+    explorer.precompute([0, 1])
+    return explorer
+
+
 EXPLORERS = {
     "activation": activation,
     "ascent": ascent,
@@ -193,6 +207,7 @@ EXPLORERS = {
     "embedding": embedding,
     "epsilon": epsilon,
     "overlay": overlay,
+    "patch": patch,
     "tcav": tcav,
 }
 
