@@ -8,14 +8,15 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["WITHOUT", "transfer_data"]
+__all__ = ["WITHOUT", "sent", "transfer_data", "world_data"]
 
 SCENES, PICTURES = 60, 5  # counted in the table; shown
 VIEWS, LEARNED, STEPS = 10, 30, 60  # shown of each square; learned on
 SQUARES = (("crate", "bus"), ("crate", "wolf"), ("T-shirt", "bus"))
 
 
-def _sent(picture: Any) -> str:
+def sent(picture: Any) -> str:
+    """A picture (3, H, W) as a page holds it."""
     from labkit.data.photos import encode
 
     return "data:image/png;base64," + base64.b64encode(encode(picture)).decode()
@@ -57,10 +58,10 @@ def transfer_data(model: str, scenes: int = SCENES, pictures: int = PICTURES) ->
     shows = []
     for k in chosen:
         shows.append({
-            "label": CLASSES[int(seen.labels[k])], "before": _sent(seen.images[k]),
+            "label": CLASSES[int(seen.labels[k])], "before": sent(seen.images[k]),
             "said": words(before, k),
             "after": [
-                {"picture": _sent(row["made"][k]), "said": words(after[row["name"]], k)} for row in rows
+                {"picture": sent(row["made"][k]), "said": words(after[row["name"]], k)} for row in rows
             ],
         })  # fmt: skip
     counts = [int((before[n] == seen.labels).sum()) for n in names]
@@ -104,7 +105,7 @@ def world_data(
                 "says": f"{words}: {model} says {target} in {hits} of {views} new views of the {kind}. "
                 f"It fills {area:.0f} % of the picture.",
                 "views": [
-                    {"picture": _sent(p), "said": word} for p, word in zip(pictures, said, strict=True)
+                    {"picture": sent(p), "said": word} for p, word in zip(pictures, said, strict=True)
                 ],
             })  # fmt: skip
     return found
