@@ -34,9 +34,6 @@ def transfer_data(model: str, scenes: int = SCENES, pictures: int = PICTURES) ->
     names = list(dict.fromkeys([model, *SEEDS, DISJOINT]))
     nets = {name: bench.network(name) for name in names}
     before = {name: answers(net, seen.images) for name, net in nets.items()}
-    # the attacks stand on pictures that all networks name rightly, so that the page shows what changed
-    good = [k for k in range(len(seen.labels)) if all(before[n][k] == seen.labels[k] for n in names)]
-    chosen = good[:pictures]
     attacks = {name: made(bench, net, seen) for name, net in nets.items()}
     controls = {
         "another picture's": seen.images + of_another(attacks[model] - seen.images),
@@ -55,8 +52,11 @@ def transfer_data(model: str, scenes: int = SCENES, pictures: int = PICTURES) ->
     def words(answers: dict[str, Any], k: int) -> list[str]:
         return [CLASSES[int(answers[name][k])] for name in names]
 
+    # pictures that all name rightly, and first those that another network than the attacked one misreads
+    good = [k for k in range(len(seen.labels)) if all(before[n][k] == seen.labels[k] for n in names)]
+    good.sort(key=lambda k: -sum(int(after[model][n][k] != seen.labels[k]) for n in names))
     shows = []
-    for k in chosen:
+    for k in good[:pictures]:
         shows.append({
             "label": CLASSES[int(seen.labels[k])], "before": sent(seen.images[k]),
             "said": words(before, k),
