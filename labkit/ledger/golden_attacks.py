@@ -16,8 +16,10 @@ from labkit.adversarial.patches import draw_placing, paste
 from labkit.data.carriers import Carrier, with_carrier
 from labkit.data.filming import DecalViews, decal_views, filmed
 from labkit.ledger.golden_calls import Golden, draw, ground
+from labkit.models.stylenet import StyleNet
 from labkit.style.dreaming import layer_norm
-from labkit.style.gram import color_matched, gram_loss, gram_matrix
+from labkit.style.feed_forward import check_style, style_losses
+from labkit.style.gram import color_matched, gram_loss, gram_matrix, layer_weights
 from labkit.style.nonparametric import best_windows
 
 
@@ -133,6 +135,17 @@ def _style() -> dict[str, Golden]:
             color_matched(g.images[:1], g.images[1:2]),
         ]  # fmt: skip
 
+    def taught() -> Any:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = StyleNet(2, widths=(4, 6, 8), blocks=1)
+        small: dict[str, Any] = {"style_layers": early, "content_layer": late, "crop": 32, "batch": 2}
+        found = s.train_style_result(
+            g.model, g.images, g.images[:2], network=net, steps=2, generator=draw(), **small, **quiet
+        )
+        shown = g.images[:, :, :32, :32]
+        return [found.losses, s.stylize(found.network, shown, 1), s.stylize(found.network, shown, [0.5, 0.5])]
+
     return {
         "deepdream": Golden(dreamed, (s.deepdream, s.deepdream_result, layer_norm), 1e-3),
         "efros_leung": Golden(grown, (s.efros_leung, s.efros_leung_result, best_windows), 1e-3),
@@ -143,6 +156,10 @@ def _style() -> dict[str, Golden]:
                 gram_matrix, gram_loss, color_matched,
             ),
             1e-3,
+        ),
+        "train_style": Golden(
+            taught,
+            (s.train_style, s.train_style_result, s.stylize, style_losses, check_style, layer_weights), 1e-3,
         ),
     }  # fmt: skip
 

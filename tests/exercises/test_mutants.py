@@ -75,6 +75,7 @@ EQUIVALENT = {
         "(labels[:, :, None] == labels[:, None, :]).sum(2) -> "
         "(labels[:, :, None] == labels[:, None, :]).sum(1) in line 1": "who agrees with whom is symmetric"
     },
+    "style.octaves": {"True -> 2 in line 3": "both are true"},
     "visualization.strongest": {"True -> 2 in line 7": "both are true"},
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
@@ -94,6 +95,14 @@ EQUIVALENT = {
     },
     "detective.paired_direction": {
         "(present - absent).mean(0) -> (present - absent).sum(0) in line 1": "its length is taken off"
+    },
+    "style.gram_loss": {"True -> 2 in line 2": "both are true"},
+    "style.autocorrelation_length": {"line < level -> line <= level in line 5": "never just that"},
+    "style.next_pixel": {
+        "squares.sum((0, 3, 4)) -> squares.mean((0, 3, 4)) in line 4": "a factor alike for all windows",
+        "away <= (1 + tolerance) * away.min() -> away < (1 + tolerance) * away.min() in line 5": (
+            "no two are just that far"
+        ),
     },
     "visualization.pca": {
         f"directions * {SIGN} -> directions / {SIGN} in line 4": "it is 1 or -1",
