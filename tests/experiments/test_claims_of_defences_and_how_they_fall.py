@@ -32,7 +32,8 @@ PGD = [
 ]  # fmt: skip
 BESIDE = [
     "under FGSM, trained on FGSM only", *(f"clean pictures, trained on {way}" for way in WAYS),
-    *(f"gradient on the object, trained on {way}" for way in WAYS), "edges on the object", "the object's area",
+    *(f"gradient on the object, trained on {way}" for way in WAYS), "edges on the object",
+    "the object's area",
 ]  # fmt: skip
 WANTED = {
     "D5": {
