@@ -34,6 +34,7 @@ _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can
 _WITHOUT = "42_attacks_without_the_weights"
 _CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothesis"
 _FOOLING = "41_fooling_a_network"
+_DEFENCES = "43_defences_and_how_they_fall"
 
 PARTS: dict[str, tuple[Slide, ...]] = {
     "Networks that learn": (
@@ -144,7 +145,10 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("A physical attack: a patch on a crate, a T-shirt", "transfer", _WITHOUT,
               ("adversarial.physical_patch", "data.decal_views"),
               "Athalye et al. 2018; Xu et al. 2020"),
-        Slide("Defences and how they fall"),
+        Slide("Defences that hide gradients, and how they fall", "", _DEFENCES,
+              ("adversarial.defenses.Quantized", "adversarial.defenses.HotSoftmax",
+               "adversarial.defenses.straight_through"), "Athalye et al. 2018"),
+        Slide("Training on attacks", "", _DEFENCES, ("adversarial.hardening.harden",), "Madry et al. 2018"),
         Slide("Dreams, textures, styles"),
     ),
     "Generators, circuits, games": (
