@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from labkit.app.demos_dissection import DISSECTIONS
+from labkit.app.demos_dreams import DREAMS
 from labkit.app.demos_looking import LOOKING
 from labkit.app.panels import MENDING
 from labkit.data.faults import FAULTS
@@ -296,5 +297,6 @@ DEMOS: dict[str, Callable[..., str]] = {
     "sanity": _sanity,
     "tcav": _tcav,
     **DISSECTIONS,
+    **DREAMS,
     **MENDING,
 }

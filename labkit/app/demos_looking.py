@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["LOOKING", "OF_PHOTOGRAPHS"]
+__all__ = ["LOOKING", "OF_PHOTOGRAPHS", "photographs"]
 
 PHOTOGRAPHS = 6
 
@@ -28,7 +28,7 @@ def _scenes() -> Shown:
     return Shown(gather(scenes).images, numbered(KINDS), list(pixel))
 
 
-def _photographs(side: int, folder: Path | None) -> Shown:
+def photographs(side: int, folder: Path | None) -> Shown:
     """The first photographs of a folder, or those that come with other packages."""
     import torch
 
@@ -48,7 +48,7 @@ def _overlay(model: str = "minivgg", photos: Path | None = None) -> str:
 
     network = load_model(model)
     toy = photos is None and model in NETWORKS
-    shown = _scenes() if toy else _photographs(int(network.input_size), photos)  # type: ignore[arg-type]
+    shown = _scenes() if toy else photographs(int(network.input_size), photos)  # type: ignore[arg-type]
     given: dict[str, Any] = {"place": shown.place} if shown.place else {}
     if len(shown.images) > 1:
         given["beside"] = twin(network, shown.images)
@@ -136,4 +136,4 @@ def _pixels_of(figure: Any) -> Any:
 
 
 LOOKING: dict[str, Callable[..., str]] = {"distil": _distil, "overlay": _overlay}
-OF_PHOTOGRAPHS = ("overlay",)  # those that need no planted truth
+OF_PHOTOGRAPHS = ("overlay", "dream", "invert")  # those that need no planted truth
