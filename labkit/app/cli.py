@@ -223,7 +223,7 @@ def grade(
         kept = f" ({report.resumed} kept from before)" if report.resumed else ""
         counts = Counter(row.status for row in report.rows)
         typer.echo(f"{len(report.rows)} students{kept}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
-        typer.echo(report.sandbox)
+        typer.secho(report.sandbox, fg="red" if "ROOT" in report.sandbox else None)
         if part:
             typer.echo(f"Part {part} is done. When all are: labkit grade ... --collect, the same otherwise.")
             return

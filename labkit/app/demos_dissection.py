@@ -16,7 +16,7 @@ SCENES = 120  # that a page dissects with: a share of the claim's thousand
 
 def _explorer(model: str, layers: tuple[str, ...], twin_too: bool, **given: Any) -> Any:
     """The explorer of some layers over test scenes, beside the network's untrained twin if asked."""
-    from labkit.app.demos import check_network
+    from labkit.app.demo_pictures import check_network
     from labkit.data import MiniBroden
     from labkit.evaluation import twin
     from labkit.models import load_model

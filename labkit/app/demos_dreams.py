@@ -16,10 +16,9 @@ TV_WEIGHT = 1e-4
 
 def _pictures(network: Any, model: str, photos: Path | None, side: int) -> tuple[Any, list[str]]:
     """Scenes of the toy world, an engine and a zebra, or the first photographs of a folder."""
-    from labkit.app.demos import NETWORKS
-    from labkit.app.demos_looking import photographs
+    from labkit.app.demo_pictures import of_the_toy_world, photographs
 
-    if photos is None and model in NETWORKS:
+    if of_the_toy_world(model, photos):
         from labkit.data import MiniBroden, gather
 
         world, found = MiniBroden(200, "test"), {}
@@ -27,8 +26,7 @@ def _pictures(network: Any, model: str, photos: Path | None, side: int) -> tuple
             found.setdefault(scene.objects[0].kind, scene)
         names = ["fire engine", "zebra"]
         return gather([found[name] for name in names]).images, names
-    shown = photographs(side, photos)
-    return shown.images[:PICTURES], shown.names[:PICTURES]
+    return photographs(side, photos, PICTURES)
 
 
 def _invert(model: str = "minivgg", photos: Path | None = None) -> str:
@@ -68,7 +66,7 @@ def _invert(model: str = "minivgg", photos: Path | None = None) -> str:
         says = (
             f"{name}: correlation with the picture {float(alike[picture]):.2f}, feature error "
             f"{float(own.error[picture]):.3f}. The untrained twin: {float(beside[picture]):.2f}, "
-            f"{float(blind.error[picture]):.3f}. What the twin loses, too, the design loses and not the training."
+            f"{float(blind.error[picture]):.3f}. What the twin loses, too, the design loses, not the training."
         )
         panels = [
             Panel(names[picture], pictures[picture], f"the picture, {names[picture]}"),
@@ -133,8 +131,8 @@ def _dream(model: str = "minivgg", photos: Path | None = None) -> str:
         name = list(layers)[layer]
         own, blind = (float(grown[name, kind][step][picture]) for kind in ("trained", "untrained"))
         says = (
-            f"{name} answers {own:.1f} times as long as to the picture. The untrained twin dreams by the same "
-            f"rule and answers {blind:.1f} times as long: it, too, has patterns it raises, but none it learned."
+            f"{name} answers {own:.1f} times as long as to the picture. The untrained twin dreams by the "
+            f"same rule and answers {blind:.1f} times as long: patterns, but none that it has learned."
         )
         panels = [
             Panel(names[picture], pictures[picture], f"the picture, {names[picture]}"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["LOOKING", "OF_PHOTOGRAPHS", "photographs"]
+__all__ = ["LOOKING"]
 
 PHOTOGRAPHS = 6
 
@@ -28,27 +28,19 @@ def _scenes() -> Shown:
     return Shown(gather(scenes).images, numbered(KINDS), list(pixel))
 
 
-def photographs(side: int, folder: Path | None) -> Shown:
-    """The first photographs of a folder, or those that come with other packages."""
-    import torch
-
-    from labkit.data import sample_photos
-
-    found = sample_photos(side, folder)[:PHOTOGRAPHS]
-    names = [photo.name.lstrip("0123456789").strip("_").replace("_", " ") for photo in found]
-    return Shown(torch.stack([photo.image for photo in found]), names, None)
-
-
 def _overlay(model: str = "minivgg", photos: Path | None = None) -> str:
     """Point at a place of a picture: where else, in all of them, does a network see the same?"""
-    from labkit.app.demos import NETWORKS
+    from labkit.app.demo_pictures import of_the_toy_world, photographs
     from labkit.evaluation import twin
     from labkit.models import load_model
     from labkit.widgets import OverlayExplorer
 
     network = load_model(model)
-    toy = photos is None and model in NETWORKS
-    shown = _scenes() if toy else photographs(int(network.input_size), photos)  # type: ignore[arg-type]
+    if of_the_toy_world(model, photos):
+        shown = _scenes()
+    else:
+        side = int(network.input_size)  # type: ignore[arg-type]
+        shown = Shown(*photographs(side, photos, PHOTOGRAPHS), None)
     given: dict[str, Any] = {"place": shown.place} if shown.place else {}
     if len(shown.images) > 1:
         given["beside"] = twin(network, shown.images)
@@ -64,7 +56,7 @@ SCENES, DEEPEST = 1200, 3  # a table's rows; how many questions are drawn
 
 def _distil(model: str = "minivgg-melbourne") -> str:
     """A tree in the network's place, question by question: how faithful is it, where the network is wrong?"""
-    from labkit.app.demos import check_network
+    from labkit.app.demo_pictures import check_network
     from labkit.app.sheets import Panel, Sheet, sheets_html
     from labkit.concepts import concept_shares, distill_result
     from labkit.data import CLASSES, MiniBroden
@@ -136,4 +128,3 @@ def _pixels_of(figure: Any) -> Any:
 
 
 LOOKING: dict[str, Callable[..., str]] = {"distil": _distil, "overlay": _overlay}
-OF_PHOTOGRAPHS = ("overlay", "dream", "invert")  # those that need no planted truth

@@ -46,9 +46,9 @@ def frames_html(
     cell: Callable[..., Sheet],
     start: Sequence[int] | None = None,
 ) -> str:
-    """The page. ``question``: its heading; ``choices``: rows of buttons; ``slider``: what the slider runs over.
+    """The page. ``question``: its heading; ``choices``: rows of buttons; ``slider``: what it runs over.
 
-    ``cell(*numbers)`` gives what is shown for an option of each choice and a place of the slider, all with as
+    ``cell(*numbers)`` gives what is shown for an option of each choice and a place of the slider, always as
     many panels; a picture that stands in several of them is sent once. ``start``: where the page begins.
 
     >>> import torch

@@ -83,7 +83,7 @@ def demo(
     make_all: Annotated[bool, typer.Option("--all", help="Make every page of the index, too.")] = False,
     photos: Annotated[
         Path | None,
-        typer.Option(help="A folder of photographs instead of scenes (overlay); any network then."),
+        typer.Option(help="A folder of photographs instead of scenes, where no planted truth is needed."),
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only write the page.")] = False,
     only_list: Annotated[bool, typer.Option("--list", help="List demos and networks, and stop.")] = False,
@@ -102,22 +102,20 @@ def demo(
             raise ValueError(f"--model goes with a demo, as in labkit demo compare --model {model}.")
         page = _index((out or Path("demos")).expanduser().absolute(), make_all)
     else:
-        from labkit.app.demos_looking import OF_PHOTOGRAPHS
+        from labkit.app.demos import OF_PHOTOGRAPHS
         from labkit.core.checks import check_choice
         from labkit.data.photos import photo_files
-        from labkit.models import list_models
+        from labkit.models import bundled_models, list_models
 
         check_choice("NAME", name, DEMOS)
-        if name in OF_PHOTOGRAPHS:
+        if name in OF_PHOTOGRAPHS and (photos is not None or model not in bundled_models()):
             check_choice("--model", model, list_models())
             if photos is not None:
                 photo_files(photos, "Pass a folder with pictures as --photos.")
+        elif photos is not None:
+            raise ValueError(f"--photos goes with {', '.join(OF_PHOTOGRAPHS)}; {name} needs planted truth.")
         else:
             check_network(model)
-            if photos is not None:
-                raise ValueError(
-                    f"--photos goes with {', '.join(OF_PHOTOGRAPHS)}; {name} needs planted truth."
-                )
         if make_all:
             raise ValueError(f"--all makes every page; leave out the name {name!r}, or leave out --all.")
         page = (out or Path(f"{stem_of(name, model)}.html")).expanduser().absolute()

@@ -23,6 +23,9 @@ _LATER = {
     "concept_words": "words",
     "load_photo": "photos",
     "sample_photos": "photos",
+    "STYLES": "textures",
+    "texture": "textures",
+    "decal_views": "filming",
     "fetch": "downloads",
     "Broden": "broden",
     "label_table": "broden",
@@ -39,6 +42,7 @@ __all__ = [
     "MATERIALS",
     "PARTS",
     "RENDER_VERSION",
+    "STYLES",
     "TEXTURES",
     "WEATHERS",
     "Broden",
@@ -50,6 +54,7 @@ __all__ = [
     "Scenes",
     "Thing",
     "concept_words",
+    "decal_views",
     "fetch",
     "gather",
     "item",
@@ -64,6 +69,7 @@ __all__ = [
     "sample_scene",
     "stack",
     "tag",
+    "texture",
     "to_tensor",
 ]
 

@@ -1,7 +1,8 @@
-"""Marks in a learning system's own table: the template that Moodle or Canvas gave, with its column filled.
+"""What a learning system takes back: marks in its own table, and the students' pages named as it names them.
 
-Moodle's is the grading worksheet (columns Identifier, Full name, Grade), Canvas' the exported gradebook
-(columns Student, ID, and one per assignment). All else in it stays as it was.
+The table is the template that Moodle or Canvas gave, with its column filled. Moodle's is the grading
+worksheet (columns Identifier, Full name, Grade), Canvas' the exported gradebook (columns Student, ID, and one
+per assignment). All else in it stays as it was.
 """
 
 from __future__ import annotations
@@ -9,16 +10,38 @@ from __future__ import annotations
 import csv
 import io
 import re
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from labkit.calls.notebook import plain
 from labkit.core.files import write_whole
 from labkit.grading.rows import ClassReport, Row
 
-__all__ = ["fill_template"]
+__all__ = ["feedback_zip", "fill_template"]
 
 BY_ID = ("ID number", "Username", "Email address", "SIS Login ID", "SIS User ID", "ID", "Identifier")
 BY_NAME = ("Full name", "Student")
+
+
+THE_SAME_TIME = (2000, 1, 1, 0, 0, 0)  # of every member: the same pages give the same zip
+
+
+def feedback_zip(report: ClassReport, pages: Mapping[str, str]) -> Path:
+    """Write ``feedback.zip`` into the report's folder, to be uploaded where the submissions came from.
+
+    ``pages``: each student's page as HTML. It lies in the folder that the system gave the submission, or is
+    called as the file was, by which Moodle ("upload multiple feedback files in a zip"), Canvas and ILIAS know
+    whose it is. Who handed in nothing has none.
+    """
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for row in report.rows:
+            if row.label:
+                name = f"{row.label}feedback.html" if row.label.endswith("/") else f"{row.label}.html"
+                text = pages[row.student].encode("utf-8", "backslashreplace")
+                archive.writestr(zipfile.ZipInfo(name, THE_SAME_TIME), text, zipfile.ZIP_DEFLATED)
+    return write_whole(report.out / "feedback.zip", made.getvalue())
 
 
 def fill_template(report: ClassReport, template: str | Path) -> tuple[Path, list[str]]:

@@ -28,7 +28,7 @@ MOST_BYTES = 128 << 20  # of all members together, unpacked
 
 @dataclass
 class Parcel:
-    """What a zip holds; ``student``: whose it says that it is, empty if it does not."""
+    """What a zip holds; ``student``: whose it says that it is, empty if it does not; ``label``: its name."""
 
     name: str
     student: str = ""
@@ -37,6 +37,7 @@ class Parcel:
     problems: list[str] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    label: str = ""
 
 
 def digest_of(data: bytes) -> bytes:

@@ -19,6 +19,7 @@ import jinja2
 
 from labkit.checking.judge import CaseResult, ExerciseResult
 from labkit.core.files import write_whole
+from labkit.grading.export import feedback_zip
 from labkit.grading.items import item_analysis
 from labkit.grading.rows import ClassReport, Row, safe_name
 
@@ -181,14 +182,16 @@ def _write(path: Path, text: str) -> None:
 
 def write_reports(report: ClassReport) -> None:
     """Write the tables, the pages and Gradescope's files into the report's folder."""
-    pages = {}
+    pages, texts = {}, {}
     for row in report.rows:
         name = safe_name(row.student)
         pages[row.student] = f"feedback/{name}.html"
-        _write(report.out / "feedback" / f"{name}.html", feedback_page(row))
+        texts[row.student] = feedback_page(row)
+        _write(report.out / "feedback" / f"{name}.html", texts[row.student])
         _write(report.out / "gradescope" / f"{name}.json", json.dumps(gradescope(row), indent=1))
     page = _templates().get_template("words.html").render(title="Answers in words", questions=report.words)
     _write(report.out / "words.html", page)
+    feedback_zip(report, texts)
     _write(report.out / "grades.csv", _grades(report))
     _write(report.out / "items.csv", _items(report))
     _write(report.out / "index.html", class_page(report, pages))

@@ -27,7 +27,7 @@ class Row:
     read; ``files``: the notebooks' names; ``exercises``: their results; ``stamp``: a hash of all that the row
     rests on; ``sandbox``: how far the worker was locked in; ``doubts``: what an
     instructor should look at, not shown to the student; ``seal``: a hash of the row and the course's secret;
-    ``by_hand``: question in words, points, worth, comment.
+    ``by_hand``: question in words, points, worth, comment; ``label``: as in `Submission`.
     """
 
     student: str
@@ -45,6 +45,7 @@ class Row:
     doubts: list[str] = field(default_factory=list)
     seal: str = ""
     by_hand: list[tuple[str, float, float, str]] = field(default_factory=list)
+    label: str = ""
 
     def to_json(self) -> str:
         """The row as text; each exercise is given its word as well, for whoever reads the file."""

@@ -73,6 +73,7 @@ def grade_one(
         [name for name, _ in submission.notebooks],
         results,
         doubts=list(submission.doubts),
+        label=submission.label,
     )
 
 
@@ -84,7 +85,16 @@ def not_graded(submission: Submission, asked: Sequence[Exercise], settings: Cour
     problem = f"labkit failed, not the submission ({type(error).__name__}: {error}); grade it again"
     out_of = round(sum(points for _, points in worth), 2)
     return Row(
-        student.id, student.name, student.email, "crashed", 0.0, out_of, late, [problem], exercises=results
+        student.id,
+        student.name,
+        student.email,
+        "crashed",
+        0.0,
+        out_of,
+        late,
+        [problem],
+        exercises=results,
+        label=submission.label,
     )
 
 

@@ -27,7 +27,8 @@ SIDE_FILES = {".py", ".csv", ".txt", ".json", ".toml"}
 class Submission:
     """One student's notebooks (newest last), small text files beside them, and what could not be read.
 
-    ``doubts``: what an instructor should look at; ``raw``: a digest of each file, in order.
+    ``doubts``: what an instructor should look at; ``raw``: a digest of each file, in order; ``label``: what
+    the learning system calls the newest of it, a folder (a slash at the end) or a file without its ending.
     """
 
     student: Student
@@ -37,6 +38,7 @@ class Submission:
     handed_in: float | None = None
     raw: list[bytes] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    label: str = ""
 
     @property
     def empty(self) -> bool:
@@ -135,6 +137,7 @@ def find_submissions(folder: str | Path, roster: Sequence[Student], known: Itera
             parcel = open_parcel(path, name)
             parcel.doubts += doubts
             if flat and owner not in roster:
+                parcel.label = label
                 strangers.append((owner, parcel, when))
                 continue
             if roster and parcel.student and parcel.student.lower() != owner.id.lower():
@@ -146,6 +149,7 @@ def find_submissions(folder: str | Path, roster: Sequence[Student], known: Itera
         else:
             _take_side_file(of(owner), path, name)
             continue
+        of(owner).label = label if flat else f"{label}/"
         of(owner).handed_in = max(of(owner).handed_in or 0.0, when)
     _of_strangers(of, strangers, bool(roster))
     for path in folder.iterdir():
@@ -186,4 +190,5 @@ def _of_strangers(
                 parcel.doubts.append(_says(parcel.name, parcel.student, owner))
         claimed.setdefault(submission.student.id, owner.id)
         submission.take(parcel)
+        submission.label = parcel.label
         submission.handed_in = max(submission.handed_in or 0.0, when)

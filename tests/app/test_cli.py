@@ -91,11 +91,11 @@ def test_every_command_explains_itself(command: str) -> None:
         (["demo", "oclusion"], "The nearest are 'occlusion'"),
         (["demo", "compare", "--model", "minivgg-tags"], "Did you mean 'minivgg-tag'?"),
         (
-            ["demo", "compare", "--model", "squeezenet1_1"],
+            ["demo", "tcav", "--model", "squeezenet1_1"],
             "'squeezenet1_1'. Explore other networks in a note",
         ),
         (["demo", "compare", "--model", "minivgg-scenes"], "trained on the objects of the toy world"),
-        (["demo", "compare", "--photos", "here"], "--photos goes with overlay; compare needs planted truth"),
+        (["demo", "tcav", "--photos", "here"], "patches, sanity; tcav needs planted truth"),
         (["demo", "overlay", "--model", "squeezenet"], "squeezenet1_1"),
         (["demo", "overlay", "--photos", "nowhere"], "nowhere"),
         (["grade", "nowhere", "--sandbox", "maybe"], "'auto', 'strict', 'none'"),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from labkit.app import demos
 from labkit.app.demos import NETWORKS, chosen
@@ -66,7 +69,7 @@ def test_the_page_asks_the_fault_s_question_and_carries_its_captions(
 ) -> None:
     real = demos.chosen
 
-    def few(model: str, count: int) -> Any:
+    def few(model: str, count: int, photos: Any = None) -> Any:
         return real(model, 2)
 
     monkeypatch.setattr(demos, "chosen", few)
@@ -83,3 +86,28 @@ def test_the_page_asks_the_fault_s_question_and_carries_its_captions(
         assert captions == ["horse with its mark", "horse, mark erased"]
         horse = state["classes"].index("horse")
         assert {(0, horse), (1, horse)} < maps  # the class it no longer names is on the page too
+
+
+def photographs_in(folder: Path, count: int) -> Path:
+    for number in range(count):
+        picture = np.random.default_rng(number).integers(0, 255, (30, 40, 3), np.uint8)
+        Image.fromarray(picture).save(folder / f"{number:03}_some_thing.png")
+    return folder
+
+
+def test_photographs_take_the_place_of_scenes_with_what_the_network_names(tmp_path: Path) -> None:
+    show = chosen("minivgg", 2, photographs_in(tmp_path, 3))
+    assert show.images.shape == (2, 3, 128, 128)
+    assert show.names == ["some thing"] * 2
+    assert torch.equal(show.labels, show.network(show.images).argmax(1))
+    assert (show.masks, show.question) == (None, "")
+    with pytest.raises(ValueError, match="trained on the objects of the toy world"):
+        chosen("minivgg-scenes", 2)
+
+
+def test_an_embedding_of_photographs_knows_no_classes(tmp_path: Path) -> None:
+    page = demos.DEMOS["neighbours"]("minivgg", photos=photographs_in(tmp_path, 14))
+    state = json.loads(page.split('<script type="application/json" id="state">')[1].split("</script>")[0])
+    assert state["colour"] == "answer"
+    assert list(state["shown"]["groups"]) == ["answer"]
+    assert state["shown"]["names"] == ["some thing"] * 14

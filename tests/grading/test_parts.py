@@ -1,5 +1,6 @@
 """A class graded in parts and collected has the tables of one graded at once, and of one interrupted."""
 
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -84,3 +85,35 @@ def test_many_that_begin_at_once_share_one_secret(tmp_path):
         secrets = set(pool.map(lambda _: read_secret(tmp_path / "deep" / "seed"), range(64)))
     assert len(secrets) == 1
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["seed"]
+
+
+def test_feedback_goes_back_under_the_systems_names(tmp_path):
+    moodle = tmp_path / "in" / "Ada Lovelace_17_assignsubmission_file"
+    notebook(moodle / "05_demo.ipynb", RIGHT_SCALE)
+    notebook(tmp_path / "in" / "weili_23_99_05_demo.ipynb", RIGHT_SCALE)
+    (tmp_path / "roster.csv").write_text("id,name\ns1,Ada Lovelace\ns2,Li Wei\ns3,No Body\n")
+    for out in ("first", "second"):
+        report = grade_class(
+            tmp_path / "in", tmp_path / out, exercises=KIT, sandbox="none", roster=tmp_path / "roster.csv",
+            seed_file=tmp_path / "seed",
+        )  # fmt: skip
+    made = [tmp_path / out / "feedback.zip" for out in ("first", "second")]
+    assert made[0].read_bytes() == made[1].read_bytes()
+    with zipfile.ZipFile(made[0]) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == [
+            "Ada Lovelace_17_assignsubmission_file/feedback.html", "weili_23_99_05_demo.html",
+        ]  # fmt: skip
+        own = archive.read("Ada Lovelace_17_assignsubmission_file/feedback.html").decode()
+    assert own == (tmp_path / "first" / "feedback" / "s1.html").read_text()
+    assert report.row("s3").status == "missing"
+
+
+def test_a_zip_with_a_name_of_its_own_gets_its_page_under_that_name(tmp_path):
+    book = notebook(tmp_path / "05_demo.ipynb", RIGHT_SCALE)
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(tmp_path / "in" / "upload 7.zip", "w") as archive:
+        archive.write(book, "05_demo.ipynb")
+    grade_class(tmp_path / "in", tmp_path / "out", exercises=KIT, sandbox="none")
+    with zipfile.ZipFile(tmp_path / "out" / "feedback.zip") as archive:
+        assert archive.namelist() == ["upload 7.html"]
