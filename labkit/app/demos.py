@@ -19,7 +19,8 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
     "activations", "ascend", "attack", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay",
-    "patches", "sanity", "dream", "invert")  # fmt: skip
+    "patches", "sanity", "dream", "invert",
+)  # fmt: skip
 
 
 def _occlusion(model: str = "minivgg", photos: Path | None = None) -> str:

@@ -66,7 +66,7 @@ def _invert(model: str = "minivgg", photos: Path | None = None) -> str:
         says = (
             f"{name}: correlation with the picture {float(alike[picture]):.2f}, feature error "
             f"{float(own.error[picture]):.3f}. The untrained twin: {float(beside[picture]):.2f}, "
-            f"{float(blind.error[picture]):.3f}. What the twin loses, too, the design loses, not the training."
+            f"{float(blind.error[picture]):.3f}. What the twin loses as well, the design loses."
         )
         panels = [
             Panel(names[picture], pictures[picture], f"the picture, {names[picture]}"),
