@@ -140,8 +140,6 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("Any picture, any class", "attack", _FOOLING,
               ("adversarial.pgd", "adversarial.minimal_perturbation"),
               "Szegedy et al. 2014; Madry et al. 2018"),
-        Slide("Examples transfer; a physical attack"),
-        Slide("A step along the gradient's sign", "", "", ("adversarial.fgsm",), "Goodfellow et al. 2015"),
         Slide("Examples transfer, and weights are not needed", "transfer", _WITHOUT,
               ("adversarial.transfer_matrix", "adversarial.substitute"),
               "Szegedy et al. 2014; Papernot et al. 2017"),

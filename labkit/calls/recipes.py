@@ -168,7 +168,6 @@ def by_size(seed: int = 0, dtype: str = "float64") -> Callable[[int, int], float
     return lambda players, size: 0.2 + extra * (size - players / 2) ** 2 / players
 
 
-<<<<<<< HEAD
 def surprise() -> Callable[[Tensor, Tensor], Tensor]:
     """A loss of scores and labels, one number a picture: the cross entropy, and a little of the scores."""
 
@@ -189,7 +188,8 @@ def shoved(size: float = 0.2) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
         return images + size * slope / slope.abs().amax()
 
     return attack
-=======
+
+
 def sure(
     channels: int = 3, height: int = 4, width: int = 4, classes: int = 3, seed: int = 0,
     dtype: str = "float64",
@@ -216,4 +216,3 @@ def half_blind(
 def gives_way(border: float) -> Callable[[float], bool]:
     """What an attack reports of one picture: whether a step of this size fools, from ``border`` on."""
     return lambda epsilon: float(epsilon) >= border
->>>>>>> main

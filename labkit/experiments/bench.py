@@ -216,12 +216,12 @@ LABS = (
     "printed_squares",
     "defences_and_how_they_fall",
     "robust_training",
+    "inverting_and_dreaming",
+    "dreaming_layers",
     "textures_and_grams",
     "style_and_content",
     "style_networks",
     "methods_table",
-    "inverting_and_dreaming",
-    "dreaming_layers",
 )
 
 

@@ -21,8 +21,6 @@ __all__ = [
     "color_matched",
     "gram_loss",
     "gram_matrix",
-    "gram_texture",
-    "gram_texture_result",
     "layer_weights",
     "style_transfer",
     "style_transfer_result",

@@ -123,9 +123,6 @@ def invert_result(
 
         found = minimize(
             [images], loss, steps=steps, rate=rate, project=lambda _: images.clamp_(0, 1),
-            refusal=_CUT.format(repr(layer)), every=1,
-            on_frame=None if on_frame is None else lambda step, _: on_frame(step + 1, images.clone()),
-            describe="inversion", progress=progress, should_stop=should_stop,
             refusal=_CUT.format(repr(layer)), describe="inversion", progress=progress,
             should_stop=should_stop, on_frame=told, every=every,
         )  # fmt: skip
@@ -139,12 +136,6 @@ def invert(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     """A picture whose ``layer`` gives the features asked for: what the layer keeps, seen as a picture.
 
     The loss is the squared distance of the features over the squared norm of those given, plus
-    ``alpha_weight`` times the mean sixth power of the value about grey, plus 100 ``tv_weight`` times the mean
-    total variation (exponent 2). Adam from the same faint noise (``generator``, None: seed 0), clipped to
-    [0, 1]. ``side``: the picture's side or (height, width), by default ``model.input_size``. ``on_frame``:
-    told the steps done and the pictures.
-    Raises KeyError for a wrong layer, ValueError for features that do not fit it and for a layer that no
-    gradient leads from to the picture, RuntimeError for a model in training mode.
     ``alpha_weight`` times the alpha norm (the mean of the distance from grey to the power ``alpha``), plus
     100 ``tv_weight`` times the mean total variation (squared steps to the power ``beta`` / 2). Any layer that
     gives a tensor, also one without places. Adam from the same faint noise (``generator``, None: seed 0),
