@@ -9,8 +9,8 @@ from typing import Any
 __all__ = ["DREAMS"]
 
 PICTURES, INVERTED = 2, 100  # on a page; steps of an inversion
-PHOTO_SIDE, OCTAVES, STEPS, RATE, EVERY = 384, 4, 12, 0.02, 4  # of dreams on photographs
-TOY_OCTAVES, TOY_STEPS, TOY_RATE = 3, 12, 0.025
+SIDE, OCTAVES, STEPS, RATE, EVERY = 320, 4, 8, 0.012, 4  # of dreams on photographs; every so many shown
+TOY_SIDE, TOY_OCTAVES = 256, 3  # scenes are dreamt of at twice their size: finer, and fit for a projector
 TV_WEIGHT = 1e-4
 
 
@@ -100,12 +100,13 @@ def _dream(model: str = "minivgg", photos: Path | None = None) -> str:
 
     network = load_model(model)
     toy = isinstance(network, MiniVGG) and photos is None
-    side = int(network.input_size) if toy else PHOTO_SIDE  # type: ignore[arg-type]
-    pictures, names = _pictures(network, model, photos, side)
+    pictures, names = _pictures(network, model, photos, SIDE)
+    if toy:
+        pictures = F.interpolate(pictures, TOY_SIDE, mode="bicubic").clamp(0, 1)
     layers = dict(list(layers_of(network, pictures).items())[1:])
     shown = torch.cat([pictures, pictures.flip(3)])
     random = twin(network, others_of_the_world() if isinstance(network, MiniVGG) else shown)
-    octaves, steps, rate = (TOY_OCTAVES, TOY_STEPS, TOY_RATE) if toy else (OCTAVES, STEPS, RATE)
+    octaves, steps = TOY_OCTAVES if toy else OCTAVES, STEPS
     ticks = [
         "the picture",
         *(f"octave {k // steps + 1}, step {k % steps + 1}" for k in _told(octaves, steps)),
@@ -121,7 +122,7 @@ def _dream(model: str = "minivgg", photos: Path | None = None) -> str:
                     whole = F.interpolate(images, pictures.shape[2:], mode="bilinear", align_corners=False)
                     kept.append(whole.clamp(0, 1))
 
-            deepdream_result(net, pictures, place, octaves=octaves, steps=steps, rate=rate, on_frame=keep)
+            deepdream_result(net, pictures, place, octaves=octaves, steps=steps, rate=RATE, on_frame=keep)
             frames[layer, kind] = kept
             with torch.no_grad():
                 lengths = [layer_norm(net, images, place).sqrt() for images in kept]
@@ -149,11 +150,8 @@ def _dream(model: str = "minivgg", photos: Path | None = None) -> str:
 
 
 def _told(octaves: int, steps: int) -> list[int]:
-    """The steps whose frames are kept: the first of each octave and every few more, and the last."""
-    return [
-        k for k in range(octaves * steps)
-        if k % steps == 0 or (k % steps + 1) % EVERY == 0 or k == octaves * steps - 1
-    ]  # fmt: skip
+    """The steps whose frames are kept: every few of each octave, and its last."""
+    return [k for k in range(octaves * steps) if k % steps % EVERY == EVERY - 1 or k % steps == steps - 1]
 
 
 DREAMS: dict[str, Callable[..., str]] = {"dream": _dream, "invert": _invert}

@@ -44,12 +44,19 @@ def layers_of(model: nn.Module, images: Float[Tensor, "N 3 H W"]) -> dict[str, s
         return LAYERS
     with borrow(model):
         shapes = layer_shapes(model, images[:1])
-    parts = dict(model.named_modules())
+    parts, classes = dict(model.named_modules()), len(getattr(model, "classes", ()))
     maps = [
         name for name, shape in shapes.items()
-        if len(shape) == 4 and shape[-1] > 1 and not list(parts[name.partition(":")[0]].children())
+        if len(shape) == 4 and shape[-1] > 1 and shape[1] != classes
+        and ("ReLU" in type(parts[name]).__name__ or list(parts[name].children()))
     ]  # fmt: skip
-    chosen = [maps[round(k * (len(maps) - 1) / 4)] for k in (1, 2, 3, 4)]
+    # blocks of one depth of names, the shallowest at which there are some
+    depths = [name.count(".") for name in maps]
+    many = [depth for depth in sorted(set(depths)) if depths.count(depth) >= 4]
+    row = [name for name, depth in zip(maps, depths, strict=True) if not many or depth == many[0]]
+    if not row:
+        raise ValueError("model must have layers that give feature maps (N, K, h, w), ReLUs or blocks.")
+    chosen = [row[round(k * (len(row) - 1) / 4)] for k in (1, 2, 3, 4)]
     return {name: name for name in dict.fromkeys(chosen)}
 
 

@@ -23,7 +23,7 @@ from labkit.models.minivgg import MiniVGG
 
 LAB = "51_inverting_and_dreaming"
 LAYERS = {"conv1": "features.2", "conv2": "features.5", "conv4": "features.13", "conv6": "features.19"}
-WEIGHTS = (0.0, 0.01, 0.1, 1.0)  # of the total variation
+WEIGHTS = (0.0, 0.1, 1.0, 10.0)  # of the total variation
 ALPHA_WEIGHT, RATE, STEPS = 0.01, 0.05, 100
 Own = Callable[..., Any]
 
