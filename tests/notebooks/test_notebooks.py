@@ -35,6 +35,7 @@ WORDS = {
     "35_the_detective": (1200, 1800),
     "32_dissecting_a_network": (1200, 1800),
     "42_attacks_without_the_weights": (1200, 1800),
+    "51_inverting_and_dreaming": (1200, 1800),
 }
 # a prediction is a cell of its own
 CODE = {
@@ -53,6 +54,7 @@ CODE = {
     "35_the_detective": (24, 32),
     "32_dissecting_a_network": (12, 31),
     "42_attacks_without_the_weights": (12, 31),
+    "51_inverting_and_dreaming": (12, 31),
 }
 
 
