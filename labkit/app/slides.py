@@ -35,6 +35,7 @@ _WITHOUT = "42_attacks_without_the_weights"
 _CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothesis"
 _FOOLING = "41_fooling_a_network"
 _DEFENCES = "43_defences_and_how_they_fall"
+_DREAMING = "51_inverting_and_dreaming"
 
 PARTS: dict[str, tuple[Slide, ...]] = {
     "Networks that learn": (
@@ -62,7 +63,8 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("Many facets of one unit", "facets", _EXCITES, ("visualization.multifaceted",),
               "Nguyen et al. 2016"),
         Slide("A generator as a prior", "", "", ("visualization.dgn_am",), "Nguyen et al. 2016"),
-        Slide("Inversion: what a layer keeps", "", _MASKS, ("style.invert",), "Mahendran and Vedaldi 2015"),
+        Slide("Inversion: what a layer keeps", "invert", _DREAMING, ("style.invert",),
+              "Mahendran and Vedaldi 2015"),
     ),
     "Which pixels decide?": (
         Slide("Occlusion", "occlusion", _WHICH, ("attribution.occlusion",), "Zeiler and Fergus 2014"),
@@ -149,6 +151,9 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               ("adversarial.defenses.Quantized", "adversarial.defenses.HotSoftmax",
                "adversarial.defenses.straight_through"), "Athalye et al. 2018"),
         Slide("Training on attacks", "", _DEFENCES, ("adversarial.hardening.harden",), "Madry et al. 2018"),
+        Slide("Defences and how they fall"),
+        Slide("DeepDream: a layer sees more of what it sees", "dream", _DREAMING, ("style.deepdream",),
+              "Mordvintsev, Olah and Tyka 2015"),
         Slide("Dreams, textures, styles"),
     ),
     "Generators, circuits, games": (
