@@ -51,6 +51,7 @@ CODE = {
     "34_looking_without_a_hypothesis": (12, 31),
     "35_the_detective": (24, 32),
     "32_dissecting_a_network": (12, 31),
+    "52_texture": (12, 31),
 }
 
 
