@@ -197,7 +197,7 @@ def style_transfer_result(
         with torch.no_grad():
             goals = {k: gram_matrix(v) for k, v in _features(model, like, list(weights)).items()}
             kept = None if own is None else _features(model, own, [str(content_layer)])[str(content_layer)]
-        images = _begin(start, own, wide, seeded(generator)).to(like)
+        images = _begin(start, own, wide, seeded(generator)).to(like).contiguous()
         if tuple(images.shape[1:]) != tuple(wide[1:]):
             raise ValueError(f"start must have the shape {tuple(wide)}; got {tuple(images.shape)}.")
         size = None if kept is None else (kept**2).flatten(1).sum(1).clamp(min=1e-12)

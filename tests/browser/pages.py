@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 
 import torch
 
+from labkit.adversarial import HotSoftmax, Quantized
 from labkit.widgets import (
     ActivationExplorer,
     AscentExplorer,
     Comparer,
     DissectionExplorer,
+    DreamExplorer,
     EmbeddingExplorer,
+    EpsilonExplorer,
     MaskExplorer,
     OcclusionExplorer,
     OverlayExplorer,
@@ -128,6 +131,18 @@ def ascent(net: Any, images: Any, **given: Any) -> AscentExplorer:
     return explorer
 
 
+def dream(net: Any, images: Any, **given: Any) -> DreamExplorer:
+    explorer = DreamExplorer(
+        net, images, layers=["3", "7"], layer="3", dream={"octaves": 2, "steps": 4}, inversion={"steps": 6},
+        texture={"steps": 3}, judge=net, judge_layers=["1", "5"], **given,
+    )  # fmt: skip
+    explorer.precompute(pictures=[0, 1])
+    explorer.precompute(settings=[{"layer": "7"}, {"goal": "class", "target": 3}, {"mode": "texture"}])
+    explorer.precompute(settings=[{"mode": "inversion", "layer": layer} for layer in ("3", "7")])
+    explorer.precompute(settings=[{"layer": "7", "goal": "channel", "channel": k} for k in (2, 5)])
+    return explorer
+
+
 def overlay(net: Any, images: Any, **given: Any) -> OverlayExplorer:
     """Two networks of one design, the second one with another bias."""
     other = network()
@@ -158,15 +173,25 @@ def tcav(net: Any, images: Any, **_: Any) -> TcavExplorer:
     return explorer
 
 
+def epsilon(net: Any, images: Any, masks: Any = None, **given: Any) -> EpsilonExplorer:
+    """Three networks: as it is, behind rounded pictures, and with scores that leave no gradient."""
+    nets = {"plain": net, "rounded": Quantized(net, 4), "hot": HotSoftmax(net, 1e4)}
+    explorer = EpsilonExplorer(nets, images, masks=masks, epsilons=(0.02, 0.1, 0.3), steps=2, **given)
+    explorer.precompute([0, 1])
+    return explorer
+
+
 EXPLORERS = {
     "activation": activation,
     "ascent": ascent,
+    "dream": dream,
     "occlusion": occlusion,
     "comparer": comparer,
     "masks": masks,
     "sanity": sanity,
     "dissection": dissection,
     "embedding": embedding,
+    "epsilon": epsilon,
     "overlay": overlay,
     "tcav": tcav,
 }
