@@ -34,6 +34,7 @@ _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can
 _WITHOUT = "42_attacks_without_the_weights"
 _CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothesis"
 _FOOLING = "41_fooling_a_network"
+_DREAMING = "51_inverting_and_dreaming"
 
 PARTS: dict[str, tuple[Slide, ...]] = {
     "Networks that learn": (
@@ -61,7 +62,8 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("Many facets of one unit", "facets", _EXCITES, ("visualization.multifaceted",),
               "Nguyen et al. 2016"),
         Slide("A generator as a prior", "", "", ("visualization.dgn_am",), "Nguyen et al. 2016"),
-        Slide("Inversion: what a layer keeps", "", _MASKS, ("style.invert",), "Mahendran and Vedaldi 2015"),
+        Slide("Inversion: what a layer keeps", "invert", _DREAMING, ("style.invert",),
+              "Mahendran and Vedaldi 2015"),
     ),
     "Which pixels decide?": (
         Slide("Occlusion", "occlusion", _WHICH, ("attribution.occlusion",), "Zeiler and Fergus 2014"),
@@ -145,6 +147,8 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               ("adversarial.physical_patch", "data.decal_views"),
               "Athalye et al. 2018; Xu et al. 2020"),
         Slide("Defences and how they fall"),
+        Slide("DeepDream: a layer sees more of what it sees", "dream", _DREAMING, ("style.deepdream",),
+              "Mordvintsev, Olah and Tyka 2015"),
         Slide("Dreams, textures, styles"),
     ),
     "Generators, circuits, games": (
