@@ -11,6 +11,7 @@ from labkit.app.demos_attack import attack_html
 from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_dreams import DREAMS
 from labkit.app.demos_looking import LOOKING
+from labkit.app.demos_texture import TEXTURE
 from labkit.app.demos_transfer import WITHOUT
 from labkit.app.panels import MENDING
 
@@ -19,7 +20,7 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
     "activations", "ascend", "attack", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay",
-    "patches", "sanity", "dream", "invert",
+    "patches", "sanity", "dream", "invert", "texture", "grow",
 )  # fmt: skip
 
 
@@ -241,5 +242,6 @@ DEMOS: dict[str, Callable[..., str]] = {
     **DISSECTIONS,
     **DREAMS,
     **MENDING,
+    **TEXTURE,
     **WITHOUT,
 }

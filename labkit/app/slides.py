@@ -36,6 +36,7 @@ _CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothes
 _FOOLING = "41_fooling_a_network"
 _DEFENCES = "43_defences_and_how_they_fall"
 _DREAMING = "51_inverting_and_dreaming"
+_TEXTURE = "52_texture"
 
 PARTS: dict[str, tuple[Slide, ...]] = {
     "Networks that learn": (
@@ -154,7 +155,11 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("Defences and how they fall"),
         Slide("DeepDream: a layer sees more of what it sees", "dream", _DREAMING, ("style.deepdream",),
               "Mordvintsev, Olah and Tyka 2015"),
-        Slide("Dreams, textures, styles"),
+        Slide("Texture from a network's Gram matrices", "texture", _TEXTURE,
+              ("style.gram_texture", "data.texture"), "Gatys, Ecker and Bethge 2015"),
+        Slide("Texture without a network: pixel by pixel", "grow", _TEXTURE, ("style.efros_leung",),
+              "Efros and Leung 1999"),
+        Slide("Style"),
     ),
     "Generators, circuits, games": (
         Slide("Units of a generator; directions in its latent space"),

@@ -57,6 +57,7 @@ CODE = {
     "43_defences_and_how_they_fall": (24, 32),
     "42_attacks_without_the_weights": (12, 31),
     "51_inverting_and_dreaming": (12, 31),
+    "52_texture": (12, 31),
 }
 
 
