@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from labkit.app.demo_pictures import NETWORKS, check_network, chosen, of_the_toy_world, photographs
+from labkit.app.demos_attack import attack_html
 from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_looking import LOOKING
+from labkit.app.demos_transfer import WITHOUT
 from labkit.app.panels import MENDING
 
 __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
-    "activations", "ascend", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay", "patches",
-    "sanity",
+    "activations", "ascend", "attack", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay",
+    "patches", "sanity",
 )  # fmt: skip
 
 
@@ -223,6 +225,7 @@ DEMOS: dict[str, Callable[..., str]] = {
     "activations": _activations,
     "arithmetic": _arithmetic,
     "ascend": _ascend,
+    "attack": attack_html,
     "compare": _compare,
     "embedding": _embedding,
     "facets": _facets,
@@ -236,4 +239,5 @@ DEMOS: dict[str, Callable[..., str]] = {
     "tcav": _tcav,
     **DISSECTIONS,
     **MENDING,
+    **WITHOUT,
 }

@@ -42,7 +42,7 @@ class Carrier(NamedTuple):
         return self.scene.things[-1]
 
     def solids(self, printed: Colour) -> tuple[list[Solid], set[int]]:
-        """All solids of the scene, the print in one colour (display values), and the numbers of those printed.
+        """All solids of the scene, the print in one colour (display values), and the numbers of the printed.
 
         Without a texture and in plain paint, so that light from there is linear in the colour's light.
         """

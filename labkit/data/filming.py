@@ -1,6 +1,6 @@
 """What cameras see of a printed square on a carrier: places, light and the rest of each picture.
 
-From these any square is filmed by a few sums: as the renderer would show it, and differentiable by its values.
+From these any square is filmed by a few sums: as the renderer would show it, and differentiable by it.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class DecalViews(NamedTuple):
 
 
 def filmed(carrier: Carrier, area: tuple[float, float] = (0.0, 1.0)) -> dict[str, Any] | None:
-    """One view, the parts of ``DecalViews`` that it has a share in, as arrays; None for an ``area`` outside."""
+    """One view, the parts of ``DecalViews`` that it has a share in, as arrays; None for another ``area``."""
     scene, side = carrier.scene, SIZE * SUPERSAMPLING
     dark, which = carrier.solids((0.0, 0.0, 0.0))
     black = trace(scene, dark)
@@ -130,8 +130,8 @@ def decal_views(
     """Scenes of a split with a "crate" or "T-shirt" set into each, and what is seen of its square.
 
     Turned, placed, lit and (a T-shirt) waving by lot, one view a scene from the scene ``first`` on; scenes
-    with an object of the classes ``without`` are left out, and views whose square takes a share of the picture
-    outside ``area``. ``size``: as of ``with_carrier``. Raises ValueError for another kind or split.
+    with an object of the classes ``without`` are left out, and views whose square takes a share of the
+    picture outside ``area``. ``size``: as of ``with_carrier``. Raises ValueError for another kind or split.
 
     >>> views = decal_views("crate", 2)
     >>> views(views.square((1.0, 0.0, 0.0)), [0, 1]).shape

@@ -219,10 +219,10 @@ def _background(scene: Scene, cam: Camera, sun_map, light: _Light):
 
 
 class Traced(NamedTuple):
-    """A scene before it is developed. ``back``: display values of ground and sky, (2H * 2W, 3); ``flat`` (n,):
-    the subpixels that show an object, ``light`` (n, 3) what comes from there, ``depth``, ``normal`` and ``uv``
-    of these; ``winners`` (2H, 2W): the solid that each subpixel shows, -1 for none; ``placed``: the solids;
-    ``ground``: depth and coordinates of the background."""
+    """A scene before it is developed. ``back``: display values of ground and sky, (2H * 2W, 3); ``flat``
+    (n,): the subpixels that show an object, ``light`` (n, 3) what comes from there, ``depth``, ``normal`` and
+    ``uv`` of these; ``winners`` (2H, 2W): the solid that each subpixel shows, -1 for none; ``placed``: the
+    solids; ``ground``: depth and coordinates of the background."""
 
     back: Float[ndarray, "P 3"]
     flat: Int[ndarray, " n"]
@@ -236,7 +236,7 @@ class Traced(NamedTuple):
 
 
 def trace(scene: Scene, placed: list[Solid] | None = None) -> Traced:
-    """What light comes from each subpixel of a scene; ``placed``: other solids than its things are made of."""
+    """What light comes from each subpixel of a scene; ``placed``: other solids than those of its things."""
     fine, coarse = camera(scene), camera(scene, SIZE)
     placed = solids(scene) if placed is None else placed
     ca = np.cos(scene.sun_height)

@@ -40,7 +40,7 @@ def dealt_cases(draw: Draw):
     ),
 )  # fmt: skip
 def dealt(images, attacked):
-    """The pictures, each with the change that was made to the picture before it (the first: to the last).
+    """The pictures, each with the change that was made to the one before it (the first: the last).
 
     images, attacked: (N, 3, H, W), 0 to 1. Returns (N, 3, H, W), 0 to 1.
     """
@@ -84,7 +84,7 @@ def gain_cases(draw: Draw):
     ),
 )  # fmt: skip
 def transfer_gain(labels, before, after, control):
-    """For each picture that was named rightly: is it misread now (1 or 0), minus the same for the control.
+    """For each picture that was right before: is it misread (1 or 0), minus that of the control.
 
     labels, and answers before the attack, after it and after the control: (N,), whole numbers.
     Returns floats (M,), one for each of the M pictures that were right before, in their order.

@@ -1,4 +1,4 @@
-"""More exercises of 42_attacks_without_the_weights: the labelling loop, a printed square, learned over views."""
+"""More exercises of 42_attacks_without_the_weights: the labelling loop, a printed square over views."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def _asks_all(box, augment, pictures, labels, budget):
 def grow(box, augment, pictures, labels, budget):
     """One round of questions: new pictures are made from the first ones, and the box names them.
 
-    box: gives the classes (N,) of pictures, and counts every one; augment(pictures, labels): gives new
-    pictures; pictures: (N, 3, H, W) with their labels (N,), all asked about; budget: of answers in all,
-    at least N. Returns all pictures and all labels, the old ones first.
+    box: gives the classes (N,) of pictures, and counts every one; augment(pictures, labels): gives
+    new pictures; pictures: (N, 3, H, W) with labels (N,), all asked about; budget: of answers in
+    all, at least N. Returns all pictures and all labels, the old ones first.
     """
     room = budget - len(pictures)
     fresh = augment(pictures[:room], labels[:room])
@@ -97,9 +97,9 @@ def film_cases(draw: Draw):
 def film(pictures, patch, place, light, mask):
     """The pictures with a printed square in them, differentiable by the square.
 
-    pictures: (N, 3, H, W); patch: (3, S, S); place: (N, H, W, 2), where in the square each pixel looks,
-    across and down, -1 to 1 from edge to edge; light: (N, 1, H, W), what its colour is multiplied by;
-    mask: (N, 1, H, W), 1 where the square is seen, 0 where not. Returns (N, 3, H, W), 0 to 1.
+    pictures: (N, 3, H, W); patch: (3, S, S); place: (N, H, W, 2), where in the square each pixel
+    looks, across and down, -1 to 1 from edge to edge; light: (N, 1, H, W), what its colour is
+    multiplied by; mask: (N, 1, H, W), 1 where the square is seen. Returns (N, 3, H, W), 0 to 1.
     """
     squares = patch.expand(len(pictures), -1, -1, -1)
     seen = torch.nn.functional.grid_sample(squares, place, align_corners=False)
@@ -140,8 +140,9 @@ def step_cases(draw: Draw):
 def patch_step(model, views, patch, rows, target, rate):
     """One step of a printed square: the mean cross entropy of the target, over views, falls.
 
-    model: gives logits (N, C); views(patch, rows): the pictures of some views; patch: (3, S, S), 0 to 1;
-    rows: their numbers; target: a class; rate: how far each value moves. Returns (3, S, S), 0 to 1.
+    model: gives logits (N, C); views(patch, rows): the pictures of some views; patch: (3, S, S),
+    0 to 1; rows: their numbers; target: a class; rate: how far each value moves.
+    Returns (3, S, S), 0 to 1, without a gradient.
     """
     patch = patch.detach().clone().requires_grad_()
     shown = views(patch, rows)

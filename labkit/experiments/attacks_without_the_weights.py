@@ -1,4 +1,4 @@
-"""Attacks without the weights, lab 42: examples that transfer, and a substitute taught by labels alone (D3)."""
+"""Attacks without the weights, lab 42: examples that transfer, a substitute taught by labels (D3)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ NETWORKS = (*SEEDS, DISJOINT)
 EPSILON = 8 / 255
 CONTROLS = ("random sign", "another picture's", "twin as source")
 BOX = SEEDS[0]
-FIRST, BUDGETS = 200, (200, 400, 800, 1600, 2000)  # pictures of the attacker's own; answers in all
-STEP, EPOCHS = 0.05, 10
+# mode -> pictures of the attacker's own, and answers in all: beyond the own ones pictures are made
+BUDGETS = {"full": (1000, (200, 500, 1000, 2000)), "class": (200, (200, 400)), "quick": (32, (32, 48))}
+STEP, EPOCHS = 0.05, 12
 WIDTHS = (16, 24, 48, 48, 64, 80)  # half as wide as the box: its design is not known
 Own = Callable[..., Any]
 Box = Callable[[Tensor], Tensor]
@@ -70,11 +71,10 @@ def random_sign(images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:
 
 
 class Taught(NamedTuple):
-    """The network taught by a box, and at each budget its error on the box and how often both agree."""
+    """The networks taught by a box's answers, and how many answers each had."""
 
-    model: nn.Module
-    queries: list[int]
     models: list[nn.Module]
+    queries: list[int]
 
 
 def new_network(seed: int, widths: tuple[int, ...] = WIDTHS) -> nn.Module:
@@ -95,18 +95,20 @@ def teach(
     return model
 
 
-def taught(
-    bench: Bench, box: Box, budgets: tuple[int, ...], *, augment: Own, grow: Own, title: str = "substitute"
-) -> Taught:
+def taught(bench: Bench, box: Box, *, augment: Own, grow: Own) -> Taught:
     """Papernot's loop: teach a network by what the box said, make new pictures by it, ask the box about them.
 
-    The attacker's pictures are of scenes that no bundled network was trained on.
+    The attacker's own pictures are of scenes that no bundled network was trained on.
     """
-    pictures = as_tensor(MiniBroden(budgets[0], "val", seed=1).pictures()[0])
-    labels, found = box(pictures), []
-    with working(title, len(budgets), "round") as work:
+    most, budgets = BUDGETS[bench.mode]
+    own = as_tensor(MiniBroden(most, "val", seed=1).pictures()[0])
+    pictures, labels, found = own[:0], torch.zeros(0, dtype=torch.long), list[nn.Module]()
+    with working("substitute", len(budgets), "round") as work:
         for number, budget in enumerate(budgets):
-            if number:
+            if budget <= most:
+                fresh = own[len(pictures) : budget]
+                pictures, labels = torch.cat([pictures, fresh]), torch.cat([labels, box(fresh)])
+            else:
                 model = found[-1]
 
                 def step(images: Tensor, said: Tensor, model: nn.Module = model) -> Tensor:
@@ -117,7 +119,7 @@ def taught(
                 pictures, labels = grow(box, step, pictures, labels, budget)
             found.append(teach(pictures, labels, epochs=2 if bench.quick else EPOCHS, seed=number))
             work.at(number + 1)
-    return Taught(found[-1], list(budgets), found)
+    return Taught(found, list(budgets))
 
 
 def shuffled(bench: Bench, box: Box, budget: int) -> nn.Module:
@@ -156,7 +158,7 @@ def tried(*, dealt: Own, transfer_gain: Own, augment: Own, grow: Own) -> None:
     augment="adversarial.augment", grow="adversarial.grow",
 )  # fmt: skip
 def d3(bench: Bench, *, dealt: Own, transfer_gain: Own, augment: Own, grow: Own) -> Result:
-    """Do examples made on one network fool another, also one trained on other data, or one that gives labels?"""
+    """Do examples made on one network fool another, of other data too, and one that only answers?"""
     tried(dealt=dealt, transfer_gain=transfer_gain, augment=augment, grow=grow)
     seen = shown(bench, 100, lesson=24)
     names = {"quick": (BOX, DISJOINT), "class": (SEEDS[0], SEEDS[1], DISJOINT), "full": NETWORKS}[bench.mode]
@@ -186,15 +188,15 @@ def d3(bench: Bench, *, dealt: Own, transfer_gain: Own, augment: Own, grow: Own)
                 elsewhere.append(gain)
             for name, answer in by.items():
                 controls[name].append(_error(seen.labels, before[target], answer))
-    budgets = {"quick": (32, 48), "class": BUDGETS[:2], "full": BUDGETS}[bench.mode]
     box, net = LabelsOnly(nets[BOX]), nets[BOX]
-    own = taught(bench, box, budgets, augment=augment, grow=grow)
-    curve = [_error(seen.labels, before[BOX], answers(net, made(bench, one, seen))) for one in own.models]
+    own = taught(bench, box, augment=augment, grow=grow)
+    fooled = [answers(net, made(bench, one, seen)) for one in own.models]
+    curve = [_error(seen.labels, before[BOX], said) for said in fooled]
     agree = [share((answers(one, seen.images) == before[BOX]).numpy()) for one in own.models]
-    wrong = answers(net, made(bench, shuffled(bench, LabelsOnly(net), budgets[-1]), seen))
+    wrong = answers(net, made(bench, shuffled(bench, LabelsOnly(net), own.queries[-1]), seen))
     by = {"shuffled answers": wrong, "random sign": answers(net, blind["random sign"])}
-    after = answers(net, made(bench, own.model, seen))
-    taken = bootstrap(_gains(seen, before[BOX], after, by, transfer_gain))
+    taken = bootstrap(_gains(seen, before[BOX], fooled[-1], by, transfer_gain))
+    most = own.queries[-1]
     none = dict.fromkeys(CONTROLS, "<= 0.1")
     errs = {name: _error(seen.labels, before[BOX], said) for name, said in by.items()}
     return Result(
@@ -209,7 +211,7 @@ def d3(bench: Bench, *, dealt: Own, transfer_gain: Own, augment: Own, grow: Own)
                 "> 0.1 (lower bound)",
             ),
             Measure(
-                f"error of the box by a substitute of {budgets[-1]} labels, minus the best control's", taken,
+                f"error of the box by a substitute of {most} labels, minus the best control's", taken,
                 "> 0.1 (lower bound)", control=errs, must=dict.fromkeys(errs, "<= 0.1"),
             ),
         ),

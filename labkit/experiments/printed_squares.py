@@ -1,4 +1,4 @@
-"""A printed square in the world, lab 42: on a crate and on a T-shirt, filmed from views it has not seen (D4)."""
+"""A printed square in the world, lab 42: on a crate and on a T-shirt, filmed from unseen views (D4)."""
 
 from __future__ import annotations
 

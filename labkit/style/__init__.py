@@ -3,15 +3,10 @@
 from labkit.core.registry import Method
 from labkit.style.dreaming import Dream, deepdream, deepdream_result
 from labkit.style.feed_forward import Taught, stylize, train_style, train_style_result
-from labkit.style.gram import (
-    Styled,
-    gram_texture,
-    gram_texture_result,
-    style_transfer,
-    style_transfer_result,
-)
+from labkit.style.gram import Styled, style_transfer, style_transfer_result
 from labkit.style.inversion import Inversion, invert, invert_result
 from labkit.style.nonparametric import Grown, efros_leung, efros_leung_result
+from labkit.style.synthesis import gram_texture, gram_texture_result
 
 METHODS: dict[str, Method] = {
     "deepdream": Method(

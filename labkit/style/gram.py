@@ -1,4 +1,4 @@
-"""Gram matrices: a texture made anew from a layer's statistics, and style transfer between two pictures."""
+"""Gram matrices of features, their loss, and style transfer between two pictures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from labkit.optimize import minimize, total_variation
 
 __all__ = [
     "Styled",
+    "check_varied",
     "color_matched",
     "gram_loss",
     "gram_matrix",
-    "gram_texture",
-    "gram_texture_result",
     "layer_weights",
     "style_transfer",
     "style_transfer_result",
@@ -100,6 +99,18 @@ def _features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[s
     return {layer: kept[layer] for layer in layers}
 
 
+def check_varied(name: str, picture: Float[Tensor, "N C H W"]) -> None:
+    """Raise ValueError for a picture of one colour: its Gram matrix has rank one.
+
+    >>> check_varied("style", torch.rand(1, 3, 4, 4))
+    """
+    if not (picture.flatten(2).std(2) > 1e-4).any():
+        raise ValueError(
+            f"{name} must vary over the picture; this one is of one colour, whose Gram matrix has rank one "
+            "and holds no texture. Give it another picture."
+        )
+
+
 def color_matched(
     images: Float[Tensor, "N 3 H W"], like: Float[Tensor, "M 3 h w"]
 ) -> Float[Tensor, "N 3 H W"]:
@@ -174,11 +185,7 @@ def style_transfer_result(
         check_images(content, "content")
         if content_layer is None:
             raise ValueError("content_layer must name the layer whose features stay; got None.")
-    if not (style.flatten(2).std(2) > 1e-4).any():
-        raise ValueError(
-            "style must vary over the picture; this one is of one colour, whose Gram matrix has rank one and "
-            "holds no texture. Give it another picture."
-        )
+    check_varied("style", style)
     with borrow(model, frozen=True):
         weights = layer_weights(model, style_layers, "style_layers")
         own = None if content is None else own_copy(model, content)
@@ -243,47 +250,3 @@ def style_transfer(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     torch.Size([1, 3, 16, 16])
     """
     return style_transfer_result(*args, **options).images
-
-
-def gram_texture_result(
-    model: nn.Module,
-    texture: Float[Tensor, "1 C h w"],
-    layers: Layers,
-    *,
-    side: tuple[int, int] | None = None,
-    optimizer: str = "lbfgs",
-    steps: int = 60,
-    rate: float | None = None,
-    on_frame: Callable[[int, Tensor], object] | None = None,
-    generator: torch.Generator | None = None,
-    progress: Callable[[float], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> Styled:
-    """``gram_texture`` with its losses (see ``Styled``). Errors as there.
-
-    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
-    >>> gram_texture_result(net, torch.rand(1, 3, 12, 12), "1", steps=2).losses.shape
-    torch.Size([2])
-    """
-    return style_transfer_result(
-        model, None, texture, style_layers=layers, side=side, start="noise", optimizer=optimizer, steps=steps,
-        rate=rate, on_frame=on_frame, generator=generator, progress=progress, should_stop=should_stop,
-    )  # fmt: skip
-
-
-@signature_of(gram_texture_result)
-def gram_texture(*args: Any, **options: Any) -> Float[Tensor, "1 C H W"]:
-    """A new picture with a texture's Gram matrices: which channels fire together, and nothing of where.
-
-    From noise of ``side`` (height, width; None: the texture's) the picture is sought whose Gram matrices at
-    ``layers`` (a name, several, or names with weights) are those of ``texture``. Options and errors as of
-    ``style_transfer``. A loss below that of another crop of the same texture is no better picture: it copies.
-
-    Unit: picture value. Labels: post hoc, specific to differentiable models, local.
-    Source: Gatys, Ecker and Bethge 2015, "Texture Synthesis Using Convolutional Neural Networks".
-
-    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
-    >>> gram_texture(net, torch.rand(1, 3, 12, 12), "1", steps=2).shape
-    torch.Size([1, 3, 12, 12])
-    """
-    return gram_texture_result(*args, **options).images

@@ -7,16 +7,21 @@ from labkit.widgets.activation import ActivationExplorer
 from labkit.widgets.ascent import AscentExplorer
 from labkit.widgets.comparer import Comparer
 from labkit.widgets.dissection import DissectionExplorer
+from labkit.widgets.dream import DreamExplorer
 from labkit.widgets.embedding import EmbeddingExplorer
 from labkit.widgets.epsilon import EpsilonExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.overlay import OverlayExplorer
 from labkit.widgets.sanity import SanityExplorer
+from labkit.widgets.style import StyleExplorer
 from labkit.widgets.tcav import TcavExplorer
 
 __all__ = [
     "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "EmbeddingExplorer",
     "EpsilonExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
     "TcavExplorer",
+    "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "DreamExplorer",
+    "EmbeddingExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
+    "StyleExplorer", "TcavExplorer",
 ]  # fmt: skip

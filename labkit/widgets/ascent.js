@@ -6,30 +6,22 @@ const SWITCH_WORDS = [
   ["fourier", "Fourier", "Climb on waves with decorrelated colours instead of pixels"],
 ];
 
-class Ascent extends View {
+class Ascent extends SearchView {
   static kind = "ascent"; static cell = 16;
   static traits = ["layer", "channel", ...SWITCH_WORDS.map(([key]) => key), "frame"];
   static asks = ["layer", "channel", ...SWITCH_WORDS.map(([key]) => key)];
-  static keys = [["\u2190 \u2192", "the frames, on the slider and on the curve"], ["s", "stop or resume"]];
 
   build() {
-    const { ui, el, model } = this, scrub = guarded(el, (frame) => this.set({ frame: frame === this.count - 1 ? -1 : frame }));
+    const { ui, el, model } = this;
     ui.picture = panel(this, "Start", "picture");
-    ui.made = panel(this, "Made", "made");
-    ui.curve = curve(this, "Steps", scrub);
-    this.curves.push(ui.curve);
-    const chart = h("figure", { class: "lk-panel lk-chart", "data-panel": "curve" }, h("figcaption", {}, h("b", {}, "Activation")), ui.curve.node);
-    ui.frames = stopSlider("Steps", (i) => String(this.answer?.at[i] ?? 0), scrub);
+    this.buildSearch({ chart: "Activation" });
     const switches = h("div", { class: "lk-buttons", role: "group", "aria-label": "Regularizers" }, ...SWITCH_WORDS.map(([key, text, title]) => this.switchFor(key, text, title)));
     ui.layers = ["", ...model.get("layers").map(({ name }) => name)].map((layer) =>
       radio(this, { class: "lk-button", "data-layer": layer }, () => ({ layer, channel: this.firstChannel(layer), frame: -1 }), layer || "Class"));
     ui.layer = radios("What is to be excited", ...ui.layers);
     ui.layer.className = "lk-buttons";
     ui.channel = stopSlider("Channel", String, guarded(el, (channel) => this.set({ channel, frame: -1 })));
-    ui.again = h("button", { class: "lk-button", onclick: guarded(el, () => this.resume()) }, "Resume");
-    ui.anew = h("button", { class: "lk-button", onclick: guarded(el, () => this.beginAnew()) }, "Begin anew");
-    ui.runs = h("div", { class: "lk-buttons" }, ui.again, ui.anew);
-    return { aside: [ui.picture.node, chart], main: [ui.made.node], controls: [ui.frames.node, ui.channel.node, ui.layer, switches, ui.runs] };
+    return { aside: [ui.picture.node, ui.chart], main: [ui.made.node], controls: [ui.frames.node, ui.channel.node, ui.layer, switches, ui.runs] };
   }
   // a switch is offered only where the ascent with it is known or can be climbed
   switchFor(key, text, title) {
@@ -43,24 +35,12 @@ class Ascent extends View {
     const most = Math.max(1, ...layers.map((one) => one.channels));
     return { ...super.choices(), layer: ["", ...layers.map((one) => one.name)], channel: range(most), frame: range(999).map((i) => i - 1), ...flags };
   }
-  unpack(answer) { return { ...answer, frames: bytes(answer.data) }; }
-  get answer() { return this.find(); }
-  get count() { return this.answer?.at.length ?? 0; }
-  get at() { const { frame } = this.state; return frame < 0 || frame >= this.count ? this.count - 1 : frame; }
   channelsOf(layer) { return this.model.get("layers").find((one) => one.name === layer)?.channels ?? 1; }
   firstChannel(layer) {
     const own = range(this.channelsOf(layer)), kept = own.includes(this.state.channel) ? this.state.channel : 0;
     return [kept, ...own].find((channel) => this.known({ layer, channel })) ?? kept;
   }
   get goal() { return this.state.layer ? `channel ${this.state.channel} of ${this.state.layer}` : this.className(this.target); }
-
-  resume() { this.send({ resume: this.model.get("resume") + 1 }); }
-  beginAnew() { this.set({ frame: -1 }); this.send({ anew: this.model.get("anew") + 1 }); }
-  press({ key }) {
-    if (key !== "s" || !this.live) return false;
-    if (this.model.get("status") === "computing") this.send({ cancel: true }); else this.resume();
-    return true;
-  }
 
   question() { return ["What excites ", "?"]; }
   subject() { return this.goal; }
@@ -74,7 +54,7 @@ class Ascent extends View {
   }
 
   paint(photo) {
-    const { ui, state, width, height, answer } = this, size = 3 * width * height, i = Math.max(0, this.at);
+    const { ui, state, answer } = this, i = Math.max(0, this.at);
     ui.picker.refresh(photo, this.target);
     if (state.layer) ui.picker.node.hidden = true;
     check(ui.layers, (node) => node.dataset.layer === state.layer, (node) => this.live || this.known({ layer: node.dataset.layer, channel: this.firstChannel(node.dataset.layer) }));
@@ -82,28 +62,11 @@ class Ascent extends View {
     ui.channel.node.hidden = !state.layer;
     ui.channel.set(this.channelsOf(state.layer), state.channel, (channel) => this.known({ channel }), (channel) => Boolean(this.find({ channel })));
     setText(ui.picture.foot, `named ${this.className(photo.top[0])} ${percent(photo.p[photo.top[0]])}`);
-    ui.runs.hidden = !this.live;
-    if (this.live) ui.again.disabled = !answer || answer.complete || this.model.get("status") === "computing";
-    if (this.live) ui.anew.disabled = !answer;
-    ui.made.set(answer ? "" : this.waitWord);
-    this.drawCurve(answer, i);
-    ui.frames.set(Math.max(1, this.count), i, () => Boolean(answer));
-    if (!answer) { this.drawn = null; return; }
-    ui.made.marks(this.edge);
-    const drawn = [this.version, this.keyOf({ ...state, target: this.target }), i].join();
-    if (this.drawn !== drawn) { paintRGB(ui.made.canvas, answer.frames.subarray(i * size, (i + 1) * size), width, height); this.drawn = drawn; }
-    setText(ui.made.aside, `after ${answer.at[i]} steps`);
-    setText(ui.made.foot, `activation ${number(answer.scores[i])}`);
-    ui.made.canvas.setAttribute("aria-label", `Made for ${this.goal}, after ${answer.at[i]} steps: activation ${number(answer.scores[i])}`);
-  }
-
-  drawCurve(answer, i) {
-    const { at, scores } = answer ?? { at: [0], scores: [null] }, all = this.model.get("steps"), known = scores.filter((v) => v !== null);
-    const least = Math.min(0, ...known), most = Math.max(least + 1e-3, ...known), wide = most - least > 4;
-    const low = wide ? Math.floor(least) : least, high = wide ? Math.ceil(most) : most, round = (v) => Number(wide ? v.toFixed(0) : v.toPrecision(2));
-    this.ui.curve.draw({ shares: at.map((step) => step / all), labels: at.map((step, k) => (k === 0 || k === at.length - 1 ? String(step) : "")),
-      span: [low, high], ticks: [low, (low + high) / 2, high].map(round), chosen: i, lines: [{ line: 0, strong: true, values: scores }],
-      text: answer ? `after ${at[i]} steps, activation ${number(scores[i])}` : "not known yet" });
+    const said = answer ? `activation ${number(answer.scores[i])}` : "";
+    this.paintSearch({ answer, i, label: answer ? `Made for ${this.goal}, after ${answer.at[i]} steps: ${said}` : "" });
+    this.drawLines(answer, i, [{ name: "activation", strong: true, values: answer?.scores ?? [null] }], answer ? `after ${answer.at[i]} steps, ${said}` : "not known yet");
+    setText(ui.made.aside, answer ? `after ${answer.at[i]} steps` : "");
+    setText(ui.made.foot, said);
   }
 }
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import traitlets as T
 from jaxtyping import Float
 from torch import Tensor
 
-from labkit.core.checks import check_choice, check_positive
+from labkit.core.checks import check_positive
 from labkit.widgets.kit.cache import Answer
 from labkit.widgets.kit.page import module
-from labkit.widgets.kit.pictures import PictureExplorer, Report, Stale, never, pixels
+from labkit.widgets.kit.pictures import Report, Stale, never, pixels
+from labkit.widgets.kit.searches import LayerSearch, part_of
 from labkit.widgets.kit.worker import Stopped, stoppable
 
 __all__ = ["AscentExplorer"]
@@ -22,7 +22,7 @@ __all__ = ["AscentExplorer"]
 SWITCHES = ("decay", "blur", "clip", "jitter", "fourier")
 
 
-class AscentExplorer(PictureExplorer):
+class AscentExplorer(LayerSearch):
     """Climb a score from a start, and watch the picture and its activation; stop, resume, begin anew.
 
     Each setting (start, class or unit, switches) is one ascent by ``labkit.visualization.visualize_result``,
@@ -48,19 +48,14 @@ class AscentExplorer(PictureExplorer):
     """
 
     _esm = module("ascent.js")
+    KIND = "ascent"
     ASKS = ("picture", "target", "layer", "channel", *SWITCHES)
 
-    layer = T.Unicode("").tag(sync=True)
-    channel = T.Int(0).tag(sync=True)
     decay = T.Bool(False).tag(sync=True)
     blur = T.Bool(False).tag(sync=True)
     clip = T.Bool(False).tag(sync=True)
     jitter = T.Bool(False).tag(sync=True)
     fourier = T.Bool(False).tag(sync=True)
-    frame = T.Int(-1).tag(sync=True)
-    resume = T.Int(0, help="counted up: go on with the ascent on view").tag(sync=True)
-    anew = T.Int(0, help="counted up: begin the ascent on view anew").tag(sync=True)
-    layers: T.List = T.List(help="name and number of channels of each layer").tag(sync=True)
     steps = T.Int(96).tag(sync=True)
 
     def __init__(
@@ -77,7 +72,6 @@ class AscentExplorer(PictureExplorer):
         check_positive("every", every)
         self.every = every
         self._runs: dict[tuple, Any] = {}
-        self._halted: set[tuple] = set()  # ascents that the hand stopped: they wait for it
         if images is None:
             images, given = _starts(model), {"names": ["noise", "grey"], **given}
         wanted = {name: given.pop(name) for name in ("layer", "channel", "target", "frame") if name in given}
@@ -85,81 +79,14 @@ class AscentExplorer(PictureExplorer):
         self.layers = self._channels(layers)
         for name, value in wanted.items():
             setattr(self, name, value)
-        self.observe(self._again, ["resume", "anew"])
         self._begin()
 
     def _said(self) -> str:
         return f"layers={[layer['name'] for layer in self.layers]}, steps={self.steps}"
 
-    def _channels(self, names: Sequence[str]) -> list[dict[str, Any]]:
-        from labkit.core.locks import lock_of
-        from labkit.models import record
-
-        if not names:
-            return []
-        with lock_of(self.model), torch.no_grad(), record(self.model, *names) as kept:
-            self.model(self._placed(self.images[0]))
-        for name in names:
-            if not isinstance(kept[name], Tensor) or kept[name].ndim not in (2, 4):
-                raise ValueError(
-                    f"layers must give channels, (N, C) or (N, C, h, w); {name!r} does not. Leave it out."
-                )
-        return [{"name": name, "channels": kept[name].shape[1]} for name in names]
-
-    # -- what Python code asks
-    @property
-    def answer(self) -> Answer | None:
-        """What is known of the ascent on view (frames, steps, scores); None before it has begun."""
-        return self._cache.get(self._key()) or self._cache.get(_part(self._key()))
-
-    @property
-    def frames(self) -> Float[Tensor, "F 3 H W"] | None:
-        """The frames on view, as sent to the page (steps of 1/255); None before the first."""
-        answer = self.answer
-        if answer is None:
-            return None
-        levels = np.frombuffer(answer["data"], np.uint8).reshape(-1, *self.size, 3)
-        return torch.from_numpy(levels.copy()).permute(0, 3, 1, 2).float() / 255
-
-    def precompute(
-        self, pictures: Sequence[int] | None = None, settings: Sequence[dict[str, Any]] = ({},)
-    ) -> None:
-        """Climb before returning, by default from the start and with the switches on view.
-
-        ``settings``: changes of traits for each further ascent: ``{"blur": True}``, ``{"target": 3}``. An
-        exported page answers what was computed.
-        """
-        self.wait_idle(None)
-        for picture in [self.picture] if pictures is None else pictures:
-            for setting in settings:
-                for name in setting:
-                    check_choice("settings", name, self.ASKS)
-                self._answer(self._key({"picture": picture, **setting}))
-
     # -- the answers: frames and scores of an ascent, sent again and again while it runs
-    def _key(self, changes: dict[str, Any] | None = None) -> tuple:
-        now = {name: getattr(self, name) for name in self.ASKS} | (changes or {})
-        picture, target = self._named(now.pop("picture"), now.pop("target"))
-        return ("ascent", picture, target, *now.values())
-
-    def _wanted(self) -> list[tuple]:
-        key = self._key()
-        return [_part(key) if key in self._halted and _part(key) in self._cache else key]
-
-    @T.observe("cancel")
-    def _halt(self, change: Any) -> None:
-        if change["new"]:
-            self._halted.add(self._key())
-
-    def _again(self, change: Any) -> None:
-        key = self._key()
-        self._halted.discard(key)
-        if change["name"] == "anew":
-            self._worker.stop()
-            self._runs.pop(key, None)
-            self._cache.drop(key)
-            self._cache.drop(_part(key))
-        self._request()
+    def _forget(self, key: tuple) -> None:
+        self._runs.pop(key, None)
 
     def _make(self, key: tuple, stale: Stale = never, report: Report = lambda share: None) -> Answer:
         from labkit.core.locks import lock_of
@@ -188,9 +115,9 @@ class AscentExplorer(PictureExplorer):
             self._runs[key] = run
             report(done / self.steps)
             if done < self.steps:
-                self._cache.keep(_part(key), self._told(key, run, False))
-                self._cache.offer(_part(key))
-        self._cache.drop(_part(key))
+                self._cache.keep(part_of(key), self._told(key, run, False))
+                self._cache.offer(part_of(key))
+        self._cache.drop(part_of(key))
         return self._told(key, run, True)
 
     @staticmethod
@@ -231,36 +158,6 @@ class AscentExplorer(PictureExplorer):
 
     def _shows(self, step: int) -> bool:
         return step % self.every == 0 or step == self.steps
-
-    # -- legal values
-    @T.validate("layer")
-    def _legal_layer(self, proposal: Any) -> str:
-        from labkit.core.checks import nearest
-
-        names, came = [layer["name"] for layer in self.layers], proposal["value"]
-        if came and came not in names:
-            close = ", ".join(map(repr, nearest(came, names))) or "none; pass layers="
-            raise KeyError(f"layer must be '' or one of .layers; got {came!r}. The nearest: {close}.")
-        return came
-
-    @T.validate("channel")
-    def _legal_channel(self, proposal: Any) -> int:
-        count = next((one["channels"] for one in self.layers if one["name"] == self.layer), None)
-        if proposal["value"] < 0 or (count is not None and proposal["value"] >= count):
-            last = "" if count is None else f" to {count - 1}"
-            raise IndexError(f"channel must be from 0{last}; got {proposal['value']}.")
-        return proposal["value"]
-
-    @T.validate("frame")
-    def _legal_frame(self, proposal: Any) -> int:
-        if proposal["value"] < -1:
-            raise IndexError(f"frame must be -1, the last, or from 0; got {proposal['value']}.")
-        return proposal["value"]
-
-
-def _part(key: tuple) -> tuple:
-    """The key under which an ascent is kept that is not at its end: under its own it would pass for one."""
-    return ("part", *key[1:])
 
 
 def _starts(model: torch.nn.Module) -> Float[Tensor, "2 3 H W"]:

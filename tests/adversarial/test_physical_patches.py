@@ -1,4 +1,4 @@
-"""Physical patches: the square is filmed as the renderer draws it, and learned where something can be seen."""
+"""Physical patches: the square is learned where something of it can be seen, and only there."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from labkit.widgets import (
     AscentExplorer,
     Comparer,
     DissectionExplorer,
+    DreamExplorer,
     EmbeddingExplorer,
     EpsilonExplorer,
     MaskExplorer,
@@ -130,6 +131,18 @@ def ascent(net: Any, images: Any, **given: Any) -> AscentExplorer:
     return explorer
 
 
+def dream(net: Any, images: Any, **given: Any) -> DreamExplorer:
+    explorer = DreamExplorer(
+        net, images, layers=["3", "7"], layer="3", dream={"octaves": 2, "steps": 4}, inversion={"steps": 6},
+        texture={"steps": 3}, judge=net, judge_layers=["1", "5"], **given,
+    )  # fmt: skip
+    explorer.precompute(pictures=[0, 1])
+    explorer.precompute(settings=[{"layer": "7"}, {"goal": "class", "target": 3}, {"mode": "texture"}])
+    explorer.precompute(settings=[{"mode": "inversion", "layer": layer} for layer in ("3", "7")])
+    explorer.precompute(settings=[{"layer": "7", "goal": "channel", "channel": k} for k in (2, 5)])
+    return explorer
+
+
 def overlay(net: Any, images: Any, **given: Any) -> OverlayExplorer:
     """Two networks of one design, the second one with another bias."""
     other = network()
@@ -171,6 +184,7 @@ def epsilon(net: Any, images: Any, masks: Any = None, **given: Any) -> EpsilonEx
 EXPLORERS = {
     "activation": activation,
     "ascent": ascent,
+    "dream": dream,
     "occlusion": occlusion,
     "comparer": comparer,
     "masks": masks,

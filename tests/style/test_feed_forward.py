@@ -96,9 +96,7 @@ def test_a_network_learns_its_style_and_leaves_all_else_as_it_was() -> None:
     assert all(torch.equal(state[k], v) for k, v in before.state_dict().items())
     assert not any(m.training for m in found.network.modules())
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
-    again = train_style(
-        net, pictures(6), pictures(1, seed=3), network=before, steps=40, rate=1e-2, **GIVEN
-    )
+    again = train_style(net, pictures(6), pictures(1, seed=3), network=before, steps=40, rate=1e-2, **GIVEN)
     assert torch.equal(stylize(again, pictures(2, 16)), stylize(found.network, pictures(2, 16)))
 
 

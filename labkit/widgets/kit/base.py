@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import traitlets as T
@@ -29,6 +29,8 @@ class Explorer(anywidget.AnyWidget):
     ``_tell`` and checks ``stale()`` between its steps, and says in ``_saved`` what a page carries. Raises
     TypeError for arguments that no explorer knows.
     """
+
+    TWICE: ClassVar[tuple[str, ...]] = ()  # traits whose values a page has in ``saved`` already
 
     status = T.Unicode("ready").tag(sync=True)
     error = T.Unicode("").tag(sync=True)
@@ -137,7 +139,7 @@ class Explorer(anywidget.AnyWidget):
         What does not fit into ``limit_mb`` is left out, the least recently used first.
         """
         self.wait_idle(None)
-        hidden = {"layout", "tabbable", "tooltip", "saved", "watched", "left", "refused"}
+        hidden = {"layout", "tabbable", "tooltip", "saved", "watched", "left", "refused", *self.TWICE}
         with self._mutex:
             state = self.get_state([k for k in self.keys if k not in hidden and not k.startswith("_")])
         return html_page(title, str(self._esm), str(self._css), state, self._saved(), limit_mb)

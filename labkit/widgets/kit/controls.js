@@ -166,16 +166,17 @@ const readPhotograph = async (file, height, width) => {
   const cropped = Math.max(image.width / width, image.height / height) - scale >= scale / Math.max(width, height);
   return { name: file.name.replace(/\.[^.]+$/, "").replaceAll("_", " "), width, height, cropped, data: new DataView(rgb.buffer) };
 };
-const ownPhotograph = (view) => {
-  const file = h("input", { type: "file", accept: "image/*", class: "lk-hidden", tabindex: -1, "aria-hidden": "true", "aria-label": "A photograph", onchange: async () => {
+// `upload` and `path`: the traits that hear of it
+const ownPhotograph = (view, { upload = "upload", path = "path", what = "photograph", box = "lk-own" } = {}) => {
+  const file = h("input", { type: "file", accept: "image/*", class: "lk-hidden", tabindex: -1, "aria-hidden": "true", "aria-label": `A ${what}`, onchange: async () => {
     view.forgive();
-    try { if (file.files[0]) view.send({ upload: await readPhotograph(file.files[0], view.height, view.width) }); }
+    try { if (file.files[0]) view.send({ [upload]: await readPhotograph(file.files[0], view.height, view.width) }); }
     catch (error) { view.complain(`${file.files[0].name} cannot be read as a picture: ${error.message}`); }
     file.value = "";
   } });
-  const path = h("input", { class: "lk-path", type: "text", placeholder: "or its path, then Enter", "aria-label": "Path of a photograph", spellcheck: "false",
-    onkeydown: (event) => { if (event.key === "Enter") { view.forgive(); view.draw(); view.send({ path: "" }); view.send({ path: path.value.trim() }); } } });
-  return h("div", { class: "lk-own" }, h("button", { class: "lk-button", onclick: () => file.click() }, "Your photograph \u2026"), path, file);
+  const place = h("input", { class: "lk-path", type: "text", placeholder: "or its path, then Enter", "aria-label": `Path of a ${what}`, spellcheck: "false",
+    onkeydown: (event) => { if (event.key === "Enter") { view.forgive(); view.draw(); view.send({ [path]: "" }); view.send({ [path]: place.value.trim() }); } } });
+  return h("div", { class: box }, h("button", { class: "lk-button", onclick: () => file.click() }, `Your ${what} \u2026`), place, file);
 };
 
 // ---- a titled picture or map: lines over it, a word to wait by, an error in its place, a line below

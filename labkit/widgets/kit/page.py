@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["html_page", "module", "packed", "text_of"]
 
-SCRIPTS = ("kit/paint.js", "kit/controls.js", "kit/curve.js", "kit/frame.js", "kit/view.js")
+SCRIPTS = ("kit/paint.js", "kit/controls.js", "kit/curve.js", "kit/frame.js", "kit/view.js", "kit/search.js")
 
 
 @cache
