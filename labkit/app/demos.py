@@ -10,6 +10,7 @@ from labkit.app.demo_pictures import NETWORKS, check_network, chosen, of_the_toy
 from labkit.app.demos_attack import attack_html
 from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_looking import LOOKING
+from labkit.app.demos_style import STYLE
 from labkit.app.demos_transfer import WITHOUT
 from labkit.app.panels import MENDING
 
@@ -18,7 +19,7 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
     "activations", "ascend", "attack", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay",
-    "patches", "sanity",
+    "patches", "sanity", "style",
 )  # fmt: skip
 
 
@@ -239,5 +240,6 @@ DEMOS: dict[str, Callable[..., str]] = {
     "tcav": _tcav,
     **DISSECTIONS,
     **MENDING,
+    **STYLE,
     **WITHOUT,
 }

@@ -28,6 +28,7 @@ ENDS = {  # the weights of style layers; the loss network's as in the training o
     LOSS: {2: 3.0, 5: 3.0, 9: 2.0, 13: 1.0},
     JUDGE: {2: 1.0, 6: 1.0, 9: 1.0, 13: 1.0},
 }
+STYLE_LAYERS = {f"features.{n}": weight for n, weight in ENDS[LOSS].items()}
 RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # style weight over content weight
 FADES = np.linspace(0, 1, 21)
 Own = Callable[..., Any]
@@ -93,7 +94,7 @@ def sought(
         return both.sum()
 
     minimize(
-        [images], loss, steps=steps, rate=0.05, schedule="cosine",
+        [images], loss, steps=steps, rate=0.06, schedule="cosine",
         project=lambda _: images.clamp_(0, 1), describe="style transfer",
     )  # fmt: skip
     return images.detach().unflatten(0, (len(RATIOS), n))
@@ -117,7 +118,7 @@ def s4(bench: Bench, *, content_loss: Own, style_loss: Own) -> Result:
     x = torch.ones(1, 2, 2, 2)
     style_loss({"a": x}, {"a": torch.ones(1, 2, 2)}, {"a": content_loss(x, x)})  # unwritten: say so at once
     scenes = F.avg_pool2d(bench.scenes(20, lesson=4).images, 2)
-    steps, judge = bench.steps(120, few=3), eye(bench.network(JUDGE), JUDGE)
+    steps, judge = bench.steps(80, few=3), eye(bench.network(JUDGE), JUDGE)
     plain = bench.network(LOSS)
     eyes = {
         "trained": eye(plain, LOSS),
