@@ -29,6 +29,7 @@ class Slide(NamedTuple):
 _FILTERS, _SPACE, _EXCITES = "11_filters_and_activations", "12_feature_space", "13_what_excites_a_unit"
 _WARM, _WHICH, _GRADIENTS = "01_warm_up", "21_which_pixels_matter", "22_gradients_and_their_tricks"
 _VECTORS = "33_concepts_are_vectors"
+_STYLE = "53_style"
 _DISSECT, _DETECTIVE = "32_dissecting_a_network", "35_the_detective"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
 _WITHOUT = "42_attacks_without_the_weights"
@@ -160,6 +161,10 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("Texture without a network: pixel by pixel", "grow", _TEXTURE, ("style.efros_leung",),
               "Efros and Leung 1999"),
         Slide("Style"),
+        Slide("Dreams, textures, styles"),
+        Slide("Style and content; at once by a network; many styles in one", "style", _STYLE,
+              ("style.style_transfer", "style.train_style", "style.stylize"),
+              "Gatys et al. 2016; Johnson et al. 2016; Ulyanov et al. 2016; Dumoulin et al. 2017"),
     ),
     "Generators, circuits, games": (
         Slide("Units of a generator; directions in its latent space"),
