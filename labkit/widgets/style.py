@@ -280,7 +280,7 @@ class StyleExplorer(Judged, SearchExplorer):
         stops = self.weights.get(name.removesuffix("_weight"))
         if stops and proposal["value"] not in stops:
             raise ValueError(
-                f"{name} must be one of {', '.join(map(str, stops))}; got {proposal['value']}. Pass other stops "
-                f"by {name}s=."
+                f"{name} must be one of {', '.join(map(str, stops))}; got {proposal['value']}. Pass other "
+                f"stops by {name}s=."
             )
         return proposal["value"]
