@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labkit.ledger.scoreboard import BUNDLED, rows_in
-from labkit.models import bundled_generators, load_model
+from labkit.models import bundled_generators, bundled_styles, load_model
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 NETWORKS = {
@@ -26,6 +26,7 @@ def numbers(text: str) -> list[float]:
 
 def test_every_bundled_network_has_a_row() -> None:
     told = {*NETWORKS, *bundled_generators(), *re.findall(r"`(mystery-\d)`", README)}
+    told |= set(bundled_styles()) & set(re.findall(r"`(style-[\w-]*)`", README))
     assert told == {path.stem for path in WEIGHTS.glob("*.json")}
 
 

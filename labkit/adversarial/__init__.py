@@ -25,6 +25,7 @@ from labkit.adversarial.patches import (
     adversarial_patch,
     adversarial_patch_result,
 )
+from labkit.adversarial.physical_patches import Views, physical_patch, physical_patch_result
 from labkit.core.registry import Method
 
 METHODS: dict[str, Method] = {
@@ -68,6 +69,17 @@ METHODS: dict[str, Method] = {
         dead="warns",
         amplifies=True,
     ),
+    "physical_patch": Method(
+        physical_patch,
+        "Physical patch",
+        "Athalye et al. 2018",
+        {"side": 8, "steps": 2, "batch": 2},
+        takes=("model", "views", "one target"),
+        gives="patches",
+        dead="any",
+        amplifies=True,
+        scope="global",
+    ),
     "substitute": Method(
         substitute,
         "substitute",
@@ -104,6 +116,7 @@ __all__ = [
     "Quantized",
     "Substitute",
     "Transfer",
+    "Views",
     "adversarial_patch",
     "adversarial_patch_result",
     "fgsm",
@@ -112,6 +125,8 @@ __all__ = [
     "minimal_perturbation_result",
     "pgd",
     "pgd_result",
+    "physical_patch",
+    "physical_patch_result",
     "substitute",
     "substitute_result",
     "transfer_matrix",

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from labkit.app.demo_pictures import NETWORKS, check_network, chosen, of_the_toy_world, photographs
+from labkit.app.demos_attack import attack_html
 from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_looking import LOOKING
+from labkit.app.demos_transfer import WITHOUT
 from labkit.app.panels import MENDING
 
 __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
-    "activations", "ascend", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay", "patches",
-    "sanity",
+    "activations", "ascend", "attack", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay",
+    "patches", "sanity",
 )  # fmt: skip
 
 
@@ -184,7 +186,7 @@ def _units(model: str, layers: Sequence[str], channels: int, question: str, phot
     from labkit.data import MiniBroden
     from labkit.widgets import ActivationExplorer
 
-    show = chosen(model, 3, photos)
+    show, few = chosen(model, 3, photos), len(layers) < 3
     if of_the_toy_world(model, photos):
         data: Any = MiniBroden(300, "test", faults=show.network.card.get("faults", ())).stack()
     else:
@@ -200,7 +202,13 @@ def _units(model: str, layers: Sequence[str], channels: int, question: str, phot
     explorer = ActivationExplorer(
         show.network, show.images, masks=show.masks, data=data, layers=layers, steps=(48,), **show.given
     )
-    explorer.precompute(pictures=range(len(show.images)), layers=layers, channels=channels)
+    middle = [side // 2 for side in reversed(show.images.shape[2:])]
+    explorer.precompute(
+        pictures=range(len(show.images)), layers=layers, channels=channels, places=[middle] if few else ()
+    )
+    if few:
+        explorer.place = middle
+        explorer.wait_idle()
     return explorer.to_html(title=question, limit_mb=8)
 
 
@@ -217,6 +225,7 @@ DEMOS: dict[str, Callable[..., str]] = {
     "activations": _activations,
     "arithmetic": _arithmetic,
     "ascend": _ascend,
+    "attack": attack_html,
     "compare": _compare,
     "embedding": _embedding,
     "facets": _facets,
@@ -230,4 +239,5 @@ DEMOS: dict[str, Callable[..., str]] = {
     "tcav": _tcav,
     **DISSECTIONS,
     **MENDING,
+    **WITHOUT,
 }

@@ -15,11 +15,13 @@ __all__ = ["Panel", "Sheet", "facets_html", "filters_html", "mosaic", "sheets_ht
 
 
 class Panel(NamedTuple):
-    """A picture (3 or 1, H, W), 0 to 1, with its title, and in words for those who do not see it."""
+    """A picture (3 or 1, H, W), 0 to 1, with its title, and in words for those who do not see it; ``bars``
+    below it are names with a share each, 0 to 1."""
 
     title: str
     picture: Tensor
     words: str
+    bars: Sequence[tuple[str, float]] = ()
 
 
 class Sheet(NamedTuple):
@@ -56,7 +58,8 @@ def sheets_html(question: str, sheets: Sequence[Sheet], choice: str = "Sheet") -
     def sent(panel: Panel) -> dict[str, Any]:
         picture = panel.picture.expand(3, -1, -1)
         data = base64.b64encode(encode(picture)).decode()
-        return {"title": panel.title, "picture": f"data:image/png;base64,{data}", "words": panel.words}
+        sent = {"title": panel.title, "picture": f"data:image/png;base64,{data}", "words": panel.words}
+        return sent | {"bars": [[name, round(share, 5)] for name, share in panel.bars]}
 
     data = [{"says": sheet.says, "panels": [sent(panel) for panel in sheet.panels]} for sheet in sheets]
     template = files("labkit.app").joinpath("sheets.html").read_text("utf-8")

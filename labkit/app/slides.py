@@ -31,7 +31,9 @@ _WARM, _WHICH, _GRADIENTS = "01_warm_up", "21_which_pixels_matter", "22_gradient
 _VECTORS = "33_concepts_are_vectors"
 _DISSECT, _DETECTIVE = "32_dissecting_a_network", "35_the_detective"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
+_WITHOUT = "42_attacks_without_the_weights"
 _CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothesis"
+_FOOLING = "41_fooling_a_network"
 
 PARTS: dict[str, tuple[Slide, ...]] = {
     "Networks that learn": (
@@ -131,8 +133,17 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               "Bolukbasi et al. 2016"),
     ),
     "Fooling a network; texture and style": (
-        Slide("A step along the gradient's sign", "", "", ("adversarial.fgsm",), "Goodfellow et al. 2015"),
-        Slide("Examples transfer; a physical attack"),
+        Slide("A step along the gradient's sign", "", _FOOLING, ("adversarial.fgsm",),
+              "Goodfellow et al. 2015"),
+        Slide("Any picture, any class", "attack", _FOOLING,
+              ("adversarial.pgd", "adversarial.minimal_perturbation"),
+              "Szegedy et al. 2014; Madry et al. 2018"),
+        Slide("Examples transfer, and weights are not needed", "transfer", _WITHOUT,
+              ("adversarial.transfer_matrix", "adversarial.substitute"),
+              "Szegedy et al. 2014; Papernot et al. 2017"),
+        Slide("A physical attack: a patch on a crate, a T-shirt", "transfer", _WITHOUT,
+              ("adversarial.physical_patch", "data.decal_views"),
+              "Athalye et al. 2018; Xu et al. 2020"),
         Slide("Defences and how they fall"),
         Slide("Dreams, textures, styles"),
     ),

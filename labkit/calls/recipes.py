@@ -76,6 +76,19 @@ def deeper(
     )
 
 
+def largest(
+    channels: int = 3,
+    height: int = 4,
+    width: int = 4,
+    classes: int = 3,
+    seed: int = 0,
+    dtype: str = "float64",
+) -> nn.Module:
+    """One linear layer on the largest of every four pixels: the other three have no gradient."""
+    sides = channels * (height // 2) * (width // 2)
+    return _draw(nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(sides, classes)), seed, dtype)
+
+
 class Stumble(nn.Module):
     """Raises an error, as a network does that is given pictures of a wrong size."""
 
@@ -153,3 +166,53 @@ def by_size(seed: int = 0, dtype: str = "float64") -> Callable[[int, int], float
     """A made-up weight of a coalition by how many there are and how many take part, alike for both sides."""
     extra = 1 + float(torch.rand((), generator=torch.Generator().manual_seed(seed)))
     return lambda players, size: 0.2 + extra * (size - players / 2) ** 2 / players
+
+
+def surprise() -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss of scores and labels, one number a picture: the cross entropy, and a little of the scores."""
+
+    def loss(scores: Tensor, labels: Tensor) -> Tensor:
+        rows = torch.arange(len(scores))
+        return -scores.log_softmax(1)[rows, labels] + 0.05 * (scores**2).sum(1)
+
+    return loss
+
+
+def shoved(size: float = 0.2) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+    """A made-up attack: each picture goes ``size`` along its gradient, by its direction and not its sign."""
+
+    def attack(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        x = images.detach().clone().requires_grad_()
+        loss = nn.functional.cross_entropy(model(x), labels, reduction="sum")
+        slope = torch.autograd.grad(loss, x)[0]
+        return images + size * slope / slope.abs().amax()
+
+    return attack
+
+
+def sure(
+    channels: int = 3, height: int = 4, width: int = 4, classes: int = 3, seed: int = 0,
+    dtype: str = "float64",
+) -> nn.Module:  # fmt: skip
+    """`linear` with weights a hundred times as large: its softmax is 1 for one class and 0 for the others."""
+    network = linear(channels, height, width, classes, seed, dtype)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(100)
+    return network
+
+
+def half_blind(
+    channels: int = 3, height: int = 4, width: int = 4, classes: int = 3, seed: int = 0,
+    dtype: str = "float64",
+) -> nn.Module:  # fmt: skip
+    """`linear` that does not see the right half of the picture: its weights there are exactly 0."""
+    network = linear(channels, height, width, classes, seed, dtype)
+    with torch.no_grad():
+        network[1].weight.view(classes, channels, height, width)[..., width // 2 :] = 0  # type: ignore[index]
+    return network
+
+
+def gives_way(border: float) -> Callable[[float], bool]:
+    """What an attack reports of one picture: whether a step of this size fools, from ``border`` on."""
+    return lambda epsilon: float(epsilon) >= border

@@ -53,6 +53,8 @@ TAKES = {
     "layers": "layers",
     "content": "content",
     "style": "style",
+    "style network": "network",  # one that was taught
+    "views": "views",  # of a square that something carries
     "bank": "pictures",  # any number of them, about which together there is one answer
 }
 # What a network may lack: a head of global average pooling and one linear layer; a feature map (N, K, h, w);

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, overload
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from labkit.data import surfaces
@@ -218,6 +218,58 @@ def _background(scene: Scene, cam: Camera, sun_map, light: _Light):
     return out, depth, uv
 
 
+class Traced(NamedTuple):
+    """A scene before it is developed. ``back``: display values of ground and sky, (2H * 2W, 3); ``flat``
+    (n,): the subpixels that show an object, ``light`` (n, 3) what comes from there, ``depth``, ``normal`` and
+    ``uv`` of these; ``winners`` (2H, 2W): the solid that each subpixel shows, -1 for none; ``placed``: the
+    solids; ``ground``: depth and coordinates of the background."""
+
+    back: Float[ndarray, "P 3"]
+    flat: Int[ndarray, " n"]
+    light: Float[ndarray, "n 3"]
+    depth: Float[ndarray, " n"]
+    normal: Float[ndarray, "n 3"]
+    uv: Float[ndarray, "n 2"]
+    winners: Int[ndarray, "S S"]
+    placed: list[Solid]
+    ground: tuple[ndarray, ndarray]
+
+
+def trace(scene: Scene, placed: list[Solid] | None = None) -> Traced:
+    """What light comes from each subpixel of a scene; ``placed``: other solids than those of its things."""
+    fine, coarse = camera(scene), camera(scene, SIZE)
+    placed = solids(scene) if placed is None else placed
+    ca = np.cos(scene.sun_height)
+    sun = np.array([np.cos(scene.sun_bearing) * ca, np.sin(scene.sun_bearing) * ca, np.sin(scene.sun_height)])
+    light = _light(scene, sun)
+    sun_map = None
+    if scene.weather == "sunny":
+        lamp = sun_camera(sun, (0, 0, 0.3), _REACH, _SUN_MAP)
+        sun_map = lamp, cast(lamp, placed).depth
+    rays = fine.directions()
+    hits = cast(fine, placed, rays)
+    back, back_depth, back_uv = _background(scene, coarse, sun_map, light)
+    shown = np.repeat(np.repeat(_tone(back).reshape(SIZE, SIZE, 3), 2, 0), 2, 1).reshape(-1, 3)
+    table = [codes(scene, solid) for solid in placed]
+    found = _shade_things(scene, fine, rays, hits, placed, table, sun_map, light)
+    return Traced(shown, *found, hits.solid, placed, (back_depth, back_uv))
+
+
+def lens(scene: Scene) -> tuple[Float[ndarray, "H W 1"], Float[ndarray, "H W 1"]]:
+    """What a camera adds: the factor that darkens its corners, and the grain of this scene's picture."""
+    grid = camera(scene, SIZE).grid()
+    grain = np.random.Generator(np.random.PCG64(scene.key + 2)).standard_normal((SIZE, SIZE, 1), np.float32)
+    return (1 - 0.10 * (grid[:, None] ** 2 + grid[None, :] ** 2))[..., None], 0.008 * grain
+
+
+def exposed(traced: Traced) -> Float[ndarray, "H W 3"]:
+    """The display values of each pixel, the mean of its subpixels, as no lens and no grain changed them."""
+    picture = traced.back.copy()
+    picture[traced.flat] = _tone(np.maximum(traced.light, 0))
+    rows = picture.reshape(SIZE, 2, SIZE, 2, 3)
+    return (rows[:, 0, :, 0] + rows[:, 0, :, 1] + rows[:, 1, :, 0] + rows[:, 1, :, 1]) / 4
+
+
 @overload
 def render(scene: Scene, buffers: Literal[False] = False) -> Float[ndarray, "H W 3"]: ...
 
@@ -234,31 +286,13 @@ def render(
     Deterministic; two descriptions that differ in one thing give pictures that differ only where that thing,
     its shadow or its contact shadow is seen.
     """
-    fine, coarse = camera(scene), camera(scene, SIZE)
-    placed = solids(scene)
-    ca = np.cos(scene.sun_height)
-    sun = np.array([np.cos(scene.sun_bearing) * ca, np.sin(scene.sun_bearing) * ca, np.sin(scene.sun_height)])
-    light = _light(scene, sun)
-    sun_map = None
-    if scene.weather == "sunny":
-        lamp = sun_camera(sun, (0, 0, 0.3), _REACH, _SUN_MAP)
-        sun_map = lamp, cast(lamp, placed).depth
-    rays = fine.directions()
-    hits = cast(fine, placed, rays)
-    back, back_depth, back_uv = _background(scene, coarse, sun_map, light)
-    picture = np.repeat(np.repeat(_tone(back).reshape(SIZE, SIZE, 3), 2, 0), 2, 1).reshape(-1, 3)
-    table = [codes(scene, solid) for solid in placed]
-    flat, colour, depth, normal, uv = _shade_things(scene, fine, rays, hits, placed, table, sun_map, light)
-    picture[flat] = _tone(np.maximum(colour, 0))
-    rows = picture.reshape(SIZE, 2, SIZE, 2, 3)
-    shown = (rows[:, 0, :, 0] + rows[:, 0, :, 1] + rows[:, 1, :, 0] + rows[:, 1, :, 1]) / 4
-    grid = coarse.grid()
-    shown = shown * (1 - 0.10 * (grid[:, None] ** 2 + grid[None, :] ** 2))[..., None]
-    grain = np.random.Generator(np.random.PCG64(scene.key + 2)).standard_normal((SIZE, SIZE, 1), np.float32)
-    shown = np.clip(shown + 0.008 * grain, 0, 1).astype(np.float32)
+    traced = trace(scene)
+    corners, grain = lens(scene)
+    shown = np.clip(exposed(traced) * corners + grain, 0, 1).astype(np.float32)
     for decal in scene.decals:
         shown = decal.paste(shown)
     if not buffers:
         return shown
-    maps = label(scene, table, hits.solid, shown)
-    return shown, Labels(**maps, **geometry((back_depth, back_uv), flat, (depth, normal, uv)))
+    maps = label(scene, [codes(scene, solid) for solid in traced.placed], traced.winners, shown)
+    things = traced.depth, traced.normal, traced.uv
+    return shown, Labels(**maps, **geometry(traced.ground, traced.flat, things))

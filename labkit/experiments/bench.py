@@ -211,6 +211,16 @@ LABS = (
     "concepts_are_vectors",
     "finding_and_fixing",
     "looking_without_a_hypothesis",
+    "fooling_a_network",
+    "attacks_without_the_weights",
+    "printed_squares",
+    "defences_and_how_they_fall",
+    "robust_training",
+    "inverting_and_dreaming",
+    "dreaming_layers",
+    "textures_and_grams",
+    "style_and_content",
+    "style_networks",
     "methods_table",
 )
 

@@ -13,9 +13,13 @@ from labkit.adversarial.attacks import slope_of_loss
 from labkit.adversarial.defenses import HotSoftmax, Quantized, straight_through
 from labkit.adversarial.iterative import project
 from labkit.adversarial.patches import draw_placing, paste
+from labkit.data.carriers import Carrier, with_carrier
+from labkit.data.filming import DecalViews, decal_views, filmed
 from labkit.ledger.golden_calls import Golden, draw, ground
+from labkit.models.stylenet import StyleNet
 from labkit.style.dreaming import layer_norm
-from labkit.style.gram import color_matched, gram_loss, gram_matrix
+from labkit.style.feed_forward import check_style, style_losses
+from labkit.style.gram import color_matched, gram_loss, gram_matrix, layer_weights
 from labkit.style.nonparametric import best_windows
 
 
@@ -48,6 +52,12 @@ def _adversarial() -> dict[str, Golden]:
         shown = paste(g.images, found.patch, type(placing)(*(p.to(g.images) for p in placing)))
         return [found.patch, shown]
 
+    def printed() -> Any:
+        views = decal_views("T-shirt", 2, area=(0.01, 0.3))
+        found = a.physical_patch_result(g.model, views, 3, side=8, steps=2, batch=2, **quiet)
+        crate = decal_views("crate", 1, "train", area=(0.01, 0.3))
+        return [found.patch, views(found.patch, [0, 1]), crate(found.patch, [0]), crate.area, crate.labels]
+
     def defended() -> Any:
         with torch.no_grad():
             return [
@@ -77,6 +87,19 @@ def _adversarial() -> dict[str, Golden]:
         "transfer_matrix": Golden(moved_over, (a.transfer_matrix, a.transfer_matrix_result), 1e-3),
         "adversarial_patch": Golden(
             laid, (a.adversarial_patch, a.adversarial_patch_result, draw_placing, paste), 1e-3
+        ),
+        "physical_patch": Golden(
+            printed,
+            (
+                a.physical_patch,
+                a.physical_patch_result,
+                decal_views,
+                DecalViews,
+                with_carrier,
+                Carrier,
+                filmed,
+            ),
+            1e-3,
         ),
         "Quantized": Golden(defended, (Quantized, HotSoftmax, straight_through)),
         "substitute": Golden(taught, (a.substitute, a.substitute_result, a.LabelsOnly), 1e-3),
@@ -112,6 +135,17 @@ def _style() -> dict[str, Golden]:
             color_matched(g.images[:1], g.images[1:2]),
         ]  # fmt: skip
 
+    def taught() -> Any:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = StyleNet(2, widths=(4, 6, 8), blocks=1)
+        small: dict[str, Any] = {"style_layers": early, "content_layer": late, "crop": 32, "batch": 2}
+        found = s.train_style_result(
+            g.model, g.images, g.images[:2], network=net, steps=2, generator=draw(), **small, **quiet
+        )
+        shown = g.images[:, :, :32, :32]
+        return [found.losses, s.stylize(found.network, shown, 1), s.stylize(found.network, shown, [0.5, 0.5])]
+
     return {
         "deepdream": Golden(dreamed, (s.deepdream, s.deepdream_result, layer_norm), 1e-3),
         "efros_leung": Golden(grown, (s.efros_leung, s.efros_leung_result, best_windows), 1e-3),
@@ -122,6 +156,10 @@ def _style() -> dict[str, Golden]:
                 gram_matrix, gram_loss, color_matched,
             ),
             1e-3,
+        ),
+        "train_style": Golden(
+            taught,
+            (s.train_style, s.train_style_result, s.stylize, style_losses, check_style, layer_weights), 1e-3,
         ),
     }  # fmt: skip
 

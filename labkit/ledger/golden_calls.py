@@ -27,6 +27,7 @@ from labkit.adversarial import fgsm
 from labkit.attribution.occlusion_sensitivity import window_starts
 from labkit.core.registry import rows
 from labkit.style import invert, invert_result
+from labkit.style.inversion import alpha_norm
 
 PACKAGES = ("attribution", "visualization", "concepts", "adversarial", "style", "generative", "circuits")
 # What asks a network often does so less in float64, but in float32 often enough for a fast copy to be made.
@@ -196,7 +197,7 @@ def _tools() -> dict[str, Golden]:
             ],
             (fgsm,), 1e-3,
         ),
-        "style.invert": Golden(inverted, (invert, invert_result)),
+        "style.invert": Golden(inverted, (invert, invert_result, alpha_norm)),
         "visualization.activation_grid": Golden(
             lambda: v.activation_grid(g.model, g.images, EARLY)[:, ::6], (v.activation_grid,)
         ),

@@ -7,7 +7,14 @@ from labkit.models.features import features
 from labkit.models.heads import gap_head, last_spatial
 from labkit.models.receptive_fields import ReceptiveField, layer_names, layer_shapes, receptive_fields
 from labkit.models.tail import Tail, run_from
-from labkit.models.zoo import bundled_generators, bundled_models, list_models, load_model, wrap_model
+from labkit.models.zoo import (
+    bundled_generators,
+    bundled_models,
+    bundled_styles,
+    list_models,
+    load_model,
+    wrap_model,
+)
 
 __all__ = [
     "ReceptiveField",
@@ -18,6 +25,7 @@ __all__ = [
     "borrow",
     "bundled_generators",
     "bundled_models",
+    "bundled_styles",
     "class_score",
     "direction",
     "edit",

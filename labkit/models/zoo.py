@@ -24,6 +24,7 @@ from labkit.models.generator import Generator
 from labkit.models.miniresnet import MiniResNet
 from labkit.models.minivgg import MiniVGG
 from labkit.models.receptive_fields import layer_names
+from labkit.models.stylenet import StyleNet
 
 WEIGHTS = Path(__file__).parent / "weights"
 ARCHITECTURES: dict[str, type[nn.Module]] = {"minivgg": MiniVGG, "miniresnet": MiniResNet}
@@ -150,12 +151,18 @@ def wrap_model(
 
 def bundled_models() -> list[str]:
     """The names of the networks that ship with the kit: all name what a picture shows."""
-    return sorted({path.stem for path in WEIGHTS.glob("*.safetensors")} - set(bundled_generators()))
+    others = {*bundled_generators(), *bundled_styles()}
+    return sorted({path.stem for path in WEIGHTS.glob("*.safetensors")} - others)
 
 
 def bundled_generators() -> list[str]:
     """The names of the networks that ship with the kit and make pictures from codes."""
     return sorted(path.stem for path in WEIGHTS.glob("generator*.safetensors"))
+
+
+def bundled_styles() -> list[str]:
+    """The names of the networks that ship with the kit and give pictures a style."""
+    return sorted(path.stem for path in WEIGHTS.glob("style-*.safetensors"))
 
 
 def _torchvision_models() -> list[str]:
@@ -188,7 +195,8 @@ def load_model(name: str) -> nn.Module:
     """A network by name, in eval mode, on the kit's contract.
 
     Bundled networks (``minivgg``, ...) need no network. ``load_model("generator")`` takes codes and gives
-    pictures in [0, 1] of ``side`` pixels: see ``labkit.models.generator.Generator`` and its ``codes``.
+    pictures in [0, 1] of ``side`` pixels: see ``labkit.models.generator.Generator`` and its ``codes``. Names
+    like ``style-four`` take pictures and give them in a style: see ``labkit.style.stylize``.
     For torchvision's, pretrained weights are taken from torch's own cache (``TORCH_HOME``) or downloaded into
     it with a progress bar; offline, the error says what to run.
     Raises ValueError for an unknown name, with the nearest known ones, RuntimeError for weights that are not
@@ -205,8 +213,13 @@ def load_model(name: str) -> nn.Module:
     if name in bundled_generators():
         card = _card(name)
         return _dress(_filled(Generator(len(card["classes"])), name), card["classes"], None, card)
+    if name in bundled_styles():
+        card = _card(name)
+        styles = len(card["styles"]) if card["norm"] == "conditional" else 1
+        return _dress(_filled(StyleNet(styles, card["norm"]), name), [], None, card)
     if name not in _torchvision_models():
-        close = ", ".join(repr(n) for n in nearest(name, list_models() + bundled_generators()))
+        known = list_models() + bundled_generators() + bundled_styles()
+        close = ", ".join(repr(n) for n in nearest(name, known))
         raise ValueError(
             f"name must be one of labkit.models.list_models(); got {name!r}. The nearest are {close}."
         )

@@ -133,7 +133,8 @@ def minimize(
     evaluations).
     ``schedule``: "linear" or "cosine" lets the rate fall to zero over the steps; None keeps it.
     ``hold``: a score kept within a band meanwhile, from both sides (see ``Hold``).
-    ``project``: called with each step after it, without gradients, to clamp or to blur.
+    ``project``: called with each step after it, without gradients, to clamp or to blur; "lbfgs" forgets its
+    curvature where that moves a variable.
     ``on_frame``: called without gradients with the step and its loss after the first step, after ``every``
     steps more and after the last: for pictures of the search, which the variables hold then.
     ``first``, ``memory``: the number of the first step and the ``memory`` of a search that this one goes on
@@ -209,7 +210,10 @@ def minimize(
                     band.settle(step, loss, hold.again if hold else 0)
                 with torch.no_grad():
                     if project is not None:
+                        before = [v.clone() for v in variables] if optimizer == "lbfgs" else []
                         project(step)
+                        if not all(map(torch.equal, before, variables)):
+                            search.state.clear()  # what it knows of the slope is of where the variables were
                     if on_frame is not None and (step % every == 0 or step == first + steps - 1):
                         on_frame(step, losses[-1])
                 work.at(step + 1 - first)

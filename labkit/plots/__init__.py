@@ -1,5 +1,6 @@
 """Figures, and the one rule by which a map is scaled for the eye."""
 
+from labkit.plots.attacks import enlarged, show_attack
 from labkit.plots.embeddings import show_neighbors, show_points, show_scatter_of_pictures
 from labkit.plots.figures import (
     CURVES,
@@ -23,9 +24,11 @@ __all__ = [
     "DIVERGING",
     "INK",
     "SEQUENTIAL",
+    "enlarged",
     "for_the_eye",
     "overlay",
     "scale_of",
+    "show_attack",
     "show_channels",
     "show_curves",
     "show_intervals",

@@ -2,15 +2,11 @@
 
 from labkit.core.registry import Method
 from labkit.style.dreaming import Dream, deepdream, deepdream_result
-from labkit.style.gram import (
-    Styled,
-    gram_texture,
-    gram_texture_result,
-    style_transfer,
-    style_transfer_result,
-)
+from labkit.style.feed_forward import Taught, stylize, train_style, train_style_result
+from labkit.style.gram import Styled, style_transfer, style_transfer_result
 from labkit.style.inversion import Inversion, invert, invert_result
 from labkit.style.nonparametric import Grown, efros_leung, efros_leung_result
+from labkit.style.synthesis import gram_texture, gram_texture_result
 
 METHODS: dict[str, Method] = {
     "deepdream": Method(
@@ -65,6 +61,25 @@ METHODS: dict[str, Method] = {
         dead="any",
         amplifies=True,
     ),
+    "stylize": Method(
+        stylize,
+        "feed-forward",
+        "Johnson et al. 2016",
+        takes=("style network", "pictures"),
+        gives="pictures",
+        dead="any",
+    ),
+    "train_style": Method(
+        train_style,
+        "feed-forward",
+        "Johnson, Alahi and Fei-Fei 2016",
+        {"steps": 2, "crop": 16, "batch": 2},
+        takes=("model", "content", "style"),
+        gives="network",
+        dead="any",
+        amplifies=True,
+        scope="global",
+    ),
 }
 
 __all__ = [
@@ -73,6 +88,7 @@ __all__ = [
     "Grown",
     "Inversion",
     "Styled",
+    "Taught",
     "deepdream",
     "deepdream_result",
     "efros_leung",
@@ -83,4 +99,7 @@ __all__ = [
     "invert_result",
     "style_transfer",
     "style_transfer_result",
+    "stylize",
+    "train_style",
+    "train_style_result",
 ]

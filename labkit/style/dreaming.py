@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_positive, check_weight
+from labkit.core.checks import check_feature_map, check_positive, check_weight
 from labkit.core.door import asked, derivative, seeded
 from labkit.core.hooks import find_layer, record
 from labkit.core.progress import working
@@ -35,7 +35,8 @@ def layer_norm(model: nn.Module, images: Float[Tensor, "N C H W"], layer: str) -
     """Half the squared length of what a layer gives for each picture, in the graph: its gradient by the layer
     is the activation itself.
 
-    For a model that is borrowed. Raises KeyError for a wrong layer.
+    For a model that is borrowed. Raises KeyError for a wrong layer, ValueError for one that is no feature
+    map: of scores a class or a unit is the target.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
     >>> layer_norm(net, torch.rand(2, 3, 8, 8), "1").shape
@@ -43,7 +44,7 @@ def layer_norm(model: nn.Module, images: Float[Tensor, "N C H W"], layer: str) -
     """
     with record(model, layer) as kept:
         model(images.clone())
-    return (kept[layer] ** 2).flatten(1).sum(1) / 2
+    return (check_feature_map(kept[layer], layer) ** 2).flatten(1).sum(1) / 2
 
 
 def _sides(height: int, width: int, octaves: int, scale: float) -> list[tuple[int, int]]:
@@ -127,8 +128,9 @@ def deepdream(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     times the gradient over its mean size are taken; what they added is enlarged and laid over the next size.
     ``jitter``: before each step the picture is moved by up to so many pixels. ``on_frame``: told the steps
     done and the pictures. ``generator``: of the moves (None: seed 0).
-    Raises ValueError for bad options and where no gradient reaches the picture, KeyError for a wrong layer,
-    RuntimeError for a model in training mode.
+    Raises ValueError for bad options, a layer that is no feature map and where no gradient reaches the
+    picture, TypeError for what is no target, KeyError for a wrong layer, RuntimeError for a model in
+    training mode.
 
     Unit: picture value. Labels: post hoc, specific to differentiable models, local.
     Source: Mordvintsev, Olah and Tyka 2015, "Inceptionism: Going Deeper into Neural Networks".

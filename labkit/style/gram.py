@@ -1,4 +1,4 @@
-"""Gram matrices: a texture made anew from a layer's statistics, and style transfer between two pictures."""
+"""Gram matrices of features, their loss, and style transfer between two pictures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from labkit.optimize import minimize, total_variation
 
 __all__ = [
     "Styled",
+    "check_varied",
     "color_matched",
     "gram_loss",
     "gram_matrix",
-    "gram_texture",
-    "gram_texture_result",
+    "layer_weights",
     "style_transfer",
     "style_transfer_result",
 ]
@@ -74,8 +74,12 @@ def gram_loss(features: Float[Tensor, "N K h w"], gram: Float[Tensor, "M K K"]) 
     return away / (gram**2).flatten(1).sum(1).clamp(min=1e-12)
 
 
-def _weights(model: nn.Module, layers: Layers, name: str) -> dict[str, float]:
-    """The layers with their weights, which add to 1."""
+def layer_weights(model: nn.Module, layers: Layers, name: str) -> dict[str, float]:
+    """The layers with their weights, which add to 1.
+
+    >>> layer_weights(nn.Sequential(nn.ReLU(), nn.ReLU()), {"0": 1.0, "1": 3.0}, "style_layers")
+    {'0': 0.25, '1': 0.75}
+    """
     given = {layers: 1.0} if isinstance(layers, str) else layers
     found = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, 1.0)
     if not found:
@@ -93,6 +97,18 @@ def _features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[s
     with record(model, *layers) as kept:
         model(images.clone())
     return {layer: kept[layer] for layer in layers}
+
+
+def check_varied(name: str, picture: Float[Tensor, "N C H W"]) -> None:
+    """Raise ValueError for a picture of one colour: its Gram matrix has rank one.
+
+    >>> check_varied("style", torch.rand(1, 3, 4, 4))
+    """
+    if not (picture.flatten(2).std(2) > 1e-4).any():
+        raise ValueError(
+            f"{name} must vary over the picture; this one is of one colour, whose Gram matrix has rank one "
+            "and holds no texture. Give it another picture."
+        )
 
 
 def color_matched(
@@ -169,13 +185,9 @@ def style_transfer_result(
         check_images(content, "content")
         if content_layer is None:
             raise ValueError("content_layer must name the layer whose features stay; got None.")
-    if not (style.flatten(2).std(2) > 1e-4).any():
-        raise ValueError(
-            "style must vary over the picture; this one is of one colour, whose Gram matrix has rank one and "
-            "holds no texture. Give it another picture."
-        )
+    check_varied("style", style)
     with borrow(model, frozen=True):
-        weights = _weights(model, style_layers, "style_layers")
+        weights = layer_weights(model, style_layers, "style_layers")
         own = None if content is None else own_copy(model, content)
         like = own_copy(model, style[:1])
         if keep_colors and own is not None:
@@ -185,7 +197,7 @@ def style_transfer_result(
         with torch.no_grad():
             goals = {k: gram_matrix(v) for k, v in _features(model, like, list(weights)).items()}
             kept = None if own is None else _features(model, own, [str(content_layer)])[str(content_layer)]
-        images = _begin(start, own, wide, seeded(generator)).to(like)
+        images = _begin(start, own, wide, seeded(generator)).to(like).contiguous()
         if tuple(images.shape[1:]) != tuple(wide[1:]):
             raise ValueError(f"start must have the shape {tuple(wide)}; got {tuple(images.shape)}.")
         size = None if kept is None else (kept**2).flatten(1).sum(1).clamp(min=1e-12)
@@ -238,47 +250,3 @@ def style_transfer(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     torch.Size([1, 3, 16, 16])
     """
     return style_transfer_result(*args, **options).images
-
-
-def gram_texture_result(
-    model: nn.Module,
-    texture: Float[Tensor, "1 C h w"],
-    layers: Layers,
-    *,
-    side: tuple[int, int] | None = None,
-    optimizer: str = "lbfgs",
-    steps: int = 60,
-    rate: float | None = None,
-    on_frame: Callable[[int, Tensor], object] | None = None,
-    generator: torch.Generator | None = None,
-    progress: Callable[[float], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> Styled:
-    """``gram_texture`` with its losses (see ``Styled``). Errors as there.
-
-    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
-    >>> gram_texture_result(net, torch.rand(1, 3, 12, 12), "1", steps=2).losses.shape
-    torch.Size([2])
-    """
-    return style_transfer_result(
-        model, None, texture, style_layers=layers, side=side, start="noise", optimizer=optimizer, steps=steps,
-        rate=rate, on_frame=on_frame, generator=generator, progress=progress, should_stop=should_stop,
-    )  # fmt: skip
-
-
-@signature_of(gram_texture_result)
-def gram_texture(*args: Any, **options: Any) -> Float[Tensor, "1 C H W"]:
-    """A new picture with a texture's Gram matrices: which channels fire together, and nothing of where.
-
-    From noise of ``side`` (height, width; None: the texture's) the picture is sought whose Gram matrices at
-    ``layers`` (a name, several, or names with weights) are those of ``texture``. Options and errors as of
-    ``style_transfer``. A loss below that of another crop of the same texture is no better picture: it copies.
-
-    Unit: picture value. Labels: post hoc, specific to differentiable models, local.
-    Source: Gatys, Ecker and Bethge 2015, "Texture Synthesis Using Convolutional Neural Networks".
-
-    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
-    >>> gram_texture(net, torch.rand(1, 3, 12, 12), "1", steps=2).shape
-    torch.Size([1, 3, 12, 12])
-    """
-    return gram_texture_result(*args, **options).images

@@ -35,7 +35,24 @@ class Inversion(NamedTuple):
 def _features(model: nn.Module, images: Tensor, layer: str) -> Tensor:
     with record(model, layer) as kept:
         model(images)
+    if not isinstance(kept[layer], Tensor) or not kept[layer].is_floating_point():
+        raise ValueError(
+            f"layer must give one tensor of numbers; {layer!r} gives {type(kept[layer]).__name__}. Name a "
+            "layer within it or before it."
+        )
     return kept[layer]
+
+
+def alpha_norm(images: Float[Tensor, "N C H W"], alpha: float = 6.0) -> Float[Tensor, " N"]:
+    """The mean over all values of their distance from grey, from 0 to 1, to the power ``alpha``.
+
+    A high power leaves all values alone but those near 0 and 1. Source: Mahendran and Vedaldi 2015, section
+    3.1; they take the sum, and of pictures minus their mean.
+
+    >>> alpha_norm(torch.tensor([[[[0.5, 1.0]]]]))
+    tensor([0.5000])
+    """
+    return (2 * (images - 0.5)).abs().pow(alpha).flatten(1).mean(1)
 
 
 def invert_result(
@@ -47,9 +64,12 @@ def invert_result(
     channels: int = 3,
     steps: int = 200,
     rate: float = 0.05,
+    alpha: float = 6.0,
+    beta: float = 2.0,
     alpha_weight: float = 1e-2,
     tv_weight: float = 1e-3,
     on_frame: Callable[[int, Tensor], object] | None = None,
+    every: int = 10,
     generator: torch.Generator | None = None,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -61,6 +81,10 @@ def invert_result(
     torch.Size([1])
     """
     check_positive("channels", channels)
+    for name, exponent in {"alpha": alpha, "beta": beta}.items():
+        check_positive(name, exponent, integer=False)
+        if exponent < 1:
+            raise ValueError(f"{name} is an exponent of at least 1, such as 2; got {exponent!r}.")
     for name, weight in {"alpha_weight": alpha_weight, "tv_weight": tv_weight}.items():
         check_weight(name, weight)
     if not isinstance(features, Tensor) or not torch.isfinite(features).all():
@@ -89,16 +113,18 @@ def invert_result(
             return (away**2).flatten(1).sum(1) / norm
 
         def loss(_: int) -> tuple[Tensor, Tensor]:
-            # both priors as means over the pixels; 2 (x - .5) runs from -1 to 1
-            alpha = ((2 * (images - 0.5)) ** 6).flatten(1).mean(1)
-            smooth = total_variation(images) / pixels
-            return error().sum(), (alpha_weight * alpha + 1e2 * tv_weight * smooth).sum()
+            # both priors as means over the values
+            bound, smooth = alpha_norm(images, alpha), total_variation(images, beta) / pixels
+            return error().sum(), (alpha_weight * bound + 1e2 * tv_weight * smooth).sum()
+
+        def told(step: int, _: float) -> None:
+            if on_frame is not None:
+                on_frame(step + 1, images.detach().clone())
 
         found = minimize(
             [images], loss, steps=steps, rate=rate, project=lambda _: images.clamp_(0, 1),
-            refusal=_CUT.format(repr(layer)), every=1,
-            on_frame=None if on_frame is None else lambda step, _: on_frame(step + 1, images.clone()),
-            describe="inversion", progress=progress, should_stop=should_stop,
+            refusal=_CUT.format(repr(layer)), describe="inversion", progress=progress,
+            should_stop=should_stop, on_frame=told, every=every,
         )  # fmt: skip
         with torch.no_grad():
             left = error()
@@ -110,12 +136,14 @@ def invert(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     """A picture whose ``layer`` gives the features asked for: what the layer keeps, seen as a picture.
 
     The loss is the squared distance of the features over the squared norm of those given, plus
-    ``alpha_weight`` times the mean sixth power of the value about grey, plus 100 ``tv_weight`` times the mean
-    total variation (exponent 2). Adam from the same faint noise (``generator``, None: seed 0), clipped to
-    [0, 1]. ``side``: the picture's side or (height, width), by default ``model.input_size``. ``on_frame``:
-    told the steps done and the pictures.
-    Raises KeyError for a wrong layer, ValueError for features that do not fit it and for a layer that no
-    gradient leads from to the picture, RuntimeError for a model in training mode.
+    ``alpha_weight`` times the alpha norm (the mean of the distance from grey to the power ``alpha``), plus
+    100 ``tv_weight`` times the mean total variation (squared steps to the power ``beta`` / 2). Any layer that
+    gives a tensor, also one without places. Adam from the same faint noise (``generator``, None: seed 0),
+    clipped to [0, 1]. ``side``: the picture's side or (height, width), by default ``model.input_size``.
+    ``on_frame``: told the steps done and the pictures, after the first step and ``every`` so many more.
+    Raises KeyError for a wrong layer, ValueError for features that do not fit it, a layer that gives
+    no tensor or that no gradient leads from to the picture, and exponents below 1, RuntimeError
+    for a model in training mode.
 
     Unit: picture value. Labels: post hoc, specific to differentiable models, local.
     Source: Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them",

@@ -95,9 +95,10 @@ def efros_leung_result(
     _, channels, rows, columns = texture.shape
     if window % 2 == 0 or window > min(rows, columns):
         raise ValueError(
-            f"window must be odd and at most the texture's shorter side, {min(rows, columns)}; got {window}."
+            f"window must be odd and at most the texture's shorter side, {min(rows, columns)}; got {window}. "
+            "Take a smaller window, or a larger piece of the texture."
         )
-    seed = min(3, height, width)
+    seed = min(3, height, width, rows, columns)
     draw, reach = seeded(generator), window // 2
     sample = texture[:1].detach().float().cpu()
     windows = F.unfold(sample, window)[0].T.contiguous()  # (M, C * w * w)

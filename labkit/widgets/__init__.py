@@ -9,6 +9,7 @@ from labkit.widgets.comparer import Comparer
 from labkit.widgets.dissection import DissectionExplorer
 from labkit.widgets.dream import DreamExplorer
 from labkit.widgets.embedding import EmbeddingExplorer
+from labkit.widgets.epsilon import EpsilonExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.overlay import OverlayExplorer
@@ -17,6 +18,9 @@ from labkit.widgets.style import StyleExplorer
 from labkit.widgets.tcav import TcavExplorer
 
 __all__ = [
+    "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "EmbeddingExplorer",
+    "EpsilonExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
+    "TcavExplorer",
     "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "DreamExplorer",
     "EmbeddingExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
     "StyleExplorer", "TcavExplorer",

@@ -5,7 +5,7 @@ const PER_ROW = 3; // patches
 
 class Activation extends View {
   static kind = "activation"; static cell = 10; static traits = ["layer", "channel", "place", "each", "over_picture"]; static asks = ["layer", "channel"];
-  static keys = [["\u2190 \u2191 \u2192 \u2193", "move the place, with Shift by eight"], ["+ \u2212", "the next channel, the one before"], ["l", "the next layer"], ["Enter", "pin the place"], ["Escape", "let it go"]];
+  static keys = [["\u2190 \u2191 \u2192 \u2193", "move the place, with Shift by eight"], ["+ \u2212", "the next channel, the one before"], ["l", "the next layer"], ["Enter", "pin the place: a picture is made for its values"], ["Escape", "let it go"]];
 
   build() {
     const { ui, el, model } = this;
@@ -16,6 +16,7 @@ class Activation extends View {
     ui.patches = panel(this, "Patches", "patches");
     ui.guided = panel(this, "Guided", "guided");
     ui.synth = model.get("synthesizes") ? panel(this, "Synthesized", "synth") : null;
+    ui.made = model.get("synthesizes") ? panel(this, "Synthesized here", "here") : null;
     for (const part of [ui.grid, ui.patches, ui.guided]) part.canvas.classList.add("lk-map", "lk-whole");
     ui.grid.stage.addEventListener("click", guarded(el, (event) => this.chooseTile(event)));
     ui.vector = h("canvas", { role: "img", "aria-label": "Values of all channels" });
@@ -25,7 +26,7 @@ class Activation extends View {
     const chart = h("figure", { class: "lk-panel lk-chart", "data-panel": "vector" }, h("figcaption", {}, h("b", {}, "All channels here")), bars, ui.here);
     ui.layer = stopSlider("Layer", (i) => this.layers[i].name, guarded(el, (i) => this.turn(this.layers[i].name)));
     ui.channel = stopSlider("Channel", (i) => `${i} of ${this.entry.channels}`, guarded(el, (channel) => this.set({ channel })));
-    return { aside: [ui.picture.node, chart], main: [ui.grid, ui.map, ui.patches, ui.guided, ui.synth].filter(Boolean).map((p) => p.node), controls: [ui.layer.node, ui.channel.node, h("div", { class: "lk-buttons" },
+    return { aside: [ui.picture.node, chart], main: [ui.grid, ui.map, ui.patches, ui.guided, ui.synth, ui.made].filter(Boolean).map((p) => p.node), controls: [ui.layer.node, ui.channel.node, h("div", { class: "lk-buttons" },
       toggle(this, "Own scales", "each", "Every channel up to its own largest value"), toggle(this, "Overlay", "over_picture", "Show the picture below the map"), ...this.truthToggle)] };
   }
   pointed(title, kind, legend = false) {
@@ -37,9 +38,9 @@ class Activation extends View {
 
   // ---- what is known: a grid for the picture and layer, patches for the layer and channel
   get entry() { return this.byName.get(this.state.layer) ?? this.layers.at(-1); }
-  keyOf({ kind, picture, layer, channel, steps }) { return kind === "grid" ? `grid|${picture}|${layer}` : kind === "synth" ? `synth|${layer}|${channel}` : `patches|${layer}|${channel}`; }
+  keyOf({ kind, picture, layer, channel, unit }) { return kind === "here" ? `here|${picture}|${layer}|${unit}` : kind === "grid" ? `grid|${picture}|${layer}` : kind === "synth" ? `synth|${layer}|${channel}` : `patches|${layer}|${channel}`; }
   keep(answer) { // a coarse picture never takes a finer one's place
-    if (answer.kind === "synth" && (this.answers.get(this.keyOf(answer))?.steps ?? 0) > answer.steps) return;
+    if ((answer.kind === "synth" || answer.kind === "here") && (this.answers.get(this.keyOf(answer))?.steps ?? 0) > answer.steps) return;
     super.keep(answer);
   }
   of(kind, changes = {}) { return this.answers.get(this.keyOf({ ...this.state, ...changes, kind })); }
@@ -96,7 +97,13 @@ class Activation extends View {
     const patches = this.of("patches");
     if (!patches) return this.live ? "Looking at all pictures once, for every channel of the layer \u2026" : "";
     if (!patches.fired) return `It never fires in ${patches.seen} pictures.`;
-    return `It fires in ${patches.fired} of ${patches.seen} pictures, at most ${precise(patches.values[0])}; a unit sees ${this.entry.whole ? "the whole picture" : `${this.entry.sees[0]} \u00D7 ${this.entry.sees[1]} pixels`}.`;
+    return `It fires in ${patches.fired} of ${patches.seen} pictures, at most ${precise(patches.values[0])}; a unit sees ${this.entry.whole ? "the whole picture" : `${this.entry.sees[0]} \u00D7 ${this.entry.sees[1]} pixels`}.${this.holds(patches)}`;
+  }
+  // the concepts under its strongest activations: share, and that of all places
+  holds({ holds }) {
+    if (!holds) return "";
+    const said = holds.map(([name, share, chance]) => `${name} ${share.toFixed(2)} (anywhere ${chance.toFixed(2)})`);
+    return said.length ? ` Its strongest places show ${listed(said)}.` : " Its strongest places show no one thing.";
   }
   paint(photo) {
     const { ui, state, entry } = this, grid = this.of("grid"), patches = this.of("patches"), i = this.layers.indexOf(entry);
@@ -194,6 +201,20 @@ class Activation extends View {
     synth.drawn = answer;
   }
 
+  // what is made for the values of all channels at a place
+  paintHere(unit, vector, pinned) {
+    const { made } = this.ui, silent = vector && !vector.some((v) => v), known = unit && this.of("here", { unit });
+    if (!made) return;
+    const word = !vector ? "point at a place" : silent ? "all silent here" : !pinned && this.live ? "pin the place" : this.waitWord;
+    made.set(known ? "" : word);
+    setText(made.foot, known ? `${known.steps} steps, for unit ${unit.join(", ")}` : "");
+    if (!known) { made.drawn = null; return; }
+    if (made.drawn === known) return;
+    paintRGB(made.canvas, known.rgb, this.width, this.height);
+    made.canvas.setAttribute("aria-label", `A picture made for the values of all channels at unit ${unit.join(", ")}`);
+    made.drawn = known;
+  }
+
   // ---- the pointer: the box that the unit sees, and what all channels say there
   get edge() { return super.edge + (this.box ?? ""); }
   point() {
@@ -212,6 +233,7 @@ class Activation extends View {
     const size = entry.height * entry.width, offset = unit ? unit[0] * entry.width + unit[1] : 0;
     const vector = grid && unit ? range(entry.channels).map((k) => grid.values[k * size + offset]) : null;
     this.drawVector(vector, grid);
+    this.paintHere(unit, vector, pinned);
     const value = vector?.[this.state.channel];
     ui.map.legend.point(vector ? value : NaN, grid ? this.top(grid, this.state.channel) : 0);
     setText(ui.map.foot, vector ? `${precise(value, grid.signed, grid.top)} at ${unit[0]}, ${unit[1]}` : grid ? "point at a place" : "");

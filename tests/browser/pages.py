@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from labkit.adversarial import HotSoftmax, Quantized
 from labkit.widgets import (
     ActivationExplorer,
     AscentExplorer,
@@ -18,6 +19,7 @@ from labkit.widgets import (
     DissectionExplorer,
     DreamExplorer,
     EmbeddingExplorer,
+    EpsilonExplorer,
     MaskExplorer,
     OcclusionExplorer,
     OverlayExplorer,
@@ -193,6 +195,14 @@ def tcav(net: Any, images: Any, **_: Any) -> TcavExplorer:
     return explorer
 
 
+def epsilon(net: Any, images: Any, masks: Any = None, **given: Any) -> EpsilonExplorer:
+    """Three networks: as it is, behind rounded pictures, and with scores that leave no gradient."""
+    nets = {"plain": net, "rounded": Quantized(net, 4), "hot": HotSoftmax(net, 1e4)}
+    explorer = EpsilonExplorer(nets, images, masks=masks, epsilons=(0.02, 0.1, 0.3), steps=2, **given)
+    explorer.precompute([0, 1])
+    return explorer
+
+
 EXPLORERS = {
     "activation": activation,
     "ascent": ascent,
@@ -203,6 +213,7 @@ EXPLORERS = {
     "sanity": sanity,
     "dissection": dissection,
     "embedding": embedding,
+    "epsilon": epsilon,
     "overlay": overlay,
     "style": style,
     "tcav": tcav,

@@ -218,6 +218,8 @@ def test_no_number_of_another_setting_is_shown(open_page, saved, tmp_path):
     assert page.evaluate(NUMBERS, everywhere) == []
     page.evaluate(f"() => {{ {VIEW}.show(0); {VIEW}.set({{ target: 7 }}); void 0 }}")  # the picture is
     known = page.evaluate(f"() => Boolean({VIEW}.find())")
+    # an occlusion's drops are of all classes; activations and features are of none; FGSM leads to no class
+    of_all = ("OcclusionExplorer", "ActivationExplorer", "OverlayExplorer", "EpsilonExplorer")
     # an occlusion's drops are of all classes; activations, features and what is made of them are of none
     of_all = ("OcclusionExplorer", "ActivationExplorer", "OverlayExplorer", "DreamExplorer", "StyleExplorer")
     assert known == (type(saved.explorer).__name__ in of_all)
@@ -392,6 +394,12 @@ def test_a_map_says_where_its_peak_lies_and_what_share_is_inside(page, saved):
         return
     explorer.picture = 0
     explorer.wait_idle()
+    if name == "EpsilonExplorer":  # which shows pictures, and says what a network says of them
+        label = page.locator("[data-kind=changed-0]").get_attribute("aria-label")
+        answer = explorer._cache.get(explorer._key())
+        said = explorer.classes[answer["named"][explorer.stop]]
+        assert f"FGSM at {explorer.epsilons[explorer.stop]:.3f}: plain says {said} " in label
+        return
     if name == "AscentExplorer":  # which shows a picture, and says how much it excites
         label, answer = page.locator("[data-kind=made]").get_attribute("aria-label"), explorer.answer
         said = re.search(r"after (\d+) steps: activation (\S+)$", label)

@@ -12,6 +12,19 @@ COURSE = [exercise for exercise in all_exercises() if exercise.answer and not ex
 LOGS, SIGN = "(near[:, -1:] / near[:, :-1]).log()", "torch.where(largest < 0, -1, 1)"
 NEAR = "F.cosine_similarity(first, shown[None]) > F.cosine_similarity(second, shown[None])"
 EQUIVALENT = {
+    "adversarial.augment": {
+        "pictures.detach().clone() -> pictures.detach() in line 1": "nothing is written to it"
+    },
+    "adversarial.patch_step": {
+        "patch.detach().clone() -> patch.detach() in line 1": "nothing is written to it",
+        "rate * slope.sign() -> rate / slope.sign() in line 6": "it is 1 or -1",
+        "scores[:, target].mean() -> scores[:, target].sum() in line 4": "the slope's sign is the same",
+    },
+    "adversarial.climb": {
+        "images.clone() -> images in line 1": "nothing is written to it",
+        "loss(model(at), labels).sum() -> loss(model(at), labels).mean() in line 5": "its sign is taken",
+    },
+    "adversarial.hardened": {"True -> 2 in line 6": "both are true"},
     "concepts.rank_agreement": {
         "(pairs[:, None] > pairs).sum(1) -> (pairs[:, None] > pairs).sum(0) in line 5": (
             "both are ranked from the other end"
@@ -62,6 +75,7 @@ EQUIVALENT = {
         "(labels[:, :, None] == labels[:, None, :]).sum(2) -> "
         "(labels[:, :, None] == labels[:, None, :]).sum(1) in line 1": "who agrees with whom is symmetric"
     },
+    "style.octaves": {"True -> 2 in line 3": "both are true"},
     "visualization.strongest": {"True -> 2 in line 7": "both are true"},
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
@@ -81,6 +95,14 @@ EQUIVALENT = {
     },
     "detective.paired_direction": {
         "(present - absent).mean(0) -> (present - absent).sum(0) in line 1": "its length is taken off"
+    },
+    "style.gram_loss": {"True -> 2 in line 2": "both are true"},
+    "style.autocorrelation_length": {"line < level -> line <= level in line 5": "never just that"},
+    "style.next_pixel": {
+        "squares.sum((0, 3, 4)) -> squares.mean((0, 3, 4)) in line 4": "a factor alike for all windows",
+        "away <= (1 + tolerance) * away.min() -> away < (1 + tolerance) * away.min() in line 5": (
+            "no two are just that far"
+        ),
     },
     "visualization.pca": {
         f"directions * {SIGN} -> directions / {SIGN} in line 4": "it is 1 or -1",

@@ -38,7 +38,7 @@ ROWS = {
 }
 OF_PICTURES = [name for name, row in ROWS.items() if "pictures" in row.takes]
 ONE_BY_ONE = [
-    name for name, row in ROWS.items() if not {"bank", "many"} & set(row.takes)
+    name for name, row in ROWS.items() if not {"bank", "many", "views"} & set(row.takes)
 ]  # an answer a picture
 
 
@@ -60,6 +60,19 @@ def _features(name: str, images: Tensor) -> Tensor:
     return kept[layer_of(name)]
 
 
+class Corner:
+    """Views of a square that fills the upper left corner of each picture."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images, self.count, self.channels = images, len(images), images.shape[1]
+
+    def __call__(self, square: Tensor, rows: Any) -> Tensor:
+        side = square.shape[-1]
+        shown = self.images[torch.as_tensor(rows)].to(square).clone()
+        shown[:, :, :side, :side] = square
+        return shown
+
+
 def ask(name: str, model: Any, images: Any, target: Any = 1, of: str = "", **options: Any) -> Tensor:
     """The method's answer, cheaply; ``of`` is the awkward model's name, from which a layer follows."""
     row = ROWS[name]
@@ -74,6 +87,8 @@ def ask(name: str, model: Any, images: Any, target: Any = 1, of: str = "", **opt
         "side": tuple(images.shape[2:]),
     }
     values["one target"] = int(target[0]) if isinstance(target, Tensor) else target
+    if "views" in row.takes:
+        values["views"] = Corner(images)
     if "features" in row.takes:
         values["features"] = _features(of or "functional", images)
     given = {TAKES[kind]: values[kind] for kind in row.takes}

@@ -34,6 +34,7 @@ WORDS = {
     "34_looking_without_a_hypothesis": (1200, 1800),
     "35_the_detective": (1200, 1800),
     "32_dissecting_a_network": (1200, 1800),
+    "42_attacks_without_the_weights": (1200, 1800),
 }
 # a prediction is a cell of its own
 CODE = {
@@ -51,6 +52,7 @@ CODE = {
     "34_looking_without_a_hypothesis": (12, 31),
     "35_the_detective": (24, 32),
     "32_dissecting_a_network": (12, 31),
+    "42_attacks_without_the_weights": (12, 31),
 }
 
 

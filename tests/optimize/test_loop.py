@@ -283,3 +283,17 @@ def test_rows_whose_loss_never_had_a_slope_are_told_and_those_that_wake_up_are_n
     assert minimize([x], lambda _: (0 * x).sum(), steps=1, rate=0.1).alive.tolist() == [False] * 3
     both = [torch.ones(2), torch.ones(())]
     assert minimize(both, lambda _: both[1] * 2, steps=1, rate=0.1).alive.tolist() == [True]
+
+
+def test_lbfgs_begins_anew_where_a_projection_moves_it():
+    """A curvature measured before the clamp is not that after it: it was nan on a clamped texture."""
+    goal = torch.tensor([2.0, 0.25, -1.0], dtype=torch.float64)
+    turn = torch.tensor([[1.0, 0.5, 0.2], [0.0, 2.0, 0.3], [0.0, 0.0, 0.7]], dtype=torch.float64)
+    x = torch.full((3,), 0.5, dtype=torch.float64)
+    done = minimize(
+        [x], lambda step: ((turn @ (x - goal)) ** 2).sum(), steps=8, rate=1.0, optimizer="lbfgs",
+        project=lambda step: x.clamp_(0, 1),
+    )  # fmt: skip
+    assert done.memory["state"] == {}
+    assert x.min() >= 0
+    assert x.max() <= 1

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.models import unit
+from labkit.models import direction, unit
 from labkit.style import deepdream, deepdream_result
 from labkit.style.dreaming import layer_norm
 
@@ -54,6 +54,28 @@ def test_the_layer_grows_and_a_channel_may_be_asked_for() -> None:
     assert found.scores.shape == (6, 2)
     assert seen == [1, 2, 3, 4, 5, 6]
     assert (model(found.images)[:, 3].mean((1, 2)) > model(images)[:, 3].mean((1, 2))).all()
+
+
+def test_a_class_and_a_direction_may_be_dreamt_of() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*net(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3)).eval()
+    images, along = pictures(), torch.tensor([0.0, 1.0, 0.0, 0.0, -1.0])
+    for target, seen in (
+        (2, lambda x: model(x)[:, 2]),
+        (direction("2", along), lambda x: model[:3](x).mean((2, 3)) @ along),
+    ):
+        made = deepdream(model, images, target, octaves=2, steps=4)
+        assert (seen(made) > seen(images)).all()
+
+
+def test_a_layer_that_is_no_map_is_refused_and_a_class_named() -> None:
+    model = nn.Sequential(*net(), nn.Flatten()).eval()
+    with pytest.raises(ValueError, match=r"must give a feature map \(N, K, h, w\); '3' gives \(2, 2880\)"):
+        deepdream(model, pictures(), "3")
+    cut = nn.Sequential(nn.Identity(), nn.Conv2d(3, 4, 3)).eval()
+    cut[0].forward = lambda x: x.detach()
+    with pytest.raises(ValueError, match="no gradient reaches"):
+        deepdream(cut, pictures(), "1")
 
 
 def test_stopped_it_gives_a_picture_of_the_whole_size() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.style import gram_texture_result, style_transfer, style_transfer_result
+from labkit.style import style_transfer, style_transfer_result
 from labkit.style.gram import color_matched, gram_loss, gram_matrix
 
 
@@ -29,14 +29,6 @@ def test_the_gram_matrix_is_einsum_s_and_forgets_places() -> None:
     assert torch.allclose(gram_loss(features, wanted), torch.zeros(2).double(), atol=1e-12)
     with pytest.raises(ValueError, match="needs a feature map"):
         gram_matrix(torch.ones(2, 5))
-
-
-def test_texture_comes_near_the_sample_s_statistics_and_not_its_layout() -> None:
-    found = gram_texture_result(net(), picture(1), ["1", "2"], steps=20, side=(24, 22))
-    assert found.images.shape == (1, 3, 24, 22)
-    assert found.style < 0.02
-    assert found.content == 0
-    assert found.losses[-1] < 0.05 * found.losses[0]
 
 
 def test_content_and_style_pull_in_turn() -> None:

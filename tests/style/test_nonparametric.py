@@ -54,11 +54,18 @@ def test_stopped_the_rest_is_grey() -> None:
     assert (found.image[0, 0] == 0.5).sum() == 400 - 9 - 24
 
 
+def test_a_sample_smaller_than_the_seed_and_a_window_that_sees_nothing() -> None:
+    texture = torch.rand(1, 3, 2, 2, generator=torch.Generator().manual_seed(3))
+    found = efros_leung_result(texture, side=5, window=1)
+    rows, columns = found.source.unbind(-1)
+    assert torch.equal(found.image[0], texture[0][:, rows, columns])
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"window": 4}, "window must be odd"),
-        ({"window": 17}, "at most the texture's shorter side, 16"),
+        ({"window": 17}, "at most the texture's shorter side, 16; got 17. Take a smaller window"),
         ({"side": 0}, "side must be"),
         ({"order": "inward"}, "order must be one of"),
         ({"tolerance": -1}, "tolerance"),

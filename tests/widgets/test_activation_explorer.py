@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from labkit.data import MiniBroden
+from labkit.models import direction, features
 from labkit.plots import for_the_eye
-from labkit.visualization import activation_grid, guided_patches, top_patches, top_patches_result
+from labkit.visualization import (
+    activation_grid,
+    guided_patches,
+    packing_result,
+    top_patches,
+    top_patches_result,
+    visualize,
+)
 from labkit.widgets import ActivationExplorer
+from labkit.widgets.unit_answers import ascent
 
 
 class Net(torch.nn.Module):
@@ -145,3 +155,68 @@ def test_the_model_is_left_as_it_was(explorer):
     explorer.precompute(pictures=[0, 1], layers=["relu", "last"], channels=2)
     assert all(torch.equal(v, before[k]) for k, v in explorer.model.state_dict().items())
     assert all(not m._forward_hooks for m in explorer.model.modules())
+
+
+def test_a_picture_is_made_for_the_values_at_a_pinned_place(pictures):
+    asked = []
+
+    def made(model, layer, channel, *, steps, should_stop):
+        asked.append((layer, channel, steps))
+        return torch.full((3, 32, 32), 0.5)
+
+    explorer = ActivationExplorer(Net().eval(), pictures, synthesize=made, steps=(2, 5))
+    explorer.wait_idle()
+    asked.clear()
+    explorer.set_state({"place": [9, 20]})
+    explorer.wait_idle()
+    grid = activation_grid(explorer.model, pictures[:1], "last")[0]
+    (first, second) = [(vector, steps) for _, vector, steps in asked]
+    assert (first[1], second[1]) == (2, 5)
+    # of units one every 2 pixels, the one whose field's middle is nearest to pixel (9.5, 20.5)
+    assert torch.allclose(first[0], grid[:, 10, 4]) or torch.allclose(first[0], grid[:, 10, 5])
+    key = explorer._of_place(0, "last", [9, 20])[-1]
+    sent = explorer._cache.get(key)
+    assert (sent["kind"], sent["unit"], sent["steps"], sent["channel"]) == ("here", list(key[3:5]), 5, -1)
+    assert set(sent["data"]) == {128}
+    explorer.set_state({"place": []})
+    assert not [key for key in explorer._wanted() if key[0] == "here"]
+
+
+def test_where_all_channels_are_silent_nothing_is_made(pictures):
+    model = Net().eval()
+    model.second.bias.data[:] = -100.0
+    explorer = ActivationExplorer(model, pictures, synthesize=synthesize, place=[3, 3])
+    explorer.wait_idle()
+    assert explorer._of_place(0, "last", [3, 3]) == []
+
+
+def test_the_library_makes_a_picture_for_a_vector():
+    model, vector = Net().eval(), torch.tensor([0.0, 2.0, 0.0, 1.0, 0.0, 0.0])
+    model.input_size = 32
+    made = ascent(model, "last", vector, steps=3)
+    assert torch.equal(made, visualize(model, direction("last", vector), steps=3)[0])
+
+
+def test_what_a_channel_holds_is_told_where_labels_are_known(pictures):
+    stack = MiniBroden(6, "test").stack()
+    images = torch.from_numpy(stack.images[:2].copy()).permute(0, 3, 1, 2) / 255
+    torch.manual_seed(0)
+    parts = torch.nn.Conv2d(3, 4, 8, 8), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    net = torch.nn.Sequential(*parts).eval()
+    explorer = ActivationExplorer(net, images, data=stack, synthesize=False, channel=2)
+    explorer.wait_idle()
+    told = answer(explorer, "patches")["holds"]
+    maps = features(explorer.model, stack.images, "1", pool=None)
+    names = MiniBroden.names["object"][1:]
+    labels = torch.as_tensor(stack.maps["object"].astype(int))
+    packed = packing_result(maps, labels, concepts=len(names))
+    assert told, "this channel holds something"
+    for name, share, chance in [one for one in told if one[0] in names]:
+        number = names.index(name)
+        assert (share, chance) == (
+            float(packed.overlap[explorer.channel, number]), float(packed.chance[number])
+        )  # fmt: skip
+    assert len(told) <= 3
+    plain = ActivationExplorer(Net().eval(), pictures, synthesize=False)
+    plain.wait_idle()
+    assert answer(plain, "patches")["holds"] is None

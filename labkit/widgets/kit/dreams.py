@@ -119,7 +119,7 @@ def inverting(
             model(image.clone())
         return invert_result(
             model, layer, kept[layer], side=tuple(image.shape[2:]), on_frame=keeper(frames, steps),
-            progress=quiet, should_stop=should_stop, **options,
+            every=1, progress=quiet, should_stop=should_stop, **options,
         )  # fmt: skip
 
     return job, steps
