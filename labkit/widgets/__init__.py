@@ -18,10 +18,7 @@ from labkit.widgets.style import StyleExplorer
 from labkit.widgets.tcav import TcavExplorer
 
 __all__ = [
-    "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "EmbeddingExplorer",
-    "EpsilonExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
-    "TcavExplorer",
     "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "DreamExplorer",
-    "EmbeddingExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
-    "StyleExplorer", "TcavExplorer",
+    "EmbeddingExplorer", "EpsilonExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer",
+    "SanityExplorer", "StyleExplorer", "TcavExplorer",
 ]  # fmt: skip
