@@ -39,7 +39,7 @@ class Style extends SearchView {
       const canvas = h("canvas"), [frame] = framesOf(entry, 3 * entry.width * entry.height, guarded(this.el, () => { paintFrame(canvas, frame, entry.width, entry.height); this.drawnStyle = null; this.draw(); }));
       if (!(frame instanceof Image)) paintFrame(canvas, frame, entry.width, entry.height);
       this.pictures[i] = { ...entry, frame };
-      ui.strip2.append(h("button", { role: "radio", class: "lk-thumb", "aria-label": entry.name, title: entry.name, onclick: guarded(this.el, () => this.go({ style: i })) }, canvas));
+      ui.strip2.append(h("button", { role: "radio", class: "lk-stylethumb", "aria-label": entry.name, title: entry.name, onclick: guarded(this.el, () => this.go({ style: i })) }, canvas));
     }
   }
   switchFor(key, text, title) {
