@@ -9,6 +9,7 @@ from typing import Any
 from labkit.app.demo_pictures import NETWORKS, check_network, chosen, of_the_toy_world, photographs
 from labkit.app.demos_attack import attack_html
 from labkit.app.demos_dissection import DISSECTIONS
+from labkit.app.demos_fooling import FOOLING
 from labkit.app.demos_looking import LOOKING
 from labkit.app.demos_transfer import WITHOUT
 from labkit.app.panels import MENDING
@@ -17,8 +18,8 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
-    "activations", "ascend", "attack", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay",
-    "patches", "sanity",
+    "activations", "ascend", "attack", "compare", "defend", "embedding", "masks", "neighbours", "occlusion",
+    "overlay", "patch-attack", "patches", "sanity",
 )  # fmt: skip
 
 
@@ -238,6 +239,7 @@ DEMOS: dict[str, Callable[..., str]] = {
     "sanity": _sanity,
     "tcav": _tcav,
     **DISSECTIONS,
+    **FOOLING,
     **MENDING,
     **WITHOUT,
 }

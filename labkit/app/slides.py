@@ -32,6 +32,7 @@ _VECTORS = "33_concepts_are_vectors"
 _DISSECT, _DETECTIVE = "32_dissecting_a_network", "35_the_detective"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
 _WITHOUT = "42_attacks_without_the_weights"
+_DEFENCES = "43_defences_and_how_they_fall"
 _CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothesis"
 _FOOLING = "41_fooling_a_network"
 
@@ -144,7 +145,11 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("A physical attack: a patch on a crate, a T-shirt", "transfer", _WITHOUT,
               ("adversarial.physical_patch", "data.decal_views"),
               "Athalye et al. 2018; Xu et al. 2020"),
-        Slide("Defences and how they fall"),
+        Slide("A patch that fools wherever it lies", "patch-attack", _WITHOUT,
+              ("adversarial.adversarial_patch",), "Brown et al. 2017"),
+        Slide("Defences and how they fall", "defend", _DEFENCES,
+              ("adversarial.Quantized", "adversarial.HotSoftmax"),
+              "Athalye et al. 2018; Madry et al. 2018"),
         Slide("Dreams, textures, styles"),
     ),
     "Generators, circuits, games": (
