@@ -1,4 +1,4 @@
-"""Demos of a patch that fools wherever it lies, and of defences that hide the gradient beside one that holds."""
+"""Demos of a patch that fools wherever it lies, and of defences: two that hide the gradient, one that holds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,8 @@ JUDGE, ROBUST = "minivgg-11", "minivgg-robust"
 WANTED = "bus", "toaster"  # on scenes, on photographs
 LEARNED, STEPS, SIDE, RATE = 120, 240, 48, 0.05  # scenes the patch is learned on; its search
 SHOWN, COUNTED = 3, 6  # scenes on the page; counted
-LEVELS, PGD_STEPS, TRIED, SEEN = (
-    (1, 2, 4, 8, 16),
-    5,
-    16,
-    2,
-)  # grey levels; steps; pictures counted; on the page
+LEVELS, PGD_STEPS = (1, 2, 4, 8, 16), 5  # grey levels; steps at each of them
+TRIED, SEEN = 16, 2  # pictures counted; on the page
 
 
 def learned_patch(network: Any, pictures: Any, target: int) -> Any:
@@ -65,7 +61,7 @@ def _scenes(target: int) -> tuple[Any, Any, Any]:
 
 
 def _patch_attack(model: str = "minivgg", photos: Path | None = None) -> str:
-    """Drag and turn a patch over scenes: wherever it lies, the network names one class; its controls do not."""
+    """Drag and turn a patch over scenes: does the network name one class wherever it lies?"""
     from labkit.app.demo_pictures import check_network, photographs
     from labkit.models import load_model
     from labkit.widgets import PatchExplorer
@@ -94,7 +90,7 @@ def _patch_attack(model: str = "minivgg", photos: Path | None = None) -> str:
 
 
 def _defend(model: str = "minivgg", photos: Path | None = None) -> str:
-    """Drag epsilon: a network beside itself behind rounded pictures, a hot softmax, and one trained on attacks."""
+    """Drag epsilon: a network beside itself behind two defences, and one trained on attacks."""
     from labkit.adversarial import HotSoftmax, Quantized
     from labkit.models import bundled_models, load_model
     from labkit.widgets import EpsilonExplorer
