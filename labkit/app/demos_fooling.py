@@ -1,4 +1,4 @@
-"""Demos of a patch that fools wherever it lies, and of defences: two that hide the gradient, one that holds."""
+"""Demos of a patch that fools wherever it lies, and of defences, two of which hide the gradient."""
 
 from __future__ import annotations
 
