@@ -25,6 +25,7 @@ from labkit.widgets import (
     OverlayExplorer,
     PatchExplorer,
     SanityExplorer,
+    StyleExplorer,
     TcavExplorer,
 )
 
@@ -144,6 +145,27 @@ def dream(net: Any, images: Any, **given: Any) -> DreamExplorer:
     return explorer
 
 
+class Blender(torch.nn.Module):
+    """A picture tinted by the mix of three styles."""
+
+    styles = 3
+
+    def forward(self, pictures: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        return 0.5 * pictures + 0.5 * (shares @ torch.eye(3))[:, :, None, None]
+
+
+def style(net: Any, images: Any, **given: Any) -> StyleExplorer:
+    """Three styles, of which the last was not sought; three that a network blends."""
+    styles = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(9)).repeat_interleave(2, 3)
+    explorer = StyleExplorer(
+        net, images, styles, style_names=["dots", "spots", "specks"], network=Blender(), style_layers=["1"],
+        content_layer="5", options={"steps": 5, "optimizer": "adam"}, judge=net, judge_layers=["1"], **given,
+    )  # fmt: skip
+    explorer.precompute(pictures=[0, 1])
+    explorer.precompute(settings=[{"style": 1}, {"style_weight": 10.0}, {"noise": True}, {"mode": "blend"}])
+    return explorer
+
+
 def overlay(net: Any, images: Any, **given: Any) -> OverlayExplorer:
     """Two networks of one design, the second one with another bias."""
     other = network()
@@ -208,6 +230,7 @@ EXPLORERS = {
     "epsilon": epsilon,
     "overlay": overlay,
     "patch": patch,
+    "style": style,
     "tcav": tcav,
 }
 
