@@ -9,11 +9,8 @@ from typing import Any
 from labkit.app.demo_pictures import NETWORKS, check_network, chosen, of_the_toy_world, photographs
 from labkit.app.demos_attack import attack_html
 from labkit.app.demos_dissection import DISSECTIONS
-<<<<<<< HEAD
-from labkit.app.demos_fooling import FOOLING
-=======
 from labkit.app.demos_dreams import DREAMS
->>>>>>> main
+from labkit.app.demos_fooling import FOOLING
 from labkit.app.demos_looking import LOOKING
 from labkit.app.demos_style import STYLE
 from labkit.app.demos_texture import TEXTURE
@@ -24,14 +21,8 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
-<<<<<<< HEAD
-    "activations", "ascend", "attack", "compare", "defend", "embedding", "masks", "neighbours", "occlusion",
-    "overlay", "patch-attack", "patches", "sanity",
-=======
-    "activations", "ascend", "attack", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay",
-    "patches", "sanity", "dream", "invert", "texture", "grow",
-    "patches", "sanity", "style",
->>>>>>> main
+    "activations", "ascend", "attack", "compare", "defend", "dream", "embedding", "grow", "invert", "masks",
+    "neighbours", "occlusion", "overlay", "patch-attack", "patches", "sanity", "style", "texture",
 )  # fmt: skip
 
 
@@ -251,11 +242,8 @@ DEMOS: dict[str, Callable[..., str]] = {
     "sanity": _sanity,
     "tcav": _tcav,
     **DISSECTIONS,
-<<<<<<< HEAD
-    **FOOLING,
-=======
     **DREAMS,
->>>>>>> main
+    **FOOLING,
     **MENDING,
     **TEXTURE,
     **STYLE,
