@@ -96,7 +96,12 @@ def _defend(model: str = "minivgg", photos: Path | None = None) -> str:
     from labkit.widgets import EpsilonExplorer
 
     toy = of_the_toy_world(model, photos)
-    show = _several() if toy else chosen(model, TRIED, photos)
+    if toy:
+        images, labels = _several()
+        names = [f"scene {i + 1}" for i in range(len(images))]
+    else:
+        show = chosen(model, TRIED, photos)
+        images, labels, names = show.images, None, show.names
     plain = load_model(model)
     rounded = Quantized(plain, 8)
     nets = {
@@ -108,8 +113,7 @@ def _defend(model: str = "minivgg", photos: Path | None = None) -> str:
     if toy and ROBUST in bundled_models():
         nets["trained on it"] = load_model(ROBUST)
     explorer = EpsilonExplorer(
-        nets, show[0] if toy else show.images, labels=show[1] if toy else None,
-        names=[f"scene {i + 1}" for i in range(len(show[0]))] if toy else show.names,
+        nets, images, labels=labels, names=names,
         epsilons=[level / 255 for level in LEVELS], steps=PGD_STEPS, way="pgd",
     )  # fmt: skip
     explorer.precompute(range(SEEN), ways=("fgsm", "pgd", "sign", "other", "lent"))

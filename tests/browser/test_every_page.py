@@ -222,12 +222,8 @@ def test_no_number_of_another_setting_is_shown(open_page, saved, tmp_path):
     # FGSM leads to no class, and a patch to its own
     of_all = (
         "OcclusionExplorer", "ActivationExplorer", "OverlayExplorer", "DreamExplorer", "EpsilonExplorer",
-        "PatchExplorer",
+        "PatchExplorer", "StyleExplorer",
     )  # fmt: skip
-    # an occlusion's drops are of all classes; activations and features are of none; FGSM leads to no class
-    of_all = ("OcclusionExplorer", "ActivationExplorer", "OverlayExplorer", "EpsilonExplorer")
-    # an occlusion's drops are of all classes; activations, features and what is made of them are of none
-    of_all = ("OcclusionExplorer", "ActivationExplorer", "OverlayExplorer", "DreamExplorer", "StyleExplorer")
     assert known == (type(saved.explorer).__name__ in of_all)
     answers = ".lk-main figure:not([data-panel=picture]) *, .lk-pair *, .lk-answer"
     assert known or page.evaluate(NUMBERS, answers) == []
