@@ -120,7 +120,7 @@ class Patch extends View {
     if (!answer) return this.live ? "Asking the network \u2026" : "";
     const { number } = this.nearest(answer, this.state), said = this.titles.map((title, n) => [title, ...this.said(answer, number, n).classes[0]]);
     const { photo } = this, before = `Without it ${this.className(photo.top[0])} ${percent(photo.p[photo.top[0]])}`;
-    return `${before}; with it here ${said.map(([title, index, p]) => `the ${title} says ${this.className(index)} ${percent(p)}`).join(", ")}.`;
+    return `${before}; with it here ${said.map(([title, index, p], n) => `${title} ${n ? "" : "says "}${this.className(index)} ${percent(p)}`).join(", ")}.`;
   }
 
   paint(photo) {

@@ -407,7 +407,7 @@ def test_a_map_says_where_its_peak_lies_and_what_share_is_inside(page, saved):
         first, second = (next(iter(said.items())) for said in explorer.said.values())
         x, y = explorer.place
         assert f"The patch at x {x}, y {y}, turned by 0 degrees, 50 per cent" in label
-        assert f"the network says {first[0]} {100 * first[1]:.0f}%, the judge says {second[0]} " in label
+        assert f"network says {first[0]} {100 * first[1]:.0f}%, judge {second[0]} " in label
         return
     if name == "AscentExplorer":  # which shows a picture, and says how much it excites
         label, answer = page.locator("[data-kind=made]").get_attribute("aria-label"), explorer.answer
