@@ -19,6 +19,12 @@ DEEPEST = 32
 MOST_TEXT = 4 << 20  # bytes of JSON that a worker may send in a message
 
 
+CURES = {
+    "generator": "it came of yield, or of a comprehension in round brackets: write list(...) around it",
+    "coroutine": "it came of async def: write def",
+}
+
+
 def _tree(value: Any, blobs: list[bytes], depth: int = 0) -> Any:
     import numpy as np
     import torch
@@ -57,10 +63,10 @@ def _tree(value: Any, blobs: list[bytes], depth: int = 0) -> Any:
         return {"l" if isinstance(value, list) else "t": [_tree(item, blobs, depth + 1) for item in value]}
     if isinstance(value, dict):
         return {"d": [[_tree(k, blobs, depth + 1), _tree(v, blobs, depth + 1)] for k, v in value.items()]}
-    raise TypeError(
-        f"a {type(value).__name__} cannot be sent between processes; use numbers, strings, tensors, and "
-        "lists, tuples or dicts of them."
+    cure = CURES.get(
+        type(value).__name__, "use numbers, strings, tensors, and lists, tuples or dicts of them"
     )
+    raise TypeError(f"a {type(value).__name__} cannot be sent between processes; {cure}.")
 
 
 def encode(value: Any) -> bytes:

@@ -50,3 +50,15 @@ def test_a_malformed_message_is_refused(data):
 def test_a_worker_cannot_send_a_recipe():
     with pytest.raises(ValueError, match="unknown node 'r'"):
         decode(encode(Recipe("os:abort")), recipes=False)
+
+
+def test_what_came_of_yield_or_of_async_is_told_its_cure():
+    async def later():
+        return 1
+
+    with pytest.raises(TypeError, match=r"a generator cannot be sent.*write list\(\.\.\.\) around it"):
+        encode(number for number in (1,))
+    never = later()
+    with pytest.raises(TypeError, match="a coroutine cannot be sent.*async def: write def"):
+        encode(never)
+    never.close()
