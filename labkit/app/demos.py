@@ -18,8 +18,8 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
-    "activations", "ascend", "attack", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay",
-    "patches", "sanity", "dream", "invert",
+    "activations", "ascend", "attack", "compare", "dream", "embedding", "invert", "masks", "neighbours",
+    "occlusion", "overlay", "patches", "sanity",
 )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def inversions(
 
 
 def one_step(
-    model: nn.Module, pictures: Float[Tensor, "N 3 H W"], *, dream_step: Own, rate: float = 0.03
+    model: nn.Module, pictures: Float[Tensor, "N 3 H W"], *, dream_step: Own, rate: float = 0.01
 ) -> dict[str, list[float]]:
     """The length of four layers for the first picture, before and after one step of each of them."""
     found = {}
@@ -111,7 +111,7 @@ def sides_of(pictures: Float[Tensor, "N 3 H W"], count: int = 3) -> list[tuple[i
 
 
 def dreams(
-    bench: Bench, model: nn.Module, pictures: Float[Tensor, "N 3 H W"], steps: int = 10,
+    bench: Bench, model: nn.Module, pictures: Float[Tensor, "N 3 H W"], steps: int = 4,
     *, dream_step: Own, octaves: Own,
 ) -> Row:  # fmt: skip
     """Each picture, and beside it its dreams of four layers by the student's functions."""
