@@ -11,6 +11,8 @@ from labkit.app.demos_attack import attack_html
 from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_dreams import DREAMS
 from labkit.app.demos_looking import LOOKING
+from labkit.app.demos_style import STYLE
+from labkit.app.demos_texture import TEXTURE
 from labkit.app.demos_transfer import WITHOUT
 from labkit.app.panels import MENDING
 
@@ -18,8 +20,8 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
-    "activations", "ascend", "attack", "compare", "dream", "embedding", "invert", "masks", "neighbours",
-    "occlusion", "overlay", "patches", "sanity",
+    "activations", "ascend", "attack", "compare", "dream", "embedding", "grow", "invert", "masks",
+    "neighbours", "occlusion", "overlay", "patches", "sanity", "style", "texture",
 )  # fmt: skip
 
 
@@ -241,5 +243,7 @@ DEMOS: dict[str, Callable[..., str]] = {
     **DISSECTIONS,
     **DREAMS,
     **MENDING,
+    **TEXTURE,
+    **STYLE,
     **WITHOUT,
 }

@@ -1,4 +1,4 @@
-"""Pages with a slider in a browser: arrows move it, numbers choose, the address keeps it, all fits a screen."""
+"""Pages with a slider in a browser: arrows move it, numbers choose, the address keeps it, all fits."""
 
 import pytest
 import torch
