@@ -11,7 +11,7 @@ __all__ = ["DREAMS"]
 PICTURES, INVERTED = 2, 100  # on a page; steps of an inversion
 SIDE, OCTAVES, STEPS, RATE, EVERY = 320, 4, 8, 0.012, 4  # of dreams on photographs; every so many shown
 TOY_SIDE, TOY_OCTAVES = 256, 3  # scenes are dreamt of at twice their size: finer, and fit for a projector
-TV_WEIGHT = 1e-4
+TV_WEIGHT = 1e-2
 
 
 def _pictures(network: Any, model: str, photos: Path | None, side: int) -> tuple[Any, list[str]]:

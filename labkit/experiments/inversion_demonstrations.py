@@ -75,7 +75,7 @@ def roughness(pictures: Float[Tensor, "N 3 H W"], *, total_variation: Own) -> di
 
 
 def inversions(
-    bench: Bench, model: nn.Module, pictures: Float[Tensor, "N 3 H W"], tv_weight: float = 0.01,
+    bench: Bench, model: nn.Module, pictures: Float[Tensor, "N 3 H W"], tv_weight: float = 1.0,
     *, total_variation: Own, inversion_loss: Own, search: Own,
 ) -> Row:  # fmt: skip
     """Each picture, and beside it its inversion at four layers by the student's functions."""
