@@ -23,6 +23,8 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 OF_PHOTOGRAPHS = (
     "activations", "ascend", "attack", "compare", "defend", "dream", "embedding", "grow", "invert", "masks",
     "neighbours", "occlusion", "overlay", "patch-attack", "patches", "sanity", "style", "texture",
+    "activations", "ascend", "attack", "compare", "dream", "embedding", "grow", "invert", "masks",
+    "neighbours", "occlusion", "overlay", "patches", "sanity", "style", "texture",
 )  # fmt: skip
 
 
