@@ -1,6 +1,6 @@
 """Efros-Leung against the plain loop over pixels: at least twenty times as fast, in one run.
 
-    python tests/benchmarks/bench_efros_leung.py
+python tests/benchmarks/bench_efros_leung.py
 """
 
 from __future__ import annotations
