@@ -11,6 +11,7 @@ from labkit.app.demos_attack import attack_html
 from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_dreams import DREAMS
 from labkit.app.demos_looking import LOOKING
+from labkit.app.demos_style import STYLE
 from labkit.app.demos_texture import TEXTURE
 from labkit.app.demos_transfer import WITHOUT
 from labkit.app.panels import MENDING
@@ -21,6 +22,7 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 OF_PHOTOGRAPHS = (
     "activations", "ascend", "attack", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay",
     "patches", "sanity", "dream", "invert", "texture", "grow",
+    "patches", "sanity", "style",
 )  # fmt: skip
 
 
@@ -243,5 +245,6 @@ DEMOS: dict[str, Callable[..., str]] = {
     **DREAMS,
     **MENDING,
     **TEXTURE,
+    **STYLE,
     **WITHOUT,
 }

@@ -52,7 +52,9 @@ def instance_norm(x, scale, shift):
 
 def conditional_cases(draw: Draw):
     def case(name, n, styles, mix):
-        return Case(name, (draw.numbers(n, 3, 4, 4), draw.numbers(styles, 3), draw.numbers(styles, 3), mix))
+        shown = draw.numbers(n, 3, 4, 4)
+        shown[:, 0] *= 1e-3  # a channel of hardly any contrast
+        return Case(name, (shown, draw.numbers(styles, 3), draw.numbers(styles, 3), mix))
 
     yield case("each picture has one style", 2, 3, torch.eye(3)[[2, 0]].to(draw.dtype))
     yield case("half and half", 2, 2, torch.tensor([[0.5, 0.5], [0.25, 0.75]]).to(draw.dtype))
@@ -89,9 +91,14 @@ def conditional_norm(x, scales, shifts, mix):
 
 
 def walk_cases(draw: Draw):
-    yield Case("three steps between two of three styles", (0, 2, 3, 3))
-    yield Case("five steps back", (3, 1, 4, 5))
-    yield Case("only the two ends", (1, 0, 2, 2))
+    def case(name, steps, back=False):
+        first, last = draw.index(3), 3 + draw.index(3)
+        ends = (last, first) if back else (first, last)
+        return Case(name, (*ends, 6 + draw.index(4), steps + draw.index(3)))
+
+    yield case("from a style to a later one", 3)
+    yield case("and back", 5, back=True)
+    yield case("many steps", 9)
 
 
 @SHEET.exercise(
@@ -101,8 +108,8 @@ def walk_cases(draw: Draw):
             "The walk runs backwards. It begins with the first style and ends with the last."),
         ("torch.linspace(0, 1, steps)", "torch.linspace(0, 1, steps + 1)[:-1]",
             "The walk stops before its end. The last row is the last style alone."),
-        ("torch.linspace(0, 1, steps)", "torch.arange(steps) / steps",
-            "The walk stops before its end. The last row is the last style alone."),
+        ("mix[:, last] = along", "pass",
+            "The last style never comes. What the first one loses, the last one gains."),
         ("mix[:, last] = along", "mix[:, last] = 1.0",
             "The shares of a row add up to more than 1. What one style gains the other loses."),
     ),

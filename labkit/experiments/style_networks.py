@@ -104,7 +104,7 @@ def s5(bench: Bench, *, content_loss: Own, style_loss: Own, instance_norm: Own) 
     x = torch.ones(1, 2, 2, 2)
     instance_norm(x, x[0, :, 0, 0], x[0, :, 0, 0])  # unwritten: say so at once
     style_loss({"a": x}, {"a": torch.ones(1, 2, 2)}, {"a": content_loss(x, x)})
-    images, style = bench.scenes(30, lesson=12, few=3).images, texture("mosaic")[None]
+    images, style = bench.scenes(30, lesson=12).images, texture("mosaic")[None]
     eyes = {name: eye(bench.network(name), name) for name in (LOSS, JUDGE)}
     grams = {name: by.grams(style) for name, by in eyes.items()}
     styled, kept = weights_of(bench.network(SINGLE[0]))
@@ -180,7 +180,7 @@ def s6(bench: Bench, *, content_loss: Own, style_loss: Own, conditional_norm: Ow
     conditional_norm(x, x[0, :, 0], x[0, :, 0], x[0, :1, 0])  # unwritten: say so at once
     walk(0, 1, 2, 2)
     style_loss({"a": x}, {"a": torch.ones(1, 2, 2)}, {"a": content_loss(x, x)})
-    images = bench.scenes(30, lesson=8, few=2).images
+    images = bench.scenes(30, lesson=8).images
     four: Any = running_on(bench.network(FOUR), conditional_norm)
     names: Sequence[str] = bench.network(FOUR).card["styles"]  # type: ignore[index,assignment]
     eyes = {name: eye(bench.network(name), name) for name in (LOSS, JUDGE)}

@@ -54,6 +54,7 @@ EQUIVALENT = {
         f"{NEAR} -> {NEAR.replace('>', '>=')} in line 1": "no two are just as near",
         "drive_first > drive_second -> drive_first >= drive_second in line 2": "no two drive it alike",
     },
+    "style.style_loss": {"0 -> 1 in line 4": "all pictures have the same size"},
     "warm_up.train": {"p.detach().clone() -> p.detach() in line 3": "nothing is written to it"},
     "warm_up.input_gradient": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
