@@ -16,7 +16,8 @@ from labkit.core.targets import as_logits, class_indices
 
 NO_WAY = (
     "the loss must depend on the picture by steps that can be differentiated; no gradient reaches the "
-    "picture. Remove detach(), no_grad() or a rounding, or attack a network like it and try the result."
+    "picture. Remove detach(), no_grad() or a rounding. Where only its answers are to be had, "
+    "labkit.adversarial.substitute learns a network like it: attack that one and try the result."
 )
 
 
@@ -68,18 +69,58 @@ def slope_of_loss(model: nn.Module, at: Float[Tensor, "N C H W"], labels: Any) -
     inputs = at.detach().clone().requires_grad_(True)
     with torch.enable_grad():
         outputs = model(inputs.clone())
-        wanted = class_indices(outputs, labels, "labels")
-        if outputs.shape[1] == 1:
-            raise ValueError(
-                f"an attack needs at least two classes; the model gives {tuple(outputs.shape)}, whose "
-                "cross entropy is always 0. Attack a model that gives both classes' scores, as "
-                "torch.cat([torch.zeros_like(out), out], 1) has them for a sigmoid network."
-            )
-        loss = -as_logits(outputs).log_softmax(1).gather(1, wanted[:, None])[:, 0]
+        loss = _cross_entropy(outputs, labels)
         slope = derivative(loss, inputs, NO_WAY)
     if not torch.isfinite(slope).all():
         raise ValueError("the gradient must be finite; the model gives NaN or infinity for this picture.")
     return Slope(loss.detach(), slope, outputs.detach().argmax(1))
+
+
+def _cross_entropy(outputs: Any, labels: Any) -> Float[Tensor, " N"]:
+    """Each label's cross entropy; errors as of ``slope_of_loss``."""
+    wanted = class_indices(outputs, labels, "labels")
+    if outputs.shape[1] == 1:
+        raise ValueError(
+            f"an attack needs at least two classes; the model gives {tuple(outputs.shape)}, whose "
+            "cross entropy is always 0. Attack a model that gives both classes' scores, as "
+            "torch.cat([torch.zeros_like(out), out], 1) has them for a sigmoid network."
+        )
+    return -as_logits(outputs).log_softmax(1).gather(1, wanted[:, None])[:, 0]
+
+
+def loss_and_answer(
+    model: nn.Module, at: Float[Tensor, "N C H W"], labels: Any
+) -> tuple[Float[Tensor, " N"], Int[Tensor, " N"]]:
+    """The cross entropy of the labels and the classes that the network names, forwards alone: a third of the
+    time of ``slope_of_loss``. For a model that is borrowed; errors as there, but for the gradient's.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    >>> loss_and_answer(net, torch.rand(1, 3, 2, 2), 0)[1].shape
+    torch.Size([1])
+    """
+    with torch.no_grad():
+        outputs = model(at.detach().clone())
+        return _cross_entropy(outputs, labels), outputs.argmax(1)
+
+
+def check_wanted(named: Int[Tensor, " N"], labels: Any) -> None:
+    """Raise ValueError where a network names a picture the class wanted already: nothing is left to attack.
+
+    >>> check_wanted(torch.tensor([0, 2]), 2)
+    Traceback (most recent call last):
+    ...
+    ValueError: labels must be classes that the network does not name already, for a targeted attack; 1 of 2 \
+pictures is, first number 1, named 2. Want another class of it, or leave it out.
+    """
+    same = (named == torch.as_tensor(labels, device=named.device)).nonzero()[:, 0]
+    if len(same):
+        first, one = int(same[0]), len(same) == 1
+        raise ValueError(
+            "labels must be classes that the network does not name already, for a targeted attack; "
+            f"{len(same)} of {len(named)} pictures {'is' if one else 'are'}, first number {first}, named "
+            f"{int(named[first])}. Want another class of {'it' if one else 'them'}, or leave "
+            f"{'it' if one else 'them'} out."
+        )
 
 
 def fgsm_result(
@@ -110,7 +151,10 @@ def fgsm_result(
             )
     with asked(model, images) as given:
         begin = given if start is None else start.detach().to(given)
-        slope = slope_of_loss(model, begin, labels).gradient
+        found = slope_of_loss(model, begin, labels)
+        if targeted and start is None:
+            check_wanted(found.named, labels)
+        slope = found.gradient
         change = (epsilon if step is None else step) * slope.sign()
         moved = begin - change if targeted else begin + change
         if start is not None or step is not None:
@@ -134,9 +178,9 @@ def fgsm(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
 
     Where a pixel has no gradient it stays (sign(0) = 0). Warns, with their number, of pictures whose gradient
     is exactly zero: nothing moved there, and a network that still answers rightly has withstood nothing.
-    Raises ValueError for a negative epsilon, labels or a start that do not fit and a gradient that does not
-    reach the picture, IndexError for a class the model does not have, else as
-    ``labkit.attribution.saliency``.
+    Raises ValueError for an epsilon below 0 or above 1, labels or a start that do not fit, a class wanted
+    that a picture is named already, and a gradient that does not reach the picture, IndexError for a class
+    the model does not have, else as ``labkit.attribution.saliency``.
 
     Labels: post hoc, specific to differentiable models, local.
     Source: Goodfellow, Shlens and Szegedy 2015, "Explaining and Harnessing Adversarial Examples", section 4;

@@ -10,22 +10,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from labkit.adversarial.attacks import check_step, slope_of_loss
+from labkit.adversarial.attacks import check_step, check_wanted, loss_and_answer, slope_of_loss
 from labkit.core.checks import check_choice, check_positive
 from labkit.core.door import asked, seeded
 from labkit.core.progress import working
 from labkit.core.registry import signature_of
 
 __all__ = [
-    "NORMS",
-    "Minimal",
-    "Pgd",
-    "minimal_perturbation",
-    "minimal_perturbation_result",
-    "pgd",
-    "pgd_result",
+    "NORMS", "Minimal", "Pgd", "minimal_perturbation", "minimal_perturbation_result", "pgd", "pgd_result",
     "project",
-]
+]  # fmt: skip
 
 NORMS = ("linf", "l2")
 
@@ -153,10 +147,11 @@ def pgd_result(
             )
         radius = torch.as_tensor(epsilon, dtype=given.dtype, device=given.device).view(-1, 1, 1, 1)
         stride = 2.5 * radius / steps if step is None else radius * 0 + step
-        best = slope_of_loss(model, given, labels)
+        loss, named = loss_and_answer(model, given, labels)
         wanted = torch.as_tensor(labels, device=given.device).expand(len(given))
-        found, loss = given.clone(), best.loss
-        fooled = (best.named == wanted) == targeted
+        if targeted:
+            check_wanted(named, wanted)
+        found, fooled = given.clone(), (named == wanted) == targeted
         still = torch.ones(len(given), dtype=torch.float32, device=given.device)
         with working("pgd", restarts * steps, "step", progress=progress, should_stop=should_stop) as work:
             done = 0
@@ -170,12 +165,12 @@ def pgd_result(
             for number in range(restarts):
                 begin = _begin(given, radius, norm, own) if random_start or number else given
                 shown, dead = _ascend(model, given, begin, labels, radius, stride, steps, norm, sign, each)
-                last = slope_of_loss(model, shown, labels)
-                hit = (last.named == wanted) == targeted
+                last, named = loss_and_answer(model, shown, labels)
+                hit = (named == wanted) == targeted
                 still = torch.minimum(still, dead)
-                better = (hit & ~fooled) | ((hit == fooled) & (sign * last.loss > sign * loss))
+                better = (hit & ~fooled) | ((hit == fooled) & (sign * last > sign * loss))
                 found = torch.where(better[:, None, None, None], shown, found)
-                loss, fooled = torch.where(better, last.loss, loss), fooled | hit
+                loss, fooled = torch.where(better, last, loss), fooled | hit
                 if work.stopped():
                     break
         return Pgd(found, fooled, loss, still, _size(found - given, norm).flatten(), work.complete)
@@ -203,8 +198,9 @@ def pgd(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     ``generator``: of these beginnings (None: seed 0), which are the same for every picture.
 
     Warns, with their number, of pictures whose gradient is exactly zero throughout. Raises ValueError for
-    options out of range, labels that do not fit and a gradient that does not reach the picture, IndexError
-    for a class that the model does not have, else as ``labkit.attribution.saliency``.
+    options out of range, labels that do not fit, a class wanted that a picture is named already, and a
+    gradient that does not reach the picture, IndexError for a class that the model does not have, else as
+    ``labkit.attribution.saliency``.
 
     Unit: picture value. Labels: post hoc, specific to differentiable models, local.
     Source: Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks", section 2;

@@ -9,8 +9,10 @@ from typing import Any
 from labkit.app.demo_pictures import NETWORKS, check_network, chosen, of_the_toy_world, photographs
 from labkit.app.demos_attack import attack_html
 from labkit.app.demos_dissection import DISSECTIONS
+from labkit.app.demos_dreams import DREAMS
 from labkit.app.demos_looking import LOOKING
 from labkit.app.demos_style import STYLE
+from labkit.app.demos_texture import TEXTURE
 from labkit.app.demos_transfer import WITHOUT
 from labkit.app.panels import MENDING
 
@@ -19,6 +21,7 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
     "activations", "ascend", "attack", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay",
+    "patches", "sanity", "dream", "invert", "texture", "grow",
     "patches", "sanity", "style",
 )  # fmt: skip
 
@@ -239,7 +242,9 @@ DEMOS: dict[str, Callable[..., str]] = {
     "sanity": _sanity,
     "tcav": _tcav,
     **DISSECTIONS,
+    **DREAMS,
     **MENDING,
+    **TEXTURE,
     **STYLE,
     **WITHOUT,
 }

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["WITHOUT", "transfer_data"]
+__all__ = ["WITHOUT", "sent", "transfer_data", "world_data"]
 
 SCENES, PICTURES = 60, 5  # counted in the table; shown
 VIEWS, LEARNED, STEPS = 10, 30, 60  # shown of each square; learned on
 SQUARES = (("crate", "bus"), ("crate", "wolf"), ("T-shirt", "bus"))
 
 
-def _sent(picture: Any) -> str:
+def sent(picture: Any) -> str:
+    """A picture (3, H, W) as a page holds it."""
     from labkit.data.photos import encode
 
     return "data:image/png;base64," + base64.b64encode(encode(picture)).decode()
@@ -33,9 +34,6 @@ def transfer_data(model: str, scenes: int = SCENES, pictures: int = PICTURES) ->
     names = list(dict.fromkeys([model, *SEEDS, DISJOINT]))
     nets = {name: bench.network(name) for name in names}
     before = {name: answers(net, seen.images) for name, net in nets.items()}
-    # the attacks stand on pictures that all networks name rightly, so that the page shows what changed
-    good = [k for k in range(len(seen.labels)) if all(before[n][k] == seen.labels[k] for n in names)]
-    chosen = good[:pictures]
     attacks = {name: made(bench, net, seen) for name, net in nets.items()}
     controls = {
         "another picture's": seen.images + of_another(attacks[model] - seen.images),
@@ -54,13 +52,16 @@ def transfer_data(model: str, scenes: int = SCENES, pictures: int = PICTURES) ->
     def words(answers: dict[str, Any], k: int) -> list[str]:
         return [CLASSES[int(answers[name][k])] for name in names]
 
+    # pictures that all name rightly, and first those that another network than the attacked one misreads
+    good = [k for k in range(len(seen.labels)) if all(before[n][k] == seen.labels[k] for n in names)]
+    good.sort(key=lambda k: -sum(int(after[model][n][k] != seen.labels[k]) for n in names))
     shows = []
-    for k in chosen:
+    for k in good[:pictures]:
         shows.append({
-            "label": CLASSES[int(seen.labels[k])], "before": _sent(seen.images[k]),
+            "label": CLASSES[int(seen.labels[k])], "before": sent(seen.images[k]),
             "said": words(before, k),
             "after": [
-                {"picture": _sent(row["made"][k]), "said": words(after[row["name"]], k)} for row in rows
+                {"picture": sent(row["made"][k]), "said": words(after[row["name"]], k)} for row in rows
             ],
         })  # fmt: skip
     counts = [int((before[n] == seen.labels).sum()) for n in names]
@@ -104,7 +105,7 @@ def world_data(
                 "says": f"{words}: {model} says {target} in {hits} of {views} new views of the {kind}. "
                 f"It fills {area:.0f} % of the picture.",
                 "views": [
-                    {"picture": _sent(p), "said": word} for p, word in zip(pictures, said, strict=True)
+                    {"picture": sent(p), "said": word} for p, word in zip(pictures, said, strict=True)
                 ],
             })  # fmt: skip
     return found

@@ -35,6 +35,9 @@ _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can
 _WITHOUT = "42_attacks_without_the_weights"
 _CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothesis"
 _FOOLING = "41_fooling_a_network"
+_DEFENCES = "43_defences_and_how_they_fall"
+_DREAMING = "51_inverting_and_dreaming"
+_TEXTURE = "52_texture"
 
 PARTS: dict[str, tuple[Slide, ...]] = {
     "Networks that learn": (
@@ -62,7 +65,8 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("Many facets of one unit", "facets", _EXCITES, ("visualization.multifaceted",),
               "Nguyen et al. 2016"),
         Slide("A generator as a prior", "", "", ("visualization.dgn_am",), "Nguyen et al. 2016"),
-        Slide("Inversion: what a layer keeps", "", _MASKS, ("style.invert",), "Mahendran and Vedaldi 2015"),
+        Slide("Inversion: what a layer keeps", "invert", _DREAMING, ("style.invert",),
+              "Mahendran and Vedaldi 2015"),
     ),
     "Which pixels decide?": (
         Slide("Occlusion", "occlusion", _WHICH, ("attribution.occlusion",), "Zeiler and Fergus 2014"),
@@ -145,8 +149,16 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("A physical attack: a patch on a crate, a T-shirt", "transfer", _WITHOUT,
               ("adversarial.physical_patch", "data.decal_views"),
               "Athalye et al. 2018; Xu et al. 2020"),
-        Slide("Defences and how they fall"),
-        Slide("Dreams, textures, styles"),
+        Slide("Defences that hide gradients, and how they fall", "", _DEFENCES,
+              ("adversarial.defenses.Quantized", "adversarial.defenses.HotSoftmax",
+               "adversarial.defenses.straight_through"), "Athalye et al. 2018"),
+        Slide("Training on attacks", "", _DEFENCES, ("adversarial.hardening.harden",), "Madry et al. 2018"),
+        Slide("DeepDream: a layer sees more of what it sees", "dream", _DREAMING, ("style.deepdream",),
+              "Mordvintsev, Olah and Tyka 2015"),
+        Slide("Texture from a network's Gram matrices", "texture", _TEXTURE,
+              ("style.gram_texture", "data.texture"), "Gatys, Ecker and Bethge 2015"),
+        Slide("Texture without a network: pixel by pixel", "grow", _TEXTURE, ("style.efros_leung",),
+              "Efros and Leung 1999"),
         Slide("Style and content; at once by a network; many styles in one", "style", _STYLE,
               ("style.style_transfer", "style.train_style", "style.stylize"),
               "Gatys et al. 2016; Johnson et al. 2016; Ulyanov et al. 2016; Dumoulin et al. 2017"),

@@ -62,7 +62,7 @@ def training_cases(draw: Draw):
 
 @SHEET.exercise(
     "adversarial.hardened", "One step of training on attacks", points=3, minutes=12, difficulty=2,
-    cases=training_cases, blocks=("labkit.adversarial.harden", "labkit.models.training.fit"),
+    cases=training_cases, blocks=("labkit.adversarial.hardening.harden", "labkit.models.training.fit"),
     mistakes=(
         ("model(attacked)", "model(images)",
             "You train on the clean pictures. The attack's pictures are what is to be learned."),

@@ -108,8 +108,8 @@ def loss_cases(draw: Draw):
 def inversion_loss(features, goal, images, variation, alpha_weight, tv_weight):
     """What an inversion brings down: the features' relative error, and two weighted priors.
 
-    features, goal: (N, ...), the layer's answer now and the one asked for; images: (N, 3, H, W), 0 to 1;
-    variation: (N,), the total variation. The alpha norm is the mean of (2 (x - .5))^6. Returns (N,).
+    features, goal: (N, ...), the layer's answer now and the one asked for; images: (N, 3, H, W);
+    variation: (N,), their total variation. Alpha norm: the mean of (2 (x - .5))^6. Returns (N,).
     """
     error = ((features - goal) ** 2).flatten(1).sum(1) / (goal**2).flatten(1).sum(1)
     bound = ((2 * (images - 0.5)) ** 6).mean((1, 2, 3))

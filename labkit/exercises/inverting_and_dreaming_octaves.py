@@ -92,9 +92,9 @@ SMOOTH = 'mode="bilinear", antialias=True'
 def octaves(step, images, sides, steps):
     """A dream over several sizes: what one size adds is enlarged and laid over the next.
 
-    step: a function, pictures -> pictures; images: (N, 3, H, W); sides: (height, width) of each octave,
-    the smallest first, the picture's own last; steps: how many at each. Sizes change bilinearly, the
-    picture's with antialias=True. Returns (N, 3, H, W).
+    step: a function, pictures -> pictures; images: (N, 3, H, W); sides: (height, width) of each
+    octave, the smallest first, the picture's own last; steps: how many at each. Sizes change
+    bilinearly, the picture's with antialias=True. Returns (N, 3, H, W).
     """
     detail = torch.zeros_like(images)
     for side in sides:

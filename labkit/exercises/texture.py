@@ -76,7 +76,7 @@ def loss_cases(draw: Draw):
             "You add up absolute differences. The distance is squared."),
         ("((gram - goal) ** 2).sum()", "(gram - goal).sum() ** 2",
             "First the square of each difference, then the sum: else they cancel."),
-        ("weight * ", "",
+        ("weight * away", "away",
             "The weights of the layers are missing."),
         ("total + ", "",
             "Only the last layer is left at the end. Add the layers up."),
@@ -85,18 +85,21 @@ def loss_cases(draw: Draw):
 def gram_loss(found, wanted, weights):
     """The weighted sum over layers of a squared distance, each over the squared length of its goal.
 
-    found, wanted: lists of Gram matrices (1, K, K), a layer each; wanted are the goals. weights: numbers.
+    found, wanted: lists of Gram matrices (1, K, K), a layer each; wanted are the goals.
+    weights: numbers.
     Returns one number (a tensor).
     """
     total = 0
     for gram, goal, weight in zip(found, wanted, weights, strict=True):
-        total = total + weight * ((gram - goal) ** 2).sum() / (goal**2).sum()
+        away = ((gram - goal) ** 2).sum()
+        total = total + weight * away / (goal**2).sum()
     return total
 
 
 def control_cases(draw: Draw):
-    def case(name, height, width, probe=None):
+    def case(name, height, width, probe=None, grey=False):
         mix = torch.tensor([[0.3, 0.1, 0.0], [0.0, 0.2, 0.1], [0.1, 0.0, 0.2]]).to(draw.dtype)
+        mix = mix[:1].expand(3, 3) if grey else mix
         pixels = mix @ draw.pictures(3, height * width) + 0.2
         order = torch.randperm(height * width, generator=draw.generator)
         noise = draw.numbers(3, height * width)
@@ -104,7 +107,7 @@ def control_cases(draw: Draw):
 
     yield case("six by six pixels", 6, 6)
     yield case("wider than high; the texture must stay", 4, 9, probe="both")
-    yield case("higher than wide", 8, 5)
+    yield case("a picture in greys", 8, 5, grey=True)
 
 
 @SHEET.exercise(
@@ -129,13 +132,15 @@ def control_cases(draw: Draw):
 def color_controls(texture, order, noise):
     """Two pictures with a texture's colours and nothing of its structure.
 
-    texture: (3, H, W); order: the numbers 0 to H W - 1 in some order; noise: (3, H W), normal, variance 1.
-    Returns two of the texture's shape: its pixels in this order (pixel k of the result is pixel order[k]),
-    and the noise with the mean colour and the covariance of the colours (torch.cov with 1e-6 more on its
-    diagonal, so that even greys have a root: the lower Cholesky factor).
+    texture: (3, H, W); order: the numbers 0 to H W - 1 in some order; noise: (3, H W), normal,
+    of variance 1. Returns two of the texture's shape: its pixels in this order (pixel k of the
+    result is pixel order[k]), and the noise with the mean colour and the covariance of the
+    colours: torch.cov with 1e-6 more on its diagonal, and of that the lower Cholesky factor.
     """
     pixels = texture.flatten(1)
-    mean, covariance = pixels.mean(1, keepdim=True), torch.cov(pixels)
+    permuted = pixels[:, order]
+    mean = pixels.mean(1, keepdim=True)
+    covariance = torch.cov(pixels)
     root = torch.linalg.cholesky(covariance + 1e-6 * torch.eye(3).to(pixels))
     matched = mean + root @ noise
-    return pixels[:, order].view_as(texture), matched.view_as(texture)
+    return permuted.view_as(texture), matched.view_as(texture)

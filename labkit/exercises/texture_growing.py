@@ -49,11 +49,13 @@ def length_cases(draw: Draw):
 def autocorrelation_length(picture):
     """The distance at which a picture is like itself only by 1 / e, along rows and columns.
 
-    picture: (H, H), one channel. The autocorrelation is the inverse Fourier transform of the power spectrum
-    of the picture without its mean; its first row and first column are averaged and divided by the first
-    value. Returns the first place where this line reaches 1 / e, interpolated (a tensor).
+    picture: (H, H), one channel. The autocorrelation is the inverse Fourier transform of the
+    power spectrum of the picture without its mean; its first row and first column are averaged
+    and divided by the first value. Returns the first place where this line reaches 1 / e,
+    interpolated (a tensor).
     """
-    power = torch.fft.fft2(picture - picture.mean()).abs() ** 2
+    away = picture - picture.mean()
+    power = torch.fft.fft2(away).abs() ** 2
     alike = torch.fft.ifft2(power).real
     line = (alike[0] + alike[:, 0]) / (2 * alike[0, 0])
     level = math.exp(-1)
@@ -103,17 +105,19 @@ def pixel_cases(draw: Draw):
     ),
 )  # fmt: skip
 def next_pixel(texture, seen, filled, fall, tolerance, chance):
-    """The colour of the next pixel: the middle of a window of the texture that looks like what is there.
+    """The colour of the next pixel: the middle of a window that looks like what is there.
 
-    texture: (3, H, W); seen: (3, w, w), what stands around the pixel; filled: (w, w), True where something
-    does; fall: (w, w), the Gaussian; chance: a number from 0 to 1, which draws among the candidates.
-    A candidate's distance, squares weighted by the Gaussian where filled, summed over pixels and colours, is
-    at most 1 + tolerance times the least. Of n candidates, row by row, number int(chance n) is taken.
+    texture: (3, H, W); seen: (3, w, w), what stands around the pixel; filled: (w, w), True
+    where something does; fall: (w, w), the Gaussian; chance: from 0 to 1, draws a candidate.
+    A candidate's distance (squares times the Gaussian, where filled, summed over pixels and
+    colours) is at most 1 + tolerance times the least. Of n candidates, row by row, number
+    int(chance n) is taken.
     Returns (3,).
     """
     size, reach = len(fall), len(fall) // 2
     windows = texture.unfold(1, size, 1).unfold(2, size, 1)
-    squares = ((windows - seen[:, None, None]) ** 2) * (fall * filled)
+    weights = fall * filled
+    squares = ((windows - seen[:, None, None]) ** 2) * weights
     away = squares.sum((0, 3, 4))
     near = (away <= (1 + tolerance) * away.min()).nonzero()
     row, column = near[int(chance * len(near))]

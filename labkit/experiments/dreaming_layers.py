@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from labkit.core.progress import working
 from labkit.core.statistics import Interval, bootstrap
-from labkit.data import CLASSES
+from labkit.data import CLASSES, MiniBroden
 from labkit.evaluation import equal_norm_noise, of_another, twin
 from labkit.experiments.bench import Bench, experiment, extent
-from labkit.experiments.inverting_and_dreaming import LAB, LAYERS, Own, features_of
+from labkit.experiments.inverting_and_dreaming import LAB, LAYERS, Own, features_of, others_of_the_world
 from labkit.experiments.measures import Measure, Result
-from labkit.experiments.synthesis_judge import bank, named
+from labkit.experiments.synthesis_judge import named
 from labkit.models import borrow
+from labkit.models.features import batches
 from labkit.optimize import shift
 
 DREAMT = ("conv4", "conv6")
@@ -85,10 +86,11 @@ def s2(bench: Bench, *, dream_step: Own, octaves: Own) -> Result:
     own = {"dream_step": dream_step, "octaves": octaves}
     tiny = torch.linspace(0, 1, 96).view(2, 3, 4, 4)  # unwritten: say so at once
     octaves(lambda images: dream_step(lambda x: x, images, 0.1), tiny, [(4, 4)], 1)
-    shown = bench.scenes(100, lesson=8, few=3)
-    pictures, steps = shown.images, bench.steps(STEPS, 1)
+    data = MiniBroden(bench.count(100, lesson=8, few=3), "test").pictures()
+    pictures, labels = torch.cat(list(batches(data[0]))), torch.as_tensor(data[1])
+    steps = bench.steps(STEPS, 1)
     names = bench.seeds if bench.mode == "full" else bench.seeds[:1]
-    random = twin(bench.network(names[0]), bank(128, "train").images)
+    random = twin(bench.network(names[0]), others_of_the_world())
     ratios: dict[str, list[Interval]] = {name: [] for name in CONTROLS}
     errors, words, kept = [], list[str](), dict[str, Any]()
     for layer in DREAMT:
@@ -114,7 +116,7 @@ def s2(bench: Bench, *, dream_step: Own, octaves: Own) -> Result:
             if name == names[0]:
                 kept[layer] = {"dream": dream[:6], **{way: images[:6] for way, images in made.items()}}
                 said = {way: named(images) for way, images in made.items()}
-                words.append(_words(layer, named(pictures), named(dream), said, shown.labels))
+                words.append(_words(layer, named(pictures), named(dream), said, labels))
     least = min((each for found in ratios.values() for each in found), key=lambda one: one.value)
     low = min(one.low for found in ratios.values() for one in found)
     return Result(

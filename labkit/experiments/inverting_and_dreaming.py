@@ -7,21 +7,23 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor, nn
 
 from labkit.core.progress import working
 from labkit.core.statistics import Interval, bootstrap, share
-from labkit.data import CLASSES, Scenes
+from labkit.data import CLASSES, MiniBroden, Scenes
 from labkit.evaluation import twin
 from labkit.experiments.bench import Bench, experiment, extent
 from labkit.experiments.measures import Measure, Result
-from labkit.experiments.synthesis_judge import bank, named
+from labkit.experiments.synthesis_judge import named
 from labkit.models import borrow, features, record
+from labkit.models.features import batches
 from labkit.models.minivgg import MiniVGG
 
 LAB = "51_inverting_and_dreaming"
 LAYERS = {"conv1": "features.2", "conv2": "features.5", "conv4": "features.13", "conv6": "features.19"}
-WEIGHTS = (0.0, 0.01, 0.1, 1.0)  # of the total variation
+WEIGHTS = (0.0, 0.1, 1.0, 10.0)  # of the total variation
 ALPHA_WEIGHT, RATE, STEPS = 0.01, 0.05, 100
 Own = Callable[..., Any]
 
@@ -52,6 +54,11 @@ def grey_start(count: int, side: int = 128) -> Float[Tensor, "N 3 H W"]:
     return (0.5 + 0.05 * noise).clamp(0, 1).repeat(count, 1, 1, 1)
 
 
+def others_of_the_world() -> ndarray:
+    """The pictures that a twin takes its batch statistics from."""
+    return MiniBroden(128, "train").pictures()[0]
+
+
 def inverted(
     model: nn.Module, layer: str, pictures: Float[Tensor, "N 3 H W"], tv_weight: float, steps: int, *,
     total_variation: Own, inversion_loss: Own, search: Own,
@@ -72,7 +79,13 @@ def inverted(
             return made, loss(made, 0.0, 0.0)
 
 
-def _written(total_variation: Own, inversion_loss: Own, search: Own, correlation: Own) -> None:
+def correlation_of(first: Float[Tensor, "N 3 H W"], second: Float[Tensor, "N 3 H W"]) -> Float[Tensor, " N"]:
+    """Pearson's correlation of each pair of pictures over all their values."""
+    a, b = (images.flatten(1) - images.flatten(1).mean(1, keepdim=True) for images in (first, second))
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-12)
+
+
+def written(total_variation: Own, inversion_loss: Own, search: Own, correlation: Own) -> None:
     """Call each on something tiny: who has not written one is told at once."""
     tiny = torch.linspace(0, 1, 96).view(2, 3, 4, 4)
     inversion_loss(tiny, tiny + 1, tiny, total_variation(tiny, 2), 0.1, 0.1)
@@ -85,10 +98,10 @@ def _written(total_variation: Own, inversion_loss: Own, search: Own, correlation
 
 def _nearest(pictures: Tensor, model: nn.Module) -> tuple[Tensor, Tensor]:
     """Of 100 other scenes the one nearest to each picture in the network's last features, and its class."""
-    pool = bank(100, "train")
-    away = torch.cdist(*(features(model, p, LAYERS["conv6"], pool="mean") for p in (pictures, pool.images)))
+    pool, labels = MiniBroden(100, "train").pictures()
+    away = torch.cdist(*(features(model, p, LAYERS["conv6"], pool="mean") for p in (pictures, pool)))
     near = away.argmin(1)
-    return pool.images[near], pool.labels[near]
+    return next(batches(pool[near.numpy()])), torch.as_tensor(labels)[near]
 
 
 def _kept(made: Tensor, shown: Scenes) -> Interval:
@@ -109,9 +122,9 @@ def _range(values: Tensor) -> Interval:
 def s1(bench: Bench, *, total_variation: Own, inversion_loss: Own, search: Own, correlation: Own) -> Result:
     """Does each deeper layer keep less of a picture, and does it keep the class?"""
     own = {"total_variation": total_variation, "inversion_loss": inversion_loss, "search": search}
-    _written(**own, correlation=correlation)
-    shown = bench.firsts(bench.count(12, lesson=4, few=2))
-    pictures, steps, few = shown.images, bench.steps(STEPS, 3), bench.count(4, lesson=2, few=1)
+    written(**own, correlation=correlation)
+    shown = bench.firsts(bench.count(12, lesson=3, few=2))
+    pictures, steps, few = shown.images, bench.steps(STEPS, 3), bench.count(4, lesson=1, few=1)
     names = bench.seeds if bench.mode == "full" else bench.seeds[:1]
     first, draws = bench.network(names[0]), range(3 if bench.mode == "full" else 1)
     curve: dict[str, dict[str, list[float]]] = {}
@@ -138,7 +151,7 @@ def s1(bench: Bench, *, total_variation: Own, inversion_loss: Own, search: Own, 
                 made[name, layer], _ = invert(bench.network(name), layer, pictures, chosen[layer])
                 alike[name, layer] = correlation(made[name, layer], pictures)
         for draw in draws:
-            random = twin(first, bank(128, "train").images, seed=draw)
+            random = twin(first, others_of_the_world(), seed=draw)
             for layer in LAYERS if draw == 0 else ("conv6",):
                 found, _ = invert(random, layer, pictures, chosen[layer])
                 made[f"twin {draw}", layer] = found

@@ -13,15 +13,14 @@ from labkit.widgets.epsilon import EpsilonExplorer
 from labkit.widgets.mask import MaskExplorer
 from labkit.widgets.occlusion import OcclusionExplorer
 from labkit.widgets.overlay import OverlayExplorer
+from labkit.widgets.patch import PatchExplorer
 from labkit.widgets.sanity import SanityExplorer
 from labkit.widgets.style import StyleExplorer
 from labkit.widgets.tcav import TcavExplorer
 
 __all__ = [
-    "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "EmbeddingExplorer",
-    "EpsilonExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
-    "TcavExplorer",
     "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "DreamExplorer",
-    "EmbeddingExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer", "SanityExplorer",
-    "StyleExplorer", "TcavExplorer",
+    "EmbeddingExplorer", "EpsilonExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer",
+    "PatchExplorer", "SanityExplorer", "StyleExplorer", "TcavExplorer",
+    "SanityExplorer", "StyleExplorer", "TcavExplorer",
 ]  # fmt: skip

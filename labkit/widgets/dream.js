@@ -42,6 +42,7 @@ class Dream extends SearchView {
     if (to && !to.layer) delete to.layer; // an answer about a class has none
     return to;
   }
+  stays(answer, changes) { return super.stays(answer, changes) && (["mode", "goal", "picture"].some((name) => name in changes) || answer.goal === this.state.goal); }
   fitting(setting, changes) {
     const count = this.channelsOf(setting.layer);
     return setting.channel < count ? changes : { ...changes, channel: 0 };

@@ -149,7 +149,7 @@ class Epsilon extends View {
       this.paintStep(one.canvas, now.step, 1);
       this.paintStep(ten.canvas, now.step, TEN);
       setText(one.foot, stop === 0 ? "no step" : answer.most[stop] === 0 ? "nothing moves" : `at most ${most}/255`);
-      setText(ten.foot, answer.still[stop] === 1 ? "gradient 0" : "grey: as it was");
+      setText(ten.foot, answer.still[stop] === 1 ? "gradient 0" : way === "targeted" ? `wanted: ${this.className(answer.target)}` : "grey: as it was");
       one.canvas.setAttribute("aria-label", `The step of ${word} on ${this.names[network]} at ${size}: at most ${most}/255`);
       ten.canvas.setAttribute("aria-label", `${TEN} times the step of ${word} on ${this.names[network]} at ${size}`);
     }

@@ -39,7 +39,7 @@ class Style extends SearchView {
       const canvas = h("canvas"), [frame] = framesOf(entry, 3 * entry.width * entry.height, guarded(this.el, () => { paintFrame(canvas, frame, entry.width, entry.height); this.drawnStyle = null; this.draw(); }));
       if (!(frame instanceof Image)) paintFrame(canvas, frame, entry.width, entry.height);
       this.pictures[i] = { ...entry, frame };
-      ui.strip2.append(h("button", { role: "radio", class: "lk-thumb", "aria-label": entry.name, title: entry.name, onclick: guarded(this.el, () => this.go({ style: i })) }, canvas));
+      ui.strip2.append(h("button", { role: "radio", class: "lk-stylethumb", "aria-label": entry.name, title: entry.name, onclick: guarded(this.el, () => this.go({ style: i })) }, canvas));
     }
   }
   switchFor(key, text, title) {
@@ -64,7 +64,7 @@ class Style extends SearchView {
   landing(changes) {
     const to = super.landing(changes), blend = to && (to.mode ?? this.state.mode) === "blend";
     if (!to || !("style" in to) || !blend || this.live) return to;
-    return { target: to.target, mode: to.mode, frame: to.frame };
+    return { picture: to.picture, target: to.target, mode: to.mode, frame: to.frame };
   }
   about() { return []; }
   choices() {
@@ -90,7 +90,7 @@ class Style extends SearchView {
     return share === 0 ? this.styleName(a) : `${percent(1 - share)} ${this.styleName(a)}, ${percent(share)} ${this.styleName(b)}`;
   }
   frameWord(i) { const at = this.answer?.at[i] ?? 0; return this.blends ? this.mixWord(at) : String(at); }
-  stopLabel(step) { return this.blends ? (step % this.model.get("between") === 0 ? this.styleName(this.mixAt(step)[0]) : "") : super.stopLabel(step); }
+  stopLabel(step, end) { return this.blends ? (step % this.model.get("between") === 0 ? this.styleName(this.mixAt(step)[0]) : "") : super.stopLabel(step, end); }
   question() { return this.blends ? ["How does the network paint in ", "?"] : ["How does the picture look in ", "?"]; }
   subject() { return this.blends ? (this.answer ? this.mixWord(this.answer.at[this.at]) : "a blend") : this.styleName(this.state.style); }
   wordsAt(answer, i) {
@@ -131,7 +131,7 @@ class Style extends SearchView {
     }
     setText(ui.stylePanel.aside, this.styleName(shown));
     const said = answer ? this.wordsAt(answer, i) : "", count = model.get("blended");
-    const names = blends ? range(count).map((k) => this.styleName(k)) : ["made", "the picture", "the style\u2019s colours alone"];
+    const names = blends ? range(count).map((k) => this.styleName(k)) : ["made", "the picture", "colours alone"];
     const lines = names.map((name, k) => ({ name, strong: !blends && k === 0, values: answer?.lines[k] ?? [null] }));
     setText(ui.frames.node.querySelector(".lk-slider-name"), blends ? "Blend" : "Steps");
     this.paintSearch({ answer, i, label: answer ? `Made in ${this.subject()}, ${blends ? "one pass" : `after ${answer.at[i]} steps`}: ${said}` : "" });

@@ -147,6 +147,10 @@ class StyleExplorer(Judged, SearchExplorer):
         if not found:
             raise ValueError("styles must have at least one picture.")
         captions = [stem(one) for one in styles] if names is None else list(names)
+        if len(captions) != len(found):
+            raise ValueError(
+                f"style_names must have a caption for each of {len(found)} styles; got {len(captions)}."
+            )
         for number, (image, name) in enumerate(zip(found, captions, strict=True), 1):
             self._add_style(image, name or f"style {number}")
         if self.network is not None:
@@ -274,6 +278,9 @@ class StyleExplorer(Judged, SearchExplorer):
     def _legal_weight(self, proposal: Any) -> float:
         name = proposal["trait"].name
         stops = self.weights.get(name.removesuffix("_weight"))
-        if stops:
-            check_choice(name, proposal["value"], stops)
+        if stops and proposal["value"] not in stops:
+            raise ValueError(
+                f"{name} must be one of {', '.join(map(str, stops))}; got {proposal['value']}. Pass other "
+                f"stops by {name}s=."
+            )
         return proposal["value"]

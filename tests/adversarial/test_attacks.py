@@ -31,7 +31,7 @@ def test_on_a_linear_network_the_step_is_the_weights_sign() -> None:
     assert torch.allclose(moved[0], sign)
     assert torch.allclose(moved[1], -sign)
     assert moved[0].flatten()[4] == 0  # no gradient, no step
-    assert torch.allclose(fgsm(net, images, 1, epsilon=0.1, targeted=True) - images, sign.expand(2, 3, 2, 2))
+    assert torch.allclose(fgsm(net, images, 0, epsilon=0.1, targeted=True) - images, -sign.expand(2, 3, 2, 2))
 
 
 def test_the_picture_stays_a_picture_and_the_callers() -> None:
@@ -71,6 +71,7 @@ def test_it_fools_the_bundled_network_and_noise_of_the_same_size_does_not() -> N
     [
         (0, {"epsilon": -0.1}, ValueError, "epsilon must be"),
         (0, {"epsilon": 8}, ValueError, "8 / 255"),
+        (0, {"epsilon": 1.01}, ValueError, "0 to 1; got 1.01"),
         (2, {}, IndexError, "labels must be a class index"),
         (torch.tensor([0]), {}, ValueError, "one class index a picture"),
         (torch.tensor([0.0, 1.0]), {}, ValueError, "int64"),
@@ -160,6 +161,25 @@ def test_a_gradient_that_does_not_reach_the_picture_is_refused() -> None:
 
     with pytest.raises(ValueError, match="no gradient reaches the picture. Remove detach"):
         fgsm(Rounds().eval(), grey(), 0)
+
+    with pytest.raises(ValueError, match="labkit.adversarial.substitute learns a network like it"):
+        fgsm(Rounds().eval(), grey(), 0)
+
+
+def test_a_class_wanted_that_is_the_answer_is_refused_unless_a_start_is_given() -> None:
+    net, images = linear(), grey()
+    named = int(net(images).argmax(1)[0])
+    with pytest.raises(
+        ValueError,
+        match=rf"for a targeted attack; 2 of 2 pictures are, first number 0, named {named}",
+    ):
+        fgsm(net, images, named, targeted=True)
+    with pytest.raises(
+        ValueError, match="1 of 2 pictures is, first number 1.*Want another class of it, or leave"
+    ):
+        fgsm(net, images, torch.tensor([1 - named, named]), targeted=True)
+    fgsm(net, images, named, targeted=True, start=images, step=0.01)  # the loop goes on from where it is
+    fgsm(net, images, named)  # not targeted, it is the class to be lost
 
 
 def test_the_model_is_borrowed_and_training_mode_refused() -> None:

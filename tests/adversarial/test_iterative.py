@@ -139,6 +139,7 @@ def test_stopped_it_hands_back_what_there_is() -> None:
     ("options", "error", "sentence"),
     [
         ({"epsilon": -0.1}, ValueError, "epsilon must be a step in picture values, 0 to 1"),
+        ({"epsilon": 1.5}, ValueError, "0 to 1; got 1.5"),
         ({"epsilon": 8}, ValueError, "Eight grey levels are 8 / 255"),
         ({"epsilon": torch.tensor([0.1])}, ValueError, "one number or one a picture, 2; got 1"),
         ({"norm": "l1"}, ValueError, "norm must be one of"),
@@ -150,6 +151,24 @@ def test_stopped_it_hands_back_what_there_is() -> None:
 def test_bad_options_are_refused(options: dict, error: type, sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         pgd(linear(), grey(), 0, **options)
+
+
+def test_a_class_wanted_that_is_the_answer_is_refused() -> None:
+    net, images = linear(), grey()
+    named = net(images).argmax(1)
+    for attack in (pgd, minimal_perturbation):
+        with pytest.raises(ValueError, match="classes that the network does not name already"):
+            attack(net, images, named, targeted=True, steps=2)
+
+
+def test_a_network_that_gives_no_gradient_is_sent_to_a_substitute() -> None:
+    class Rounds(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.detach().flatten(1)[:, :2]
+
+    for attack in (pgd, minimal_perturbation):
+        with pytest.raises(ValueError, match="labkit.adversarial.substitute learns a network like it"):
+            attack(Rounds().eval(), grey(), 0, steps=2)
 
 
 def test_a_rounding_hides_the_gradient_and_straight_through_finds_it() -> None:

@@ -23,7 +23,9 @@ from labkit.widgets import (
     MaskExplorer,
     OcclusionExplorer,
     OverlayExplorer,
+    PatchExplorer,
     SanityExplorer,
+    StyleExplorer,
     TcavExplorer,
 )
 
@@ -143,6 +145,27 @@ def dream(net: Any, images: Any, **given: Any) -> DreamExplorer:
     return explorer
 
 
+class Blender(torch.nn.Module):
+    """A picture tinted by the mix of three styles."""
+
+    styles = 3
+
+    def forward(self, pictures: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        return 0.5 * pictures + 0.5 * (shares @ torch.eye(3))[:, :, None, None]
+
+
+def style(net: Any, images: Any, **given: Any) -> StyleExplorer:
+    """Three styles, of which the last was not sought; three that a network blends."""
+    styles = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(9)).repeat_interleave(2, 3)
+    explorer = StyleExplorer(
+        net, images, styles, style_names=["dots", "spots", "specks"], network=Blender(), style_layers=["1"],
+        content_layer="5", options={"steps": 5, "optimizer": "adam"}, judge=net, judge_layers=["1"], **given,
+    )  # fmt: skip
+    explorer.precompute(pictures=[0, 1])
+    explorer.precompute(settings=[{"style": 1}, {"style_weight": 10.0}, {"noise": True}, {"mode": "blend"}])
+    return explorer
+
+
 def overlay(net: Any, images: Any, **given: Any) -> OverlayExplorer:
     """Two networks of one design, the second one with another bias."""
     other = network()
@@ -181,6 +204,19 @@ def epsilon(net: Any, images: Any, masks: Any = None, **given: Any) -> EpsilonEx
     return explorer
 
 
+def patch(net: Any, images: Any, **given: Any) -> PatchExplorer:
+    """A red and green disc for trees, the judge another network; the third picture was not asked about."""
+    judge = network()
+    judge[0].bias.data += 0.5
+    made = torch.zeros(3, 12, 12)
+    made[0, :6], made[1, 6:] = 1, 1
+    explorer = PatchExplorer(
+        net, images, made, 9, judge=judge, places=3, turns=(-30, 0, 30), sides=(30, 50), **given
+    )
+    explorer.precompute([0, 1])
+    return explorer
+
+
 EXPLORERS = {
     "activation": activation,
     "ascent": ascent,
@@ -193,6 +229,8 @@ EXPLORERS = {
     "embedding": embedding,
     "epsilon": epsilon,
     "overlay": overlay,
+    "patch": patch,
+    "style": style,
     "tcav": tcav,
 }
 

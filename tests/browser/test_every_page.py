@@ -218,10 +218,16 @@ def test_no_number_of_another_setting_is_shown(open_page, saved, tmp_path):
     assert page.evaluate(NUMBERS, everywhere) == []
     page.evaluate(f"() => {{ {VIEW}.show(0); {VIEW}.set({{ target: 7 }}); void 0 }}")  # the picture is
     known = page.evaluate(f"() => Boolean({VIEW}.find())")
+    # an occlusion's drops are of all classes; activations, features and what is made of them are of none;
+    # FGSM leads to no class, and a patch to its own
+    of_all = (
+        "OcclusionExplorer", "ActivationExplorer", "OverlayExplorer", "DreamExplorer", "EpsilonExplorer",
+        "PatchExplorer",
+    )  # fmt: skip
     # an occlusion's drops are of all classes; activations and features are of none; FGSM leads to no class
     of_all = ("OcclusionExplorer", "ActivationExplorer", "OverlayExplorer", "EpsilonExplorer")
     # an occlusion's drops are of all classes; activations, features and what is made of them are of none
-    of_all = ("OcclusionExplorer", "ActivationExplorer", "OverlayExplorer", "DreamExplorer")
+    of_all = ("OcclusionExplorer", "ActivationExplorer", "OverlayExplorer", "DreamExplorer", "StyleExplorer")
     assert known == (type(saved.explorer).__name__ in of_all)
     answers = ".lk-main figure:not([data-panel=picture]) *, .lk-pair *, .lk-answer"
     assert known or page.evaluate(NUMBERS, answers) == []
@@ -400,6 +406,13 @@ def test_a_map_says_where_its_peak_lies_and_what_share_is_inside(page, saved):
         said = explorer.classes[answer["named"][explorer.stop]]
         assert f"FGSM at {explorer.epsilons[explorer.stop]:.3f}: plain says {said} " in label
         return
+    if name == "PatchExplorer":  # which says where the patch lies, and what the networks say of it
+        label = page.locator("[data-kind=picture]").get_attribute("aria-label")
+        first, second = (next(iter(said.items())) for said in explorer.said.values())
+        x, y = explorer.place
+        assert f"The patch at x {x}, y {y}, turned by 0 degrees, 50 per cent" in label
+        assert f"the network says {first[0]} {100 * first[1]:.0f}%, the judge says {second[0]} " in label
+        return
     if name == "AscentExplorer":  # which shows a picture, and says how much it excites
         label, answer = page.locator("[data-kind=made]").get_attribute("aria-label"), explorer.answer
         said = re.search(r"after (\d+) steps: activation (\S+)$", label)
@@ -411,6 +424,12 @@ def test_a_map_says_where_its_peak_lies_and_what_share_is_inside(page, saved):
         said = re.search(r": (\S+) times the picture's own; noise of equal size (\S+)$", label)
         for k in (0, 1):
             assert float(said[k + 1]) == pytest.approx(lines[k][-1] / lines[0][0], rel=0.02)
+        return
+    if name == "StyleExplorer":
+        label, lines = page.locator("[data-kind=made]").get_attribute("aria-label"), explorer.answer["lines"]
+        said = re.search(r"correlation with the picture (\S+); with others (\S+)$", label)
+        for k in (3, 4):
+            assert float(said[k - 2].replace("\u2212", "-")) == pytest.approx(lines[k][-1], abs=0.006)
         return
     if name == "OverlayExplorer":  # two pictures, of which the first is asked about; see its own tests
         label = page.locator("[data-kind=heat-0-1]").get_attribute("aria-label")

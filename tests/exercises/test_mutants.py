@@ -98,10 +98,10 @@ EQUIVALENT = {
         "(present - absent).mean(0) -> (present - absent).sum(0) in line 1": "its length is taken off"
     },
     "style.gram_loss": {"True -> 2 in line 2": "both are true"},
-    "style.autocorrelation_length": {"line < level -> line <= level in line 5": "never just that"},
+    "style.autocorrelation_length": {"line < level -> line <= level in line 6": "never just that"},
     "style.next_pixel": {
-        "squares.sum((0, 3, 4)) -> squares.mean((0, 3, 4)) in line 4": "a factor alike for all windows",
-        "away <= (1 + tolerance) * away.min() -> away < (1 + tolerance) * away.min() in line 5": (
+        "squares.sum((0, 3, 4)) -> squares.mean((0, 3, 4)) in line 5": "a factor alike for all windows",
+        "away <= (1 + tolerance) * away.min() -> away < (1 + tolerance) * away.min() in line 6": (
             "no two are just that far"
         ),
     },

@@ -35,7 +35,9 @@ WORDS = {
     "34_looking_without_a_hypothesis": (1200, 1800),
     "35_the_detective": (1200, 1800),
     "32_dissecting_a_network": (1200, 1800),
+    "43_defences_and_how_they_fall": (1200, 1800),
     "42_attacks_without_the_weights": (1200, 1800),
+    "51_inverting_and_dreaming": (1200, 1800),
 }
 # a prediction is a cell of its own
 CODE = {
@@ -54,7 +56,10 @@ CODE = {
     "34_looking_without_a_hypothesis": (12, 31),
     "35_the_detective": (24, 32),
     "32_dissecting_a_network": (12, 31),
+    "43_defences_and_how_they_fall": (24, 32),
     "42_attacks_without_the_weights": (12, 31),
+    "51_inverting_and_dreaming": (12, 31),
+    "52_texture": (12, 31),
 }
 
 

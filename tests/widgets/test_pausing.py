@@ -14,7 +14,7 @@ from labkit.widgets.kit.pausing import Run
 def inversion(model, features, frames):
     def job(should_stop):
         return invert_result(
-            model, "0", features, side=8, steps=6, on_frame=lambda step, shown: frames.append(step),
+            model, "0", features, side=8, steps=6, on_frame=lambda step, _: frames.append(step), every=1,
             progress=lambda _: None, should_stop=should_stop,
         )  # fmt: skip
 

@@ -21,7 +21,7 @@ __all__ = [
 
 Job = tuple[Callable[[Callable[[], bool]], Any], int]  # job(should_stop), and its number of steps
 KEPT = 12  # frames of a search, about
-OURS = ("on_frame", "progress", "should_stop", "side")  # what an explorer gives a method itself
+OURS = ("on_frame", "every", "progress", "should_stop", "side")  # what an explorer gives a method itself
 
 
 class Judged:

@@ -60,12 +60,17 @@ class SearchView extends View {
     const names = this.constructor.asks, setting = { ...this.state, ...changes };
     let best, most = -1;
     for (const answer of this.answers.values()) {
-      if (answer.picture !== setting.picture || Object.keys(changes).some((name) => answer[name] !== changes[name])) continue;
+      if (answer.picture !== setting.picture || !this.stays(answer, changes) || Object.keys(changes).some((name) => answer[name] !== changes[name])) continue;
       const alike = names.filter((name) => answer[name] === setting[name]).length;
       if (alike > most) [best, most] = [answer, alike];
     }
-    return best && { ...Object.fromEntries(["target", ...names].map((name) => [name, best[name]])), frame: -1 };
+    return best && { ...Object.fromEntries(["picture", "target", ...names].map((name) => [name, best[name]])), frame: -1 };
   }
+  // whether an answer is about what was not to change
+  stays(answer, changes) { return !("mode" in answer) || "mode" in changes || "picture" in changes || answer.mode === this.state.mode; }
+  // a picture is offered where anything is known of it
+  targetOf(picture) { return super.targetOf(picture) ?? this.landing({ picture })?.target; }
+  show(picture) { if (super.targetOf(picture) !== undefined) super.show(picture); else this.set(this.landing({ picture })); }
   // the changes with what they make impossible put right
   fitting(setting, changes) { return changes; }
 
@@ -94,10 +99,10 @@ class SearchView extends View {
       ui.lines.replaceChildren(...names.map((name, k) => h("span", {}, lineKey(k), name)));
       ui.lines.dataset.names = names.join();
     }
-    ui.curve.draw({ shares: at.map((step) => step / this.all), labels: at.map((step, k) => (k === 0 || k === at.length - 1 ? this.stopLabel(step, k) : "")),
+    ui.curve.draw({ shares: at.map((step) => step / this.all), labels: at.map((step, k) => this.stopLabel(step, k === 0 || k === at.length - 1)),
       span: [low, high], ticks: [low, (low + high) / 2, high].map(round), chosen: Math.max(0, i),
       lines: lines.map(({ values, strong = false }, line) => ({ line, strong, values })), text });
   }
-  stopLabel(step) { return String(step); }
+  stopLabel(step, end) { return end ? String(step) : ""; }
   get all() { return this.answer?.steps ?? this.model.get("steps"); }
 }

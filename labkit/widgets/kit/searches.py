@@ -21,7 +21,8 @@ from labkit.widgets.kit.worker import Stopped
 
 __all__ = ["Frames", "LayerSearch", "Search", "SearchExplorer", "part_of"]
 
-SMALL = 96 * 96  # pixels; the frames of larger pictures are saved as JPEG, or a page would hold a few only
+SMALL = 80 * 80  # pixels; the frames of larger pictures are saved as JPEG, or a page would hold a few only
+LARGE = 128 * 128  # pixels; of larger pictures all but the last frame are saved at a lower quality
 WAITING = 3  # searches that were stopped and may go on; an older one begins anew
 
 Frames = list[tuple[int, Tensor]]  # after how many steps, and the picture (C, H, W)
@@ -196,7 +197,8 @@ class SearchExplorer(PictureExplorer):
         shots, rows = [], np.frombuffer(answer["data"], np.uint8).reshape(-1, height, width, 3)
         for number, shot in enumerate(rows, 1):
             # the last one is looked at longest
-            fine = {"quality": 92, "subsampling": 0} if number == len(rows) else {"quality": 80}
+            best = number == len(rows) or height * width <= LARGE
+            fine = {"quality": 91, "subsampling": 0} if best else {"quality": 80}
             file = io.BytesIO()
             Image.fromarray(shot).save(file, "JPEG", **fine)
             shots.append(file.getvalue())

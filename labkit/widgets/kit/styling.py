@@ -17,7 +17,7 @@ from labkit.widgets.kit.searches import SMALL, Frames
 
 __all__ = ["blending", "picture_files", "sent_style", "shares_at", "stops_of", "styling"]
 
-BETWEEN = 8  # stops of the blend from one style to the next
+BETWEEN = 10  # stops of the blend from one style to the next
 KINDS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
@@ -66,7 +66,7 @@ def stops_of(count: int) -> int:
     """How many steps a blend of so many styles has: round them all, of two from one to the other.
 
     >>> stops_of(4), stops_of(2), stops_of(1)
-    (32, 8, 0)
+    (40, 10, 0)
     """
     return BETWEEN * (count if count > 2 else count - 1)
 
@@ -74,8 +74,8 @@ def stops_of(count: int) -> int:
 def shares_at(stop: int, count: int) -> Float[Tensor, " S"]:
     """The share of each style at a stop of the blend.
 
-    >>> shares_at(10, 4).tolist()
-    [0.0, 0.75, 0.25, 0.0]
+    >>> shares_at(15, 4).tolist()
+    [0.0, 0.5, 0.5, 0.0]
     """
     first, part = divmod(stop, BETWEEN)
     shares = torch.zeros(count)
