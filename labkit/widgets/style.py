@@ -190,7 +190,7 @@ class StyleExplorer(Judged, SearchExplorer):
         like = self.style_images[style][None].to(image)
         return styling(model, image, like, self.options | given, frames)
 
-    def _told(self, key: tuple, search: Search) -> Answer:
+    def _answered(self, key: tuple, search: Search) -> Answer:
         _, picture, _, mode, style, *_ = key
         for step, shown in list(search.frames):
             if step not in search.measured:

@@ -99,7 +99,7 @@ def test_one_answer_has_all_blends_of_a_picture(explorer):
 
 
 def test_a_stopped_search_goes_on_where_it_was(explorer, pictures, styles):
-    told, seen = explorer._told, []
+    told, seen = explorer._answered, []
 
     def stop_at_the_third(key, search):
         seen.append(search.run.done)
@@ -107,7 +107,7 @@ def test_a_stopped_search_goes_on_where_it_was(explorer, pictures, styles):
             explorer.cancel = True
         return told(key, search)
 
-    explorer._told = stop_at_the_third
+    explorer._answered = stop_at_the_third
     explorer.set_state({"style": 1})
     explorer.wait_idle()
     assert explorer.status == "stopped"
