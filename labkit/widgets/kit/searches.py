@@ -53,7 +53,7 @@ class SearchExplorer(PictureExplorer):
     A subclass names its traits in ``ASKS`` and its searches by ``KIND``. Either it makes them itself
     (``_make``), or it says what search a key means (``_search``) and what is told of it (``_answered``). A
     search that the hand stopped waits for it, whatever else is asked for meanwhile; one that another request
-    cut short goes on when it is asked for again.
+    cut short goes on when it is asked for again. Three searches may wait; an older one begins anew.
 
     Traits: ``frame`` (-1: the last), ``resume`` and ``anew`` (counted up to ask for it). Raises IndexError
     for a frame below -1.
