@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 # 23, 25 and 31 say of each number what it does not prove, 22, 24 and 31 have six exercises
 WORDS = {
+    "53_style": (1200, 1800),
     "01_warm_up": (1000, 1550),
     "12_feature_space": (1200, 1800),
     "13_what_excites_a_unit": (1200, 1800),
@@ -41,6 +42,7 @@ WORDS = {
 }
 # a prediction is a cell of its own
 CODE = {
+    "53_style": (24, 32),
     "01_warm_up": (12, 24),
     "12_feature_space": (12, 31),
     "13_what_excites_a_unit": (12, 31),
