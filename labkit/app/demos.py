@@ -21,8 +21,9 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
-    "activations", "ascend", "attack", "compare", "defend", "dream", "embedding", "grow", "invert", "masks",
-    "neighbours", "occlusion", "overlay", "patch-attack", "patches", "sanity", "style", "texture",
+    "activations", "ascend", "attack", "compare", "defend", "dream", "embedding", "grow", "invert",
+    "masks", "neighbours", "occlusion", "overlay", "patch-attack", "patches", "sanity", "style",
+    "texture",
 )  # fmt: skip
 
 

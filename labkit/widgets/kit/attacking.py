@@ -128,6 +128,8 @@ class Attacks:
                 sign, still = self.sign(picture, way, network)
                 moved = (images + sizes.view(-1, 1, 1, 1) * sign).clamp(0, 1)
                 return Tried(moved, torch.full((len(sizes),), still))
+            if way == "targeted" and self.scores(network, image).argmax(1).item() == aim:
+                return Tried(images, torch.zeros(len(sizes)))  # named so already: nothing is left to attack
             found = pgd_result(
                 net, images[1:], aim if way == "targeted" else self.own[picture], epsilon=sizes[1:],
                 steps=self.steps, targeted=way == "targeted", progress=report, should_stop=stale,
