@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from labkit.calls.exercise import Case
-from labkit.calls.form import Draw
-from labkit.exercises.style import SHEET
+from labkit.calls.form import Draw, Sheet
+
+SHEET = Sheet("53_style")
 
 
 def norm_cases(draw: Draw):

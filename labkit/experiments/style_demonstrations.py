@@ -20,7 +20,7 @@ from labkit.experiments.style_and_content import LOSS, Eye, eye
 from labkit.experiments.style_networks import BATCH, FOUR, SINGLE, running_on
 from labkit.models import layer_shapes
 from labkit.models.stylenet import ConditionalNorm
-from labkit.optimize import minimize
+from labkit.optimize import minimize, total_variation
 from labkit.style import stylize
 
 Own = Callable[..., Any]
@@ -76,7 +76,8 @@ def transfers(
     def loss(_: int) -> Tensor:
         shown = at.eye.features(images)
         away = content_loss(shown[at.eye.content], kept)
-        return (ratios * style_loss(shown, at.grams, at.eye.layers) + away).sum()
+        smooth = 2.0 * total_variation(images) / images[0].numel()  # or noise stays in the plain parts
+        return (ratios * style_loss(shown, at.grams, at.eye.layers) + away + smooth).sum()
 
     minimize(
         [images], loss, steps=bench.steps(steps, few=3), rate=0.06, schedule="cosine",

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 # 23, 25 and 31 say of each number what it does not prove, 22, 24 and 31 have six exercises
 WORDS = {
+    "53_style": (1200, 1800),
     "01_warm_up": (1000, 1550),
     "12_feature_space": (1200, 1800),
     "13_what_excites_a_unit": (1200, 1800),
@@ -34,12 +35,14 @@ WORDS = {
     "34_looking_without_a_hypothesis": (1200, 1800),
     "35_the_detective": (1200, 1800),
     "32_dissecting_a_network": (1200, 1800),
+    "41_fooling_a_network": (1200, 1800),
     "43_defences_and_how_they_fall": (1200, 1800),
     "42_attacks_without_the_weights": (1200, 1800),
     "51_inverting_and_dreaming": (1200, 1800),
 }
 # a prediction is a cell of its own
 CODE = {
+    "53_style": (24, 32),
     "01_warm_up": (12, 24),
     "12_feature_space": (12, 31),
     "13_what_excites_a_unit": (12, 31),
@@ -54,6 +57,7 @@ CODE = {
     "34_looking_without_a_hypothesis": (12, 31),
     "35_the_detective": (24, 32),
     "32_dissecting_a_network": (12, 31),
+    "41_fooling_a_network": (24, 32),
     "43_defences_and_how_they_fall": (24, 32),
     "42_attacks_without_the_weights": (12, 31),
     "51_inverting_and_dreaming": (12, 31),
