@@ -14,7 +14,7 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8
 NETWORKS = {
     name: cells
     for name, *cells in re.findall(
-        r"^\| `(minivgg[\w-]*)` \|[^|]*\|([^|]*)\|([^|]*)\|$", README, re.MULTILINE
+        r"^\| `((?:mini|selfsup|supervised)[\w-]*)` \|[^|]*\|([^|]*)\|([^|]*)\|$", README, re.MULTILINE
     )
 }
 WEIGHTS = Path(__file__).resolve().parent.parent / "labkit" / "models" / "weights"

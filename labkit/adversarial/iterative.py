@@ -97,14 +97,14 @@ def _begin(given: Tensor, radius: Tensor, norm: str, own: torch.Generator) -> Te
 
 def _ascend(
     model: nn.Module, given: Tensor, begin: Tensor, labels: Any, radius: Tensor, step: Tensor, steps: int,
-    norm: str, sign: float, each: Callable[[], bool],
+    norm: str, sign: float, each: Callable[[], bool], first: Tensor | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The pictures after the steps, and where no step had a gradient."""
+    """The pictures after the steps, and where no step had a gradient; ``first``: that of the first step."""
     shown, still = begin, torch.ones_like(given[:, 0], dtype=torch.bool)
     for _ in range(steps):
         if each():
             break
-        slope = slope_of_loss(model, shown, labels).gradient
+        slope, first = slope_of_loss(model, shown, labels).gradient if first is None else first, None
         still &= (slope == 0).all(1)
         shown = project(shown + sign * step * _along(slope, norm), given, radius.flatten(), norm)
     return shown, still.flatten(1).float().mean(1)
@@ -147,7 +147,10 @@ def pgd_result(
             )
         radius = torch.as_tensor(epsilon, dtype=given.dtype, device=given.device).view(-1, 1, 1, 1)
         stride = 2.5 * radius / steps if step is None else radius * 0 + step
-        loss, named = loss_and_answer(model, given, labels)
+        if random_start:
+            slope, (loss, named) = None, loss_and_answer(model, given, labels)
+        else:
+            loss, slope, named = slope_of_loss(model, given, labels)
         wanted = torch.as_tensor(labels, device=given.device).expand(len(given))
         if targeted:
             check_wanted(named, wanted)
@@ -163,8 +166,9 @@ def pgd_result(
                 return work.stopped()
 
             for number in range(restarts):
-                begin = _begin(given, radius, norm, own) if random_start or number else given
-                shown, dead = _ascend(model, given, begin, labels, radius, stride, steps, norm, sign, each)
+                at = _begin(given, radius, norm, own) if random_start or number else given
+                how = labels, radius, stride, steps, norm, sign, each, None if number else slope
+                shown, dead = _ascend(model, given, at, *how)
                 last, named = loss_and_answer(model, shown, labels)
                 hit = (named == wanted) == targeted
                 still = torch.minimum(still, dead)

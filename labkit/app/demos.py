@@ -10,6 +10,7 @@ from labkit.app.demo_pictures import NETWORKS, check_network, chosen, of_the_toy
 from labkit.app.demos_attack import attack_html
 from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_dreams import DREAMS
+from labkit.app.demos_fooling import FOOLING
 from labkit.app.demos_looking import LOOKING
 from labkit.app.demos_style import STYLE
 from labkit.app.demos_texture import TEXTURE
@@ -20,9 +21,9 @@ __all__ = ["DEMOS", "NETWORKS", "OF_PHOTOGRAPHS", "check_network", "chosen"]
 
 # what needs no planted truth: shown on photographs, and on any network
 OF_PHOTOGRAPHS = (
-    "activations", "ascend", "attack", "compare", "embedding", "masks", "neighbours", "occlusion", "overlay",
-    "patches", "sanity", "dream", "invert", "texture", "grow",
-    "patches", "sanity", "style",
+    "activations", "ascend", "attack", "compare", "defend", "dream", "embedding", "grow", "invert",
+    "masks", "neighbours", "occlusion", "overlay", "patch-attack", "patches", "sanity", "style",
+    "texture",
 )  # fmt: skip
 
 
@@ -243,6 +244,7 @@ DEMOS: dict[str, Callable[..., str]] = {
     "tcav": _tcav,
     **DISSECTIONS,
     **DREAMS,
+    **FOOLING,
     **MENDING,
     **TEXTURE,
     **STYLE,

@@ -11,7 +11,7 @@ __all__ = ["DREAMS"]
 PICTURES, INVERTED = 2, 100  # on a page; steps of an inversion
 SIDE, OCTAVES, STEPS, RATE, EVERY = 320, 4, 8, 0.012, 4  # of dreams on photographs; every so many shown
 TOY_SIDE, TOY_OCTAVES = 256, 3  # scenes are dreamt of at twice their size: finer, and fit for a projector
-TV_WEIGHT = 1e-4
+TV_WEIGHT = 1e-2
 
 
 def _pictures(network: Any, model: str, photos: Path | None, side: int) -> tuple[Any, list[str]]:
@@ -70,7 +70,7 @@ def _invert(model: str = "minivgg", photos: Path | None = None) -> str:
         )
         panels = [
             Panel(names[picture], pictures[picture], f"the picture, {names[picture]}"),
-            Panel(f"what {name} keeps", own.images[picture], f"a picture with the same features at {name}"),
+            Panel("what the layer keeps", own.images[picture], f"a picture with the same features at {name}"),
             Panel("the same, untrained", blind.images[picture], f"the same of the untrained network, {name}"),
         ]
         return Sheet(name, says, panels)
@@ -132,14 +132,16 @@ def _dream(model: str = "minivgg", photos: Path | None = None) -> str:
         name = list(layers)[layer]
         own, blind = (float(grown[name, kind][step][picture]) for kind in ("trained", "untrained"))
         says = (
-            f"{name} answers {own:.1f} times as long as to the picture. The untrained twin dreams by the "
-            f"same rule and answers {blind:.1f} times as long: patterns, but none that it has learned."
+            f"{name} answers {own:.1f} times as long as to the picture itself. The same network with random "
+            f"weights, by the same rule: {blind:.1f} times."
         )
         panels = [
             Panel(names[picture], pictures[picture], f"the picture, {names[picture]}"),
-            Panel(f"a dream of {name}", frames[name, "trained"][step][picture], f"a dream of {name}"),
+            Panel("its dream", frames[name, "trained"][step][picture], f"a dream of {name}"),
             Panel(
-                "the twin's dream", frames[name, "untrained"][step][picture], f"the twin's dream of {name}"
+                "the twin's dream",
+                frames[name, "untrained"][step][picture],
+                f"a dream of {name} with random weights",
             ),
         ]
         return Sheet(name, says, panels)

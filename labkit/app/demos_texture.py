@@ -128,13 +128,11 @@ def _grow(model: str = "minivgg", photos: Path | None = None) -> str:
     for name, sample in found.items():
         for window in WINDOWS:
             kept: list[Any] = []
-            result = efros_leung_result(
-                sample,
-                side=GROWN,
-                window=window,
-                every=every,
-                on_frame=lambda _, image, to=kept: to.append(image),
-            )
+
+            def keep(_: int, image: Any, kept: list[Any] = kept) -> None:
+                kept.append(image)
+
+            result = efros_leung_result(sample, side=GROWN, window=window, every=every, on_frame=keep)
             place = torch.cat([result.source / (GROWN - 1), torch.full((GROWN, GROWN, 1), 0.5)], 2)
             films[name, window] = [(image[0], place.movedim(2, 0), result.source) for image in kept]
 

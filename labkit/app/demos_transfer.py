@@ -40,7 +40,7 @@ def transfer_data(model: str, scenes: int = SCENES, pictures: int = PICTURES) ->
         "untrained twin": made(bench, twin(nets[model], seen.images), seen),
         "random sign": random_sign(seen.images),
     }
-    rows, after = [], {}
+    rows, after = list[dict[str, Any]](), dict[str, dict[str, Any]]()
     for name, made_so in {**attacks, **{k: v.clamp(0, 1) for k, v in controls.items()}}.items():
         after[name] = {other: answers(net, made_so) for other, net in nets.items()}
         errors = []
@@ -80,7 +80,7 @@ def world_data(
     from labkit.experiments.printed_squares import cut_out, named, textures
     from labkit.models import load_model
 
-    network, found = load_model(model), []
+    network, found = load_model(model), list[dict[str, Any]]()
     for kind, target in SQUARES:
         seen = decal_views(kind, learned, "train", without=("bus", "wolf"))
         unseen = decal_views(kind, views, "test", without=("bus", "wolf"))

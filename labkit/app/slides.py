@@ -33,9 +33,9 @@ _STYLE = "53_style"
 _DISSECT, _DETECTIVE = "32_dissecting_a_network", "35_the_detective"
 _MASKS, _SHAP, _TRUST = "23_learned_masks", "24_surrogates_and_shapley", "25_can_you_trust_a_heatmap"
 _WITHOUT = "42_attacks_without_the_weights"
+_DEFENCES = "43_defences_and_how_they_fall"
 _CONCEPTS, _LOOKING = "31_testing_with_concepts", "34_looking_without_a_hypothesis"
 _FOOLING = "41_fooling_a_network"
-_DEFENCES = "43_defences_and_how_they_fall"
 _DREAMING = "51_inverting_and_dreaming"
 _TEXTURE = "52_texture"
 
@@ -149,7 +149,9 @@ PARTS: dict[str, tuple[Slide, ...]] = {
         Slide("A physical attack: a patch on a crate, a T-shirt", "transfer", _WITHOUT,
               ("adversarial.physical_patch", "data.decal_views"),
               "Athalye et al. 2018; Xu et al. 2020"),
-        Slide("Defences that hide gradients, and how they fall", "", _DEFENCES,
+        Slide("A patch that fools wherever it lies", "patch-attack", _WITHOUT,
+              ("adversarial.adversarial_patch",), "Brown et al. 2017"),
+        Slide("Defences that hide gradients, and how they fall", "defend", _DEFENCES,
               ("adversarial.defenses.Quantized", "adversarial.defenses.HotSoftmax",
                "adversarial.defenses.straight_through"), "Athalye et al. 2018"),
         Slide("Training on attacks", "", _DEFENCES, ("adversarial.hardening.harden",), "Madry et al. 2018"),

@@ -156,6 +156,7 @@ def with_carrier(
         ]
         if math.hypot(main.x - x, main.y - y) < 0.45 * (thing.size + main.size):
             continue
-        waves = (float(rng.uniform(0.06, 0.14)), *map(float, rng.random(2)), float(rng.uniform(-0.12, 0.12)))
+        size_of, first, second = (float(v) for v in (rng.uniform(0.06, 0.14), *rng.random(2)))
+        waves = (size_of, first, second, float(rng.uniform(-0.12, 0.12)))
         return Carrier(dataclasses.replace(scene, things=(*kept, thing)), kind, waves)
     return None

@@ -6,7 +6,8 @@ From these any square is filmed by a few sums: as the renderer would show it, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 BLANK = (0.6, 0.6, 0.6)
 
 
-class DecalViews(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class DecalViews:
     """Views of a square that something in each scene carries; called as ``views(square, rows)`` they give the
     pictures (len(rows), 3, 128, 128).
 

@@ -106,7 +106,7 @@ def _mosaic(sheet: _Sheet) -> Float[ndarray, "h w 3"]:
     edge = np.sqrt(second) - np.sqrt(first)
     light = 0.86 + 0.2 * _step(edge, 0.1, 0.6) + 0.02 * sheet.grain()[..., 0]
     mortar = _step(edge, 0.06, 0.18)[..., None]
-    return colour * light[..., None] * mortar + np.float32([0.16, 0.13, 0.12]) * (1 - mortar)
+    return colour * light[..., None] * mortar + np.array([0.16, 0.13, 0.12], np.float32) * (1 - mortar)
 
 
 _VEINS = ((0.19, 0.07), (-0.11, 0.17), (0.05, -0.21), (0.16, 0.15))
@@ -122,8 +122,8 @@ def _hatching(sheet: _Sheet) -> Float[ndarray, "h w 3"]:
         wide = 0.06 + 0.15 * _step(tone, begin, begin + 0.6)
         here = _step(tone + rough, begin, begin + 0.09)
         ink = np.maximum(ink, (1 - np.clip((place - wide) / 0.12, 0, 1)) * here)
-    paper = np.float32([0.95, 0.92, 0.84]) * (1 - 0.012 * sheet.grain())
-    return paper + (np.float32([0.13, 0.10, 0.11]) - paper) * (0.93 * ink[..., None])
+    paper = np.array([0.95, 0.92, 0.84], np.float32) * (1 - 0.012 * sheet.grain())
+    return paper + (np.array([0.13, 0.10, 0.11], np.float32) - paper) * (0.93 * ink[..., None])
 
 
 def _marbling(sheet: _Sheet) -> Float[ndarray, "h w 3"]:
@@ -134,7 +134,7 @@ def _marbling(sheet: _Sheet) -> Float[ndarray, "h w 3"]:
     phase = ((sheet.y + bend + comb) / 30) % 1
     palette = _ink([(122, 12, 36), (246, 236, 220), (203, 44, 60), (30, 26, 62), (246, 236, 220),
                     (232, 146, 134), (96, 8, 30), (217, 164, 88)])  # fmt: skip
-    ends = np.float32([0, 0.2, 0.29, 0.47, 0.62, 0.66, 0.8, 0.93, 1.0])
+    ends = np.array([0, 0.2, 0.29, 0.47, 0.62, 0.66, 0.8, 0.93, 1.0], np.float32)
     band = np.digitize(phase, ends[1:-1])
     near = np.minimum(phase - ends.take(band), ends.take(band + 1) - phase)
     light = (1 - 0.22 * np.exp(-near / 0.02))[..., None] * (1 + 0.012 * sheet.grain())
@@ -208,7 +208,8 @@ def _weave(sheet: _Sheet) -> Float[ndarray, "h w 3"]:
     )
 
     def threads(length: float) -> ndarray:
-        count, order = int((length + 6) / cell) + 2 * reach + 2, []
+        count = int((length + 6) / cell) + 2 * reach + 2
+        order: list[tuple[int, int]] = []
         while sum(run for _, run in order) < count:
             order += [(k, (3, 2, 3, 1, 2, 2)[k]) for k in sheet.draw.permutation(6).tolist()]
         return np.repeat([k for k, _ in order], [run for _, run in order])

@@ -105,7 +105,7 @@ def _ascent(model, images, labels, epsilon):
     ),
 )  # fmt: skip
 def fgsm(model, images, labels, epsilon):
-    """The fast gradient sign method: every pixel value moves by epsilon, so that the loss grows fastest.
+    """FGSM: every pixel value moves by epsilon, up or down, so that the loss grows fastest.
 
     images: (N, 3, H, W) in [0, 1]; labels: (N,), the classes that are to be lost; epsilon: a step
     in picture values. Returns pictures in [0, 1]; where there is no gradient, they stay.

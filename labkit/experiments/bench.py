@@ -209,6 +209,7 @@ LABS = (
     "testing_with_concepts",
     "dissecting_a_network",
     "concepts_are_vectors",
+    "distributed_concepts",
     "finding_and_fixing",
     "looking_without_a_hypothesis",
     "fooling_a_network",

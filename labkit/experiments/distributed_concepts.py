@@ -15,7 +15,7 @@ from labkit.concepts.concept_pixels import fit_weights, strongest
 from labkit.concepts.net2vec_segmentation import fewest
 from labkit.core.statistics import Interval, bootstrap
 from labkit.evaluation import twin
-from labkit.experiments.bench import Bench, extent
+from labkit.experiments.bench import Bench, experiment, extent
 from labkit.experiments.blind_networks import Blind
 from labkit.experiments.measures import Measure, Result
 from labkit.experiments.net2vec_scenes import Halves, asked, counted, epochs_of, net2vec_of, scenes
@@ -49,7 +49,8 @@ def filters_needed(bench: Bench, model: nn.Module, layer: str, data: Halves) -> 
     pixels = asked(model, data, layer)
     whole = net2vec_of(bench, pixels)
     width = whole.space.shape[1]
-    few = [size for size in (FEW[:2] if bench.quick else FEW) if size < width]
+    sizes = {"quick": FEW[:2], "class": FEW[1::2]}.get(bench.mode, FEW)
+    few = [size for size in sizes if size < width]
     curve = []
     for size in few:
         chosen = strongest(whole.space, size)
@@ -77,16 +78,13 @@ def matched(found: Sequence[Needs], band: float = BAND) -> Bool[Tensor, " C"]:
     return alike & torch.stack([needs.counted for needs in found]).all(0)
 
 
-def missing() -> list[str]:
-    """The networks of the claim that are not bundled."""
-    from labkit.models import list_models
-
-    return [name for name in networks() if name not in list_models()]
+def networks(bench: Bench) -> list[str]:
+    """The self-supervised networks and their supervised counterparts, two trainings each (else one)."""
+    return [name + seed for name in (*PRETEXTS, SUPERVISED) for seed in _seeds(bench)]
 
 
-def networks() -> list[str]:
-    """The self-supervised networks and their supervised counterparts, two trainings each."""
-    return [name + seed for name in (*PRETEXTS, SUPERVISED) for seed in SEEDS]
+def _seeds(bench: Bench) -> tuple[str, ...]:
+    return SEEDS if bench.mode == "full" else SEEDS[:1]
 
 
 def _differences(found: Mapping[str, Needs], pretext: str, seed: str, kept: Tensor) -> ndarray:
@@ -94,15 +92,11 @@ def _differences(found: Mapping[str, Needs], pretext: str, seed: str, kept: Tens
     return (own.share - beside.share)[kept].double().numpy()
 
 
+@experiment("C8", LAB)
 def c8(bench: Bench) -> Result:
-    """Do self-supervised networks need more of their filters for a concept that they know as well?
-
-    It is to be entered as an experiment of ``LAB`` once its networks are bundled (``missing``).
-    """
-    if missing():
-        raise ValueError(f"the networks must be bundled; missing: {', '.join(missing())}.")
+    """Do self-supervised networks need more of their filters for a concept that they know as well?"""
     data = scenes(bench)
-    found = {name: filters_needed(bench, bench.network(name), "", data) for name in networks()}
+    found = {name: filters_needed(bench, bench.network(name), "", data) for name in networks(bench)}
     control = {
         "twin": filters_needed(bench, twin(bench.network(SUPERVISED), data.pictures), "", data),
         "colour and position": filters_needed(
@@ -115,7 +109,7 @@ def c8(bench: Bench) -> Result:
 
     def over(needs: Needs) -> Interval:
         """A control's share less that of the most distributed self-supervised network, concept by concept."""
-        most = torch.stack([found[p + s].share for p in PRETEXTS for s in SEEDS]).amax(0)
+        most = torch.stack([found[p + s].share for p in PRETEXTS for s in _seeds(bench)]).amax(0)
         return bootstrap((needs.share - most)[used].double().numpy())
 
     def ratio(needs: Needs) -> Interval:
@@ -123,11 +117,13 @@ def c8(bench: Bench) -> Result:
         return bootstrap((needs.all[own].mean() / needs.single[own].mean()).reshape(1).double().numpy())
 
     every = {**found, **control}
-    each = [bootstrap(_differences(found, pretext, seed, used)) for pretext in PRETEXTS for seed in SEEDS]
+    each = [
+        bootstrap(_differences(found, pretext, seed, used)) for pretext in PRETEXTS for seed in _seeds(bench)
+    ]
     return Result(
         (
             Measure(
-                "concepts that all six networks segment alike well, within .03", Interval(*[enough] * 3),
+                "concepts that all the networks segment alike well, within .03", Interval(*[enough] * 3),
                 f">= {MATCHED}",
             ),
             Measure(

@@ -199,7 +199,7 @@ def d2(bench: Bench, *, toward: Own, smallest_epsilon: Own) -> Result:
     toward(tiny, torch.rand(2, 3, 1, 1), torch.tensor([0, 1]), 0.1, 2)  # unwritten: say so at once
     smallest_epsilon(lambda epsilon: epsilon > 0.1, 1.0, 2)
     size = BALL * GREY
-    hit, lottery, noise_hit, noise_lottery, dead, steps = {}, {}, {}, {}, {}, []
+    hit, lottery, noise_hit, noise_lottery, dead, steps = {}, {}, {}, {}, {}, []  # type: ignore[var-annotated]
     for name in bench.seeds:
         model, (images, labels) = bench.network(name), named(bench, name, 105, lesson=12)
         white = torch.rand(images.shape, generator=torch.Generator().manual_seed(1))
@@ -223,7 +223,7 @@ def d2(bench: Bench, *, toward: Own, smallest_epsilon: Own) -> Result:
     model, (images, labels) = bench.network(first), named(bench, first, 105, lesson=12)
     wanted = another_class(labels, len(model.classes))  # type: ignore[arg-type]
     whole = {"epsilon": size, "steps": bench.steps(STEPS, few=4), "targeted": True, "random_start": False}
-    moved = in_parts(lambda p, t: pgd(model, p, t, **whole), images, wanted)
+    moved = in_parts(lambda p, t: pgd(model, p, t, **whole), images, wanted)  # type: ignore[arg-type]
     carried = {name: reached(bench.network(name), moved, wanted) for name in strangers}
     found = _smallest(bench, model, images, wanted, toward, smallest_epsilon)
     return Result(

@@ -224,10 +224,8 @@ def heatmap_defence(bench: Bench) -> dict[str, Remains]:
     """The detector by map and the one by the picture alone, under the attack that knows neither, under each
     one's own adaptive attack, and on a network that is fooled in any case."""
     model = bench.network("minivgg")
-    taught, asked = bench.count(180, lesson=72, few=12), bench.count(60, lesson=16, few=4)
-    drawn = (
-        bench.scenes(taught + asked, lesson=taught + asked) if not bench.quick else bench.scenes(16, few=16)
-    )
+    taught, asked = bench.count(180, lesson=72, few=4), bench.count(60, lesson=16, few=2)
+    drawn = bench.scenes(taught + asked, lesson=taught + asked)
     fine = right(model, drawn.images, drawn.labels)
     x, y = drawn.images[fine], drawn.labels[fine]
     steps = {"quick": 3, "class": 24, "full": 40}[bench.mode]

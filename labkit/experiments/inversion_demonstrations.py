@@ -23,7 +23,7 @@ from labkit.experiments.inverting_and_dreaming import (
     inverted,
     written,
 )
-from labkit.models import borrow, layer_shapes
+from labkit.models import borrow, record
 from labkit.models.minivgg import MiniVGG
 from labkit.optimize import gaussian_blur
 
@@ -42,14 +42,17 @@ def layers_of(model: nn.Module, images: Float[Tensor, "N 3 H W"]) -> dict[str, s
     """Four layers from early to late, with short names: of a guest those that change the map, spread."""
     if isinstance(model, MiniVGG):
         return LAYERS
-    with borrow(model):
-        shapes = layer_shapes(model, images[:1])
     parts, classes = dict(model.named_modules()), len(getattr(model, "classes", ()))
-    maps = [
-        name for name, shape in shapes.items()
-        if len(shape) == 4 and shape[-1] > 1 and shape[1] != classes
-        and ("ReLU" in type(parts[name]).__name__ or list(parts[name].children()))
+    wanted = [
+        name for name, part in parts.items()
+        if name and ("ReLU" in type(part).__name__ or any(part.children()))
     ]  # fmt: skip
+    with borrow(model), torch.no_grad(), record(model, *wanted) as kept:
+        model(images[:1].clone())
+    shapes = {name: tuple(kept[name].shape) for name in wanted if isinstance(kept.get(name), Tensor)}
+    maps = [
+        name for name, shape in shapes.items() if len(shape) == 4 and shape[-1] > 1 and shape[1] != classes
+    ]
     # blocks of one depth of names, the shallowest at which there are some
     depths = [name.count(".") for name in maps]
     many = [depth for depth in sorted(set(depths)) if depths.count(depth) >= 4]
@@ -72,7 +75,7 @@ def roughness(pictures: Float[Tensor, "N 3 H W"], *, total_variation: Own) -> di
 
 
 def inversions(
-    bench: Bench, model: nn.Module, pictures: Float[Tensor, "N 3 H W"], tv_weight: float = 0.01,
+    bench: Bench, model: nn.Module, pictures: Float[Tensor, "N 3 H W"], tv_weight: float = 1.0,
     *, total_variation: Own, inversion_loss: Own, search: Own,
 ) -> Row:  # fmt: skip
     """Each picture, and beside it its inversion at four layers by the student's functions."""
@@ -88,7 +91,7 @@ def inversions(
 
 
 def one_step(
-    model: nn.Module, pictures: Float[Tensor, "N 3 H W"], *, dream_step: Own, rate: float = 0.03
+    model: nn.Module, pictures: Float[Tensor, "N 3 H W"], *, dream_step: Own, rate: float = 0.01
 ) -> dict[str, list[float]]:
     """The length of four layers for the first picture, before and after one step of each of them."""
     found = {}
@@ -108,7 +111,7 @@ def sides_of(pictures: Float[Tensor, "N 3 H W"], count: int = 3) -> list[tuple[i
 
 
 def dreams(
-    bench: Bench, model: nn.Module, pictures: Float[Tensor, "N 3 H W"], steps: int = 10,
+    bench: Bench, model: nn.Module, pictures: Float[Tensor, "N 3 H W"], steps: int = 4,
     *, dream_step: Own, octaves: Own,
 ) -> Row:  # fmt: skip
     """Each picture, and beside it its dreams of four layers by the student's functions."""

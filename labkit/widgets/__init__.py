@@ -22,5 +22,4 @@ __all__ = [
     "ActivationExplorer", "AscentExplorer", "Comparer", "DissectionExplorer", "DreamExplorer",
     "EmbeddingExplorer", "EpsilonExplorer", "MaskExplorer", "OcclusionExplorer", "OverlayExplorer",
     "PatchExplorer", "SanityExplorer", "StyleExplorer", "TcavExplorer",
-    "SanityExplorer", "StyleExplorer", "TcavExplorer",
 ]  # fmt: skip

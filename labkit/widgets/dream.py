@@ -159,7 +159,7 @@ class DreamExplorer(Judged, LayerSearch):
             return inverting(model, image, layer, self.options[mode], frames)
         return texturing(model, image, self._up_to(layer), self.options[mode], frames)
 
-    def _told(self, key: tuple, search: Search) -> Answer:
+    def _answered(self, key: tuple, search: Search) -> Answer:
         _, picture, _, mode, *_ = key
         lines = {"dream": self._dreamt, "inversion": self._inverted, "texture": self._woven}[mode]
         for step, shown in list(search.frames):

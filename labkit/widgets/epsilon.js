@@ -4,7 +4,7 @@
 const WAY_WORDS = {
   fgsm: ["FGSM", "One step along the sign of the gradient", "FGSM"], pgd: ["PGD", "Many small steps inside the ball of epsilon", "PGD"],
   targeted: ["To a class", "PGD towards a class that is wanted", "targeted PGD"], sign: ["Random sign", "Control: a step of the same size, its signs by lot", "a random sign"],
-  other: ["Another's sign", "Control: the sign of another picture's gradient", "another's sign"], lent: ["First network's", "PGD's pictures for the first network, shown to each", "PGD on the first"],
+  other: ["Another's sign", "Control: the sign of another picture's gradient", "another's sign"], lent: ["PGD on first", "PGD's pictures for the first network, shown to each", "PGD on the first"],
 };
 const CONTROL_WAYS = ["sign", "other"], TEN = 10, BARS = 4;
 const epsilonWord = (e) => (Math.abs(255 * e - Math.round(255 * e)) < 1e-4 ? `${Math.round(255 * e)}/255` : e.toFixed(3));
@@ -191,7 +191,7 @@ class Epsilon extends View {
     const counted = this.count(way, 0);
     setText(ui.counted, counted ? `Fooled at ${epsilonWord(epsilons[stop])}` : "Fooled: not counted yet");
     ui.heads.forEach((node, i) => setText(node, this.names[this.networkOf[i]]));
-    ui.dead.forEach((node, i) => { const found = this.count(way, this.networkOf[i]); setText(node, found ? `${found.dead[stop]} of ${found.right}` : NONE); });
+    ui.dead.forEach((node, i) => { const found = this.count(way, this.networkOf[i]); setText(node, found ? `${found.dead[stop]}/${found.right}` : NONE); });
     const lines = [];
     ui.lines.forEach(({ name, cells }, k) => {
       const one = ways[k];
@@ -199,7 +199,7 @@ class Epsilon extends View {
       cells.forEach((cell, i) => {
         const found = one && this.count(one, this.networkOf[i]);
         cell.node.hidden = !one;
-        setText(cell.value, found ? `${found.fooled[stop]} of ${found.right}` : NONE);
+        setText(cell.value, found ? `${found.fooled[stop]}/${found.right}` : NONE);
         if (found) lines.push({ line: 2 * k + i, strong: k === 0, values: found.fooled.map((n) => (found.right ? n / found.right : null)) });
       });
     });

@@ -200,7 +200,7 @@ class EpsilonExplorer(PictureExplorer):
                 f"target must be another class than the picture's own, {self.classes[own]!r}, which it is "
                 "named without an attack. Choose another class."
             )
-        tried = self._attacks.tried(*key[1:], stale, report)
+        tried = self._attacks.tried(picture, way, network, aim, stale, report)
         moved = tried.images.float().cpu() - self.images[picture]
         named, still = self._attacks.named(key[1:], stale, tried)
         sizes = self.epsilons[1:]
@@ -264,9 +264,9 @@ class EpsilonExplorer(PictureExplorer):
     @T.validate("stop", "network")
     def _legal_number(self, proposal: Any) -> int:
         name, value = proposal["trait"].name, proposal["value"]
-        there = {"stop": self.epsilons, "network": self.networks}[name]
-        if there and not 0 <= value < len(there):
-            raise IndexError(f"{name} must be from 0 to {len(there) - 1}; got {value}.")
+        last = len(self.epsilons if name == "stop" else self.networks) - 1
+        if last >= 0 and not 0 <= value <= last:
+            raise IndexError(f"{name} must be from 0 to {last}; got {value}.")
         return value
 
 

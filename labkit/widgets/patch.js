@@ -120,7 +120,7 @@ class Patch extends View {
     if (!answer) return this.live ? "Asking the network \u2026" : "";
     const { number } = this.nearest(answer, this.state), said = this.titles.map((title, n) => [title, ...this.said(answer, number, n).classes[0]]);
     const { photo } = this, before = `Without it ${this.className(photo.top[0])} ${percent(photo.p[photo.top[0]])}`;
-    return `${before}; with it here ${said.map(([title, index, p]) => `the ${title} says ${this.className(index)} ${percent(p)}`).join(", ")}.`;
+    return `${before}; with it here ${said.map(([title, index, p], n) => `${title} ${n ? "" : "says "}${this.className(index)} ${percent(p)}`).join(", ")}.`;
   }
 
   paint(photo) {
@@ -170,8 +170,8 @@ class Patch extends View {
     if (this.laid === drawn) return;
     this.laid = drawn;
     const pen = sized(ui.over, width, height), wide = (side / 100) * Math.min(width, height);
-    pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, width, height);
+    pen.save();
     pen.translate(x, y);
     pen.rotate((-angle * Math.PI) / 180);
     pen.imageSmoothingQuality = "high";
@@ -179,6 +179,7 @@ class Patch extends View {
     if (this.model.get("shape") === "disc") pen.arc(0, 0, wide / 2, 0, 2 * Math.PI); else pen.rect(-wide / 2, -wide / 2, wide, wide);
     pen.clip();
     pen.drawImage(this.canvases[state.piece], -wide / 2, -wide / 2, wide, wide);
+    pen.restore();
   }
 }
 

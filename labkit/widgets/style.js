@@ -94,8 +94,8 @@ class Style extends SearchView {
   question() { return this.blends ? ["How does the network paint in ", "?"] : ["How does the picture look in ", "?"]; }
   subject() { return this.blends ? (this.answer ? this.mixWord(this.answer.at[this.at]) : "a blend") : this.styleName(this.state.style); }
   wordsAt(answer, i) {
-    const v = (k) => answer.lines.at(k)[i], n = answer.lines.length;
-    if (this.blends) return `Gram distance ${precise(v(n - 2))}; a cross-fade of both ends ${precise(v(n - 1))}`;
+    const v = (k) => answer.lines.at(k)[i], ends = this.blends && this.mixAt(answer.at[i])[2] === 0;
+    if (this.blends) return `Gram distance ${precise(v(-3))}${ends ? "" : `; cross-fade ${precise(v(-2))}`}; the picture ${precise(v(-1))}`;
     return `correlation with the picture ${hundredths(v(3))}` + (v(4) === null ? "" : `; with others ${hundredths(v(4))}`);
   }
   answerText() {
@@ -104,7 +104,8 @@ class Style extends SearchView {
     const v = (k, i) => answer.lines.at(k)[i];
     if (this.blends) {
       const i = this.at, ends = this.mixAt(answer.at[i])[2] === 0;
-      return ends ? `Its Gram distance from the style, by another network, is ${precise(v(-2, i))}.` : `The blend\u2019s Gram distance from both styles, in their shares, is ${precise(v(-2, i))}; a cross-fade\u2019s is ${precise(v(-1, i))}.`;
+      return ends ? `Its Gram distance from the style, by another network, is ${precise(v(-3, i))}; the picture itself was at ${precise(v(-1, i))}.`
+        : `The blend\u2019s Gram distance from both styles, in their shares, is ${precise(v(-3, i))}; a cross-fade\u2019s is ${precise(v(-2, i))}.`;
     }
     const last = answer.at.length - 1;
     return `In ${answer.at[last]} of ${answer.steps} steps its Gram distance from the style, by another network, is ${precise(v(0, last))}; the picture was at ${precise(v(1, last))}, with the style\u2019s colours alone ${precise(v(2, last))}.`;

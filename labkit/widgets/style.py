@@ -42,7 +42,7 @@ class StyleExplorer(Judged, SearchExplorer):
     ``blend``: one pass for every stop of a slider that leads from each style to the next. A ``judge`` that
     made none of the pictures tells how far each is from the style by its Gram matrices, beside the picture as
     it was and the picture with the style's colours alone; a blend stands beside the cross-fade of its two
-    ends.
+    ends and the picture as it was.
 
     ``styles``: (S, 3, h, w), a list of pictures and paths, or a folder of photographs.
     ``style_names``: a caption for each.
@@ -190,7 +190,7 @@ class StyleExplorer(Judged, SearchExplorer):
         like = self.style_images[style][None].to(image)
         return styling(model, image, like, self.options | given, frames)
 
-    def _told(self, key: tuple, search: Search) -> Answer:
+    def _answered(self, key: tuple, search: Search) -> Answer:
         _, picture, _, mode, style, *_ = key
         for step, shown in list(search.frames):
             if step not in search.measured:
@@ -221,13 +221,14 @@ class StyleExplorer(Judged, SearchExplorer):
         return [*self._away([shown, image, coloured], style).tolist(), found[0], rest]
 
     def _blended(self, picture: int, _: int, stop: int, shown: Tensor) -> list[float | None]:
-        """Gram distances from each style; then those in the blend's shares, and the cross-fade's."""
+        """Gram distances from each style; then, in the blend's shares, those of it, of the cross-fade and of
+        the picture itself."""
         count, image = self.blended, self.images[picture]
         if picture not in self._pure:
             self._pure[picture] = restyled(self.network, image[None], torch.eye(count))  # type: ignore[arg-type]
         shares = shares_at(stop, count)
         fade = (self._pure[picture] * shares[:, None, None, None]).sum(0)
-        away = [self._away([shown, fade], style) for style in range(count)]
+        away = [self._away([shown, fade, image], style) for style in range(count)]
         return [*(float(one[0]) for one in away), *weighted(away, shares).tolist()]
 
     # -- style pictures of one's own

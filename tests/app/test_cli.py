@@ -95,7 +95,7 @@ def test_every_command_explains_itself(command: str) -> None:
             "'squeezenet1_1'. Explore other networks in a note",
         ),
         (["demo", "compare", "--model", "minivgg-scenes"], "trained on the objects of the toy world"),
-        (["demo", "tcav", "--photos", "here"], "patches, sanity; tcav needs planted truth"),
+        (["demo", "tcav", "--photos", "here"], "tcav needs planted truth"),
         (["demo", "overlay", "--model", "squeezenet"], "squeezenet1_1"),
         (["demo", "overlay", "--photos", "nowhere"], "nowhere"),
         (["grade", "nowhere", "--sandbox", "maybe"], "'auto', 'strict', 'none'"),

@@ -54,7 +54,7 @@ def test_it_dreams_and_an_inversion_is_stopped_and_goes_on(lab, open_page, world
     assert np.abs(shown(page) - bytes_of(deepdream(net, pictures[:1], "1", octaves=2, steps=4))).max() <= 1
     page.click("[data-mode=inversion]")
     stops_and_goes_on(page)
-    page.keyboard.press("u")
+    page.locator(".lk-curve").press("u")
     page.wait_for_function(f"() => {EXPLORER}.state.mode === 'dream' && {EXPLORER}.answer?.complete")
 
 

@@ -78,6 +78,9 @@ EQUIVALENT = {
     },
     "style.octaves": {"True -> 2 in line 3": "both are true"},
     "visualization.strongest": {"True -> 2 in line 7": "both are true"},
+    "adversarial.loss_gradient": {
+        "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
+    },
     "attribution.saliency": {
         "images.detach().clone() -> images.detach() in line 1": "nothing is written to it"
     },

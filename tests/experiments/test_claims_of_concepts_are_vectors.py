@@ -19,7 +19,19 @@ from .spy import assert_sound, controls, quick, references, unwritten
 
 experiments()  # all are entered
 MANTEL = ["twin", "raw colour", "rank correlation", "rank correlation of the twin"]
+EVERY = ["selfsup-rotation", "selfsup-colour", "supervised-short", "twin", "colour and position"]
 WANTED = {
+    "C8": {
+        "concepts that all the networks segment alike well, within .03": (">= 8", []),
+        "share of the filters needed, self-supervised less supervised": (
+            "> 0 (lower bound)",
+            [
+                "twin, less the most distributed",
+                "colour and position, less the most distributed",
+                *(f"ratio all to single, {name}" for name in EVERY),
+            ],
+        ),
+    },
     "C7": {
         "IoU of all filters less the best one's, conv6 minus twin": (
             "> 0 (lower bound)",
@@ -131,7 +143,7 @@ def test_only_concepts_that_all_know_alike_well_are_compared():
 
 
 def test_the_networks_of_c8_are_named():
-    assert distributed_concepts.networks() == [
+    assert distributed_concepts.networks(Bench("full")) == [
         "selfsup-rotation", "selfsup-rotation-2", "selfsup-colour", "selfsup-colour-2", "supervised-short",
         "supervised-short-2",
     ]  # fmt: skip

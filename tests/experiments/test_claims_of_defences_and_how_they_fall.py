@@ -101,7 +101,7 @@ def test_a_network_without_a_gradient_is_told() -> None:
             return self.inner(x.round())
 
     images = torch.full((2, 3, 2, 2), 0.9)
-    assert under_attack(Stairs(), images, torch.tensor([1, 1]), 0.1, steps=2, restarts=1).dead == 2
+    assert under_attack(Stairs().eval(), images, torch.tensor([1, 1]), 0.1, steps=2, restarts=1).dead == 2
 
 
 def test_the_detector_s_map_is_guided_backprop_and_its_gradient_is_nothing_until_gates_are_soft() -> None:

@@ -70,7 +70,7 @@ def test_a_class_and_a_direction_may_be_dreamt_of() -> None:
 
 def test_a_layer_that_is_no_map_is_refused_and_a_class_named() -> None:
     model = nn.Sequential(*net(), nn.Flatten()).eval()
-    with pytest.raises(ValueError, match=r"must give a feature map \(N, K, h, w\); '3' gives \(2, 2880\)"):
+    with pytest.raises(ValueError, match=r"must give a feature map \(N, K, h, w\); '3' gives \(2, 720\)"):
         deepdream(model, pictures(), "3")
     cut = nn.Sequential(nn.Identity(), nn.Conv2d(3, 4, 3)).eval()
     cut[0].forward = lambda x: x.detach()

@@ -95,7 +95,7 @@ def test_what_a_search_does_not_depend_on_makes_none_anew(explorer):
 
 
 def test_a_stopped_search_goes_on_where_it_was(explorer, pictures):
-    told, seen = explorer._told, []
+    told, seen = explorer._answered, []
 
     def stop_at_the_third(key, search):
         seen.append(search.run.done)
@@ -103,7 +103,7 @@ def test_a_stopped_search_goes_on_where_it_was(explorer, pictures):
             explorer.cancel = True
         return told(key, search)
 
-    explorer._told = stop_at_the_third
+    explorer._answered = stop_at_the_third
     explorer.set_state({"mode": "inversion"})
     explorer.wait_idle()
     assert explorer.status == "stopped"
@@ -136,8 +136,8 @@ def test_a_search_that_a_newly_opened_page_cut_short_goes_on_to_its_end(explorer
 
 
 def test_begun_anew_it_searches_again(explorer):
-    before, told, seen = explorer.frames.clone(), explorer._told, []
-    explorer._told = lambda *given: seen.append(given) or told(*given)
+    before, told, seen = explorer.frames.clone(), explorer._answered, []
+    explorer._answered = lambda *given: seen.append(given) or told(*given)
     explorer.set_state({"anew": 1})
     explorer.wait_idle()
     assert len(seen) == 8  # as many as steps

@@ -85,8 +85,12 @@ def test_a_blend_is_one_pass_a_stop_beside_the_cross_fade(explorer, pictures, st
             ]
             assert [values[stop] for values in answer["lines"][:3]] == pytest.approx(away, rel=1e-3)
             mixed = sum(a * share for a, share in zip(away, shares, strict=True))
+            plain = sum(
+                share * float(gram_distance(explorer.model, pictures[:1], styles[k : k + 1], ["conv"])[0])
+                for k, share in enumerate(shares)
+            )
             # a network that is linear in its shares blends as a cross-fade does
-            assert [v[stop] for v in answer["lines"][3:]] == pytest.approx([mixed, mixed], rel=1e-3)
+            assert [v[stop] for v in answer["lines"][3:]] == pytest.approx([mixed, mixed, plain], rel=1e-3)
 
 
 def test_one_answer_has_all_blends_of_a_picture(explorer):
@@ -99,7 +103,7 @@ def test_one_answer_has_all_blends_of_a_picture(explorer):
 
 
 def test_a_stopped_search_goes_on_where_it_was(explorer, pictures, styles):
-    told, seen = explorer._told, []
+    told, seen = explorer._answered, []
 
     def stop_at_the_third(key, search):
         seen.append(search.run.done)
@@ -107,7 +111,7 @@ def test_a_stopped_search_goes_on_where_it_was(explorer, pictures, styles):
             explorer.cancel = True
         return told(key, search)
 
-    explorer._told = stop_at_the_third
+    explorer._answered = stop_at_the_third
     explorer.set_state({"style": 1})
     explorer.wait_idle()
     assert explorer.status == "stopped"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -77,6 +78,7 @@ class Attacks:
         self.steps, self.count, self.place = steps, count, place
         self._signs: dict[tuple[int, int], tuple[Tensor, float]] = {}
         self._found: dict[tuple, tuple[list[int], list[float]]] = {}
+        self._searched: LRUCache = LRUCache(4)  # the latest searches, which several networks are asked about
 
     def scores(self, network: int, images: Tensor) -> Float[Tensor, "E K"]:
         """The scores of a network, in the order of the pictures."""
@@ -113,7 +115,11 @@ class Attacks:
         """A picture changed at every epsilon. Raises Stopped once ``stale()``."""
         from labkit.adversarial import pgd_result
 
-        net = self.networks[0 if way == "lent" else network]
+        if way == "lent":
+            way, network = "pgd", 0
+        if (picture, way, network, aim) in self._searched:
+            return self._searched[picture, way, network, aim]
+        net = self.networks[network]
         image = self.place(self.pictures[picture])
         sizes = torch.tensor(self.epsilons, dtype=image.dtype, device=image.device)
         images = image.repeat(len(sizes), 1, 1, 1)
@@ -122,6 +128,8 @@ class Attacks:
                 sign, still = self.sign(picture, way, network)
                 moved = (images + sizes.view(-1, 1, 1, 1) * sign).clamp(0, 1)
                 return Tried(moved, torch.full((len(sizes),), still))
+            if way == "targeted" and self.scores(network, image).argmax(1).item() == aim:
+                return Tried(images, torch.zeros(len(sizes)))  # named so already: nothing is left to attack
             found = pgd_result(
                 net, images[1:], aim if way == "targeted" else self.own[picture], epsilon=sizes[1:],
                 steps=self.steps, targeted=way == "targeted", progress=report, should_stop=stale,
@@ -129,7 +137,10 @@ class Attacks:
         if stale():
             raise Stopped
         still = torch.cat([found.still[:1], found.still]).float().cpu()  # at epsilon 0 nothing was tried
-        return Tried(torch.cat([images[:1], found.images]), still)
+        tried = self._searched[picture, way, network, aim] = Tried(
+            torch.cat([images[:1], found.images]), still
+        )
+        return tried
 
     def named(
         self, mark: tuple[int, str, int, int], stale: Callable[[], bool], known: Tried | None = None
@@ -137,9 +148,12 @@ class Attacks:
         """What the network names at every epsilon, and the share of still pixels; once for each ``mark``,
         the picture, way, network and class aimed at."""
         if mark not in self._found:
+            picture, way, network, aim = mark
             tried = known or self.tried(*mark, stale)
-            said = self.scores(mark[2], tried.images).argmax(1).tolist()
-            self._found[mark] = said, tried.still.tolist()
+            # one search answers for every network that its pictures are shown to
+            for n in range(len(self.networks)) if way == "lent" else [network]:
+                said = self.scores(n, tried.images).argmax(1).tolist()
+                self._found[picture, way, n, aim] = said, tried.still.tolist()
         return self._found[mark]
 
 

@@ -118,7 +118,7 @@ def inverting(
         with torch.no_grad(), record(model, layer) as kept:
             model(image.clone())
         return invert_result(
-            model, layer, kept[layer], side=tuple(image.shape[2:]), on_frame=keeper(frames, steps),
+            model, layer, kept[layer], side=(image.shape[2], image.shape[3]), on_frame=keeper(frames, steps),
             every=1, progress=quiet, should_stop=should_stop, **options,
         )  # fmt: skip
 

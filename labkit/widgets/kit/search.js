@@ -104,5 +104,5 @@ class SearchView extends View {
       lines: lines.map(({ values, strong = false }, line) => ({ line, strong, values })), text });
   }
   stopLabel(step, end) { return end ? String(step) : ""; }
-  get all() { return this.answer?.steps ?? this.model.get("steps"); }
+  get all() { return this.answer?.steps ?? this.model.get("steps") ?? 1; }
 }

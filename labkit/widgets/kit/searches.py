@@ -51,9 +51,9 @@ class SearchExplorer(PictureExplorer):
     """An explorer whose answers are searches: the frames of each are sent while it runs, and scrubbed.
 
     A subclass names its traits in ``ASKS`` and its searches by ``KIND``. Either it makes them itself
-    (``_make``), or it says what search a key means (``_search``) and what is told of it (``_told``). A search
-    that the hand stopped waits for it, whatever else is asked for meanwhile; one that another request cut
-    short goes on when it is asked for again.
+    (``_make``), or it says what search a key means (``_search``) and what is told of it (``_answered``). A
+    search that the hand stopped waits for it, whatever else is asked for meanwhile; one that another request
+    cut short goes on when it is asked for again. Three searches may wait; an older one begins anew.
 
     Traits: ``frame`` (-1: the last), ``resume`` and ``anew`` (counted up to ask for it). Raises IndexError
     for a frame below -1.
@@ -144,7 +144,7 @@ class SearchExplorer(PictureExplorer):
         """The job of a search, ``job(should_stop)``, which adds to ``frames``, and its number of steps."""
         raise NotImplementedError
 
-    def _told(self, key: tuple, search: Search) -> Answer:
+    def _answered(self, key: tuple, search: Search) -> Answer:
         """What is known of a search so far; ``search.run.done`` at its end."""
         raise NotImplementedError
 
@@ -170,7 +170,7 @@ class SearchExplorer(PictureExplorer):
                 if len(search.frames) > seen:
                     seen = len(search.frames)
                     report(search.frames[-1][0] / search.steps)
-                    self._cache.keep(part_of(key), self._told(key, search))
+                    self._cache.keep(part_of(key), self._answered(key, search))
                     self._cache.offer(part_of(key))
         except BaseException as error:
             # what failed is over; a model that cannot be copied must not stay locked
@@ -179,7 +179,7 @@ class SearchExplorer(PictureExplorer):
             raise
         if stale() or not search.run.done:  # begun anew meanwhile
             raise Stopped
-        answer = self._told(key, search)
+        answer = self._answered(key, search)
         self._forget(key)
         self._cache.drop(part_of(key))
         return answer

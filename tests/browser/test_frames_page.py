@@ -1,0 +1,52 @@
+"""Pages with a slider in a browser: arrows move it, numbers choose, the address keeps it, all fits."""
+
+import pytest
+import torch
+
+from labkit.app.frames import Choice, frames_html
+from labkit.app.sheets import Panel, Sheet
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def address(tmp_path):
+    def cell(picture, layer, step):
+        shown = torch.full((3, 8, 8), (picture + 2 * layer + 4 * step) / 12)
+        says = f"picture {picture}, <layer> {layer}, step {step}"
+        return Sheet("", says, [Panel("same", torch.zeros(3, 8, 8), "black"), Panel("dream", shown, says)])
+
+    rows = [Choice("Picture", ["bus", "zebra"]), Choice("Layer", ["conv2", "conv6"])]
+    path = tmp_path / "frames.html"
+    path.write_text(frames_html("What?", rows, Choice("Step", ["0", "1", "2"]), cell, [0, 1, 2]), "utf-8")
+    return path.as_uri()
+
+
+def test_arrows_move_the_slider_numbers_choose_and_the_address_keeps_it(open_page, address):
+    page = open_page(address, ready="img")
+    said = lambda: page.inner_text(".answer")  # noqa: E731
+    assert page.inner_text("h1") == "What?"
+    assert said() == "picture 0, <layer> 1, step 2"
+    page.keyboard.press("ArrowLeft")
+    assert said() == "picture 0, <layer> 1, step 1"
+    assert page.inner_text("output") == "1"
+    assert page.locator("img").nth(1).get_attribute("alt") == "picture 0, <layer> 1, step 1"
+    page.keyboard.press("1")
+    page.keyboard.press("2")
+    assert said() == "picture 1, <layer> 0, step 1"
+    assert page.locator("[role=radio][aria-checked=true]").all_inner_texts() == ["zebra", "conv2"]
+    assert page.url.endswith("#at=1.0.1")
+    assert open_page(page.url, ready="img").inner_text(".answer") == "picture 1, <layer> 0, step 1"
+    page.click("text=conv6")
+    assert said() == "picture 1, <layer> 1, step 1"
+    page.fill("#slider", "0")
+    assert said() == "picture 1, <layer> 1, step 0"
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
+def test_all_fits_a_screen_on_a_projector_too(open_page, address, width, height):
+    page = open_page(f"{address}#theme=projector", width=width, height=height, ready="img")
+    assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
+        width, height
+    ]  # fmt: skip
+    assert page.get_attribute("#projector", "aria-pressed") == "true"
