@@ -110,7 +110,7 @@ class Epsilon extends View {
 
   // ---- words
   question() { return ["How small a change makes a network misread ", "?"]; }
-  subject() { return `this ${this.className(this.model.get("own")[this.state.picture])}`; }
+  subject() { const { truth } = this.model.get("captions")[this.state.picture]; return `this ${truth || "picture"}`; }
   answerText() {
     const { way, stop } = this.state, counts = [way, ...CONTROL_WAYS.filter((other) => other !== way)].map((one) => this.count(one, 0)), word = epsilonWord(this.epsilons[stop]);
     if (!counts[0]) return this.live ? `Asking all pictures \u2026` : this.find() ? "How many pictures are fooled was not counted." : "";
