@@ -21,7 +21,8 @@ def _pictures(network: Any, model: str, photos: Path | None, side: int) -> tuple
     if of_the_toy_world(model, photos):
         from labkit.data import MiniBroden, gather
 
-        world, found = MiniBroden(200, "test"), {}
+        world = MiniBroden(200, "test")
+        found: dict[str, Any] = {}
         for scene in map(world.scene, range(len(world))):
             found.setdefault(scene.objects[0].kind, scene)
         names = ["fire engine", "zebra"]

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["STYLE", "style_explorer"]
 
-PICTURES, SEARCHED, SIDE, STEPS = 2, 2, 128, 40  # pictures; styles that are sought for each; pixels; steps
+PICTURES, SEARCHED, SIDE, STEPS = 2, 1, 128, 30  # pictures; styles that are sought for each; pixels; steps
 WEIGHTS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 LOSS = "minivgg-robust"  # its loss network, if no other is asked for
 

@@ -94,11 +94,11 @@ def s2(bench: Bench, *, dream_step: Own, octaves: Own) -> Result:
     ratios: dict[str, list[Interval]] = {name: [] for name in CONTROLS}
     errors, words, kept = [], list[str](), dict[str, Any]()
     for layer in DREAMT:
-        blind = dreamt(random, LAYERS[layer], pictures, steps, **own)
+        blind = dreamt(random, LAYERS[layer], pictures, steps, **own)  # type: ignore[arg-type]
         for name in names:
             model = bench.network(name)
             errors.append(_gradient_error(model, LAYERS[layer], pictures[:4], dream_step))
-            dream = dreamt(model, LAYERS[layer], pictures, steps, **own)
+            dream = dreamt(model, LAYERS[layer], pictures, steps, **own)  # type: ignore[arg-type]
             change = dream - pictures
             size = change.flatten(1).norm(dim=1)
             changes = {

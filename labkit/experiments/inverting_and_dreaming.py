@@ -99,7 +99,7 @@ def written(total_variation: Own, inversion_loss: Own, search: Own, correlation:
 def _nearest(pictures: Tensor, model: nn.Module) -> tuple[Tensor, Tensor]:
     """Of 100 other scenes the one nearest to each picture in the network's last features, and its class."""
     pool, labels = MiniBroden(100, "train").pictures()
-    away = torch.cdist(*(features(model, p, LAYERS["conv6"], pool="mean") for p in (pictures, pool)))
+    away = torch.cdist(*(features(model, p, LAYERS["conv6"], pool="mean") for p in (pictures, pool)))  # type: ignore[arg-type]
     near = away.argmin(1)
     return next(batches(pool[near.numpy()])), torch.as_tensor(labels)[near]
 
@@ -162,7 +162,7 @@ def s1(bench: Bench, *, total_variation: Own, inversion_loss: Own, search: Own, 
         return row[:-1] - row[1:]
 
     untrained = torch.stack([alike[f"twin {draw}", "conv6"] for draw in draws]).mean(0)
-    near, near_labels = _nearest(pictures, first)
+    near, near_labels = _nearest(pictures, first)  # type: ignore[assignment]
     others, colour = pictures.roll(1, 0), pictures.mean((2, 3), keepdim=True).expand_as(pictures)
     deep = made[names[0], "conv6"]
     beside = {

@@ -148,20 +148,20 @@ def s4(bench: Bench, *, content_loss: Own, style_loss: Own) -> Result:
                 columns.setdefault(f"{name} {key}", []).append(values)
             if name == "trained":
                 pictures.append(torch.cat([content[:1], *made[:, 0:1].unbind(), style]))
-        columns.setdefault("colour gain", []).append(below_fade(*coloured, (faded[0], faded[1])))
-    found = {key: np.concatenate(parts, axis=1) for key, parts in columns.items()}
-    gains = {name: found[f"{name} gain"].mean(0) for name in eyes}
-    equal = {name: (found[f"{name} style"] - found[f"{name} gain"]).mean(1).tolist() for name in eyes}
+        columns.setdefault("colour gain", []).append(below_fade(*coloured, (faded[0], faded[1])))  # type: ignore[call-arg,arg-type]
+    found = {key: np.concatenate(parts, axis=1) for key, parts in columns.items()}  # type: ignore[assignment]
+    gains = {name: found[f"{name} gain"].mean(0) for name in eyes}  # type: ignore[call-overload]
+    equal = {name: (found[f"{name} style"] - found[f"{name} gain"]).mean(1).tolist() for name in eyes}  # type: ignore[call-overload]
     return Result(
         (
             Measure(
                 "style loss minus the cross-fade's at equal content loss, mean of six weights, by the judge",
                 bootstrap(gains["trained"]), "< 0 (upper bound)",
                 control={
-                    "colour transfer": bootstrap(found["colour gain"][0]),
+                    "colour transfer": bootstrap(found["colour gain"][0]),  # type: ignore[call-overload]
                     "twin as loss network": bootstrap(gains["twin"]),
                     "the weight at which it is least": extent(
-                        [max((bootstrap(row) for row in found["trained gain"]), key=lambda i: i.value)]
+                        [max((bootstrap(row) for row in found["trained gain"]), key=lambda i: i.value)]  # type: ignore[call-overload]
                     ),
                 },
                 must={"colour transfer": ">= 0", "the weight at which it is least": "< 0 (upper bound)"},
@@ -172,8 +172,8 @@ def s4(bench: Bench, *, content_loss: Own, style_loss: Own) -> Result:
             ),
             Measure(
                 "share of steps of the weight at which style loss falls and content loss rises",
-                bootstrap(found["trained right"].mean(0)), ">= 0.9 (lower bound)",
-                control={"twin": bootstrap(found["twin right"].mean(0))},
+                bootstrap(found["trained right"].mean(0)), ">= 0.9 (lower bound)",  # type: ignore[call-overload]
+                control={"twin": bootstrap(found["twin right"].mean(0))},  # type: ignore[call-overload]
             ),
         ),
         notes=(f"{scenes.shape[0]} scenes at 64 px, {len(kinds)} styles, {steps} steps of Adam from noise",),
@@ -181,9 +181,9 @@ def s4(bench: Bench, *, content_loss: Own, style_loss: Own) -> Result:
             "pictures": pictures, "styles": list(kinds),
             "weights": RATIOS,
             "style loss": {
-                "transfer": found["trained style"].mean(1).tolist(),
+                "transfer": found["trained style"].mean(1).tolist(),  # type: ignore[call-overload]
                 "cross-fade, same content loss": equal["trained"],
-                "twin as loss network": found["twin style"].mean(1).tolist(),
+                "twin as loss network": found["twin style"].mean(1).tolist(),  # type: ignore[call-overload]
                 "its cross-fade": equal["twin"],
             },
         },

@@ -63,7 +63,7 @@ def untrained(like: StyleNet) -> StyleNet:
 def weights_of(network: nn.Module) -> tuple[float, float]:
     """The weights of style and content that a bundled network was taught with."""
     recipe = network.card["recipe"]  # type: ignore[index]
-    return float(recipe["style_weight"]), float(recipe["content_weight"])
+    return float(recipe["style_weight"]), float(recipe["content_weight"])  # type: ignore[index]
 
 
 def speed_up(
@@ -131,8 +131,8 @@ def s5(bench: Bench, *, content_loss: Own, style_loss: Own, instance_norm: Own) 
             gap.append(bootstrap(found["instance norm"][key] - found["batch norm"][key]))
         for name in made:
             if name not in ("instance norm", "batch norm"):
-                gap = bootstrap(found[name]["both"] - found["batch norm"]["both"])
-                beside.setdefault(name, []).append(gap)
+                gap = bootstrap(found[name]["both"] - found["batch norm"]["both"])  # type: ignore[assignment]
+                beside.setdefault(name, []).append(gap)  # type: ignore[arg-type]
         if number == 0:
             shown |= {name: pictures[:3] for name, pictures in made.items()}
     network: Any = bench.network(SINGLE[0])

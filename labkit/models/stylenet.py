@@ -130,7 +130,7 @@ class StyleNet(nn.Module):
         for layer in self.down:
             x = F.relu(layer(x, mix))
         for first, second in self.blocks:  # type: ignore[misc]
-            x = x + second(F.relu(first(x, mix)), mix)
+            x = x + second(F.relu(first(x, mix)), mix)  # type: ignore[has-type]
         for layer in self.up:
             x = F.relu(layer(F.interpolate(x, scale_factor=2, mode="nearest"), mix))
         return torch.sigmoid(self.out(x))

@@ -17,7 +17,7 @@ TCAV = """
 from labkit.widgets import TcavExplorer
 scenes = pictures[:1] * torch.rand(8, 3, 1, 1, generator=generator)
 concepts = {name: torch.rand(4, 3, 48, 48, generator=generator) for name in ("one", "two")}
-w = TcavExplorer(net, scenes, [0, 1] * 4, concepts=concepts, layers=["1"], random_concepts=10, draws=2,
+w = TcavExplorer(net, scenes, [0, 1] * 4, concepts=concepts, layers=["0"], random_concepts=10, draws=2,
                  others=torch.rand(20, 3, 48, 48, generator=generator))
 w
 """
@@ -36,7 +36,8 @@ def test_an_overlay_follows_the_pointer(lab, open_page, world):
     page.wait_for_function(f"() => {VIEW}.cells.length === 2 && Boolean({VIEW}.find())")
     page.evaluate(f"() => {{ {VIEW}.hover(0, 24, 20); void 0 }}")
     page.wait_for_function(f"() => {VIEW}.cells[1].top !== undefined && {VIEW}.ghost.y === 20")
-    rows = torch.relu(net[0](pictures)).flatten(2).transpose(1, 2)
+    with torch.no_grad():
+        rows = torch.relu(net[0](pictures)).flatten(2).transpose(1, 2)
     rows = torch.nn.functional.normalize(rows, dim=2)
     place = (20 * 22 // 48) * 22 + 24 * 22 // 48
     assert page.evaluate(f"() => {VIEW}.cells[1].top") == pytest.approx(
