@@ -252,7 +252,8 @@ def trace(scene: Scene, placed: list[Solid] | None = None) -> Traced:
     shown = np.repeat(np.repeat(_tone(back).reshape(SIZE, SIZE, 3), 2, 0), 2, 1).reshape(-1, 3)
     table = [codes(scene, solid) for solid in placed]
     found = _shade_things(scene, fine, rays, hits, placed, table, sun_map, light)
-    return Traced(shown, *found, hits.solid, placed, (back_depth, back_uv))
+    flat, lit, depth, normal, uv = found
+    return Traced(shown, flat, lit, depth, normal, uv, hits.solid, placed, (back_depth, back_uv))
 
 
 def lens(scene: Scene) -> tuple[Float[ndarray, "H W 1"], Float[ndarray, "H W 1"]]:

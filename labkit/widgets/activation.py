@@ -110,7 +110,7 @@ class ActivationExplorer(PictureExplorer):
         pictures: Sequence[int] | None = None,
         layers: Sequence[str] | None = None,
         channels: Sequence[int] | int | None = None,
-        places: Sequence[tuple[int, int]] = (),
+        places: Sequence[Sequence[int]] = (),
     ) -> None:
         """Compute answers before returning, by default for what is on view.
 
@@ -202,8 +202,8 @@ class ActivationExplorer(PictureExplorer):
         if layer not in self._held:
             coarse = self._entry(layer)["step"] == 1  # finer maps of all pictures would fill the memory
             self._held[layer] = held(self.model, self.data, layer) if coarse else []
-        found = patches_of(self.model, self.data, self._tops[layer], channel, self.size, stale)
-        return found | {"holds": self._held[layer][channel] if self._held[layer] else None}
+        sent = patches_of(self.model, self.data, self._tops[layer], channel, self.size, stale)
+        return sent | {"holds": self._held[layer][channel] if self._held[layer] else None}
 
     def _ahead(self, stale: Stale) -> None:
         """The other layers of the picture, then the channels beside."""

@@ -125,9 +125,9 @@ class Attacks:
         images = image.repeat(len(sizes), 1, 1, 1)
         with lock_of(net), stoppable(net, stale), torch.inference_mode(False), torch.enable_grad():
             if way in SINGLE:
-                sign, still = self.sign(picture, way, network)
+                sign, share = self.sign(picture, way, network)
                 moved = (images + sizes.view(-1, 1, 1, 1) * sign).clamp(0, 1)
-                return Tried(moved, torch.full((len(sizes),), still))
+                return Tried(moved, torch.full((len(sizes),), share))
             if way == "targeted" and self.scores(network, image).argmax(1).item() == aim:
                 return Tried(images, torch.zeros(len(sizes)))  # named so already: nothing is left to attack
             found = pgd_result(
