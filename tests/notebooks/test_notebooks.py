@@ -35,6 +35,7 @@ WORDS = {
     "34_looking_without_a_hypothesis": (1200, 1800),
     "35_the_detective": (1200, 1800),
     "32_dissecting_a_network": (1200, 1800),
+    "33_concepts_are_vectors": (1200, 1800),
     "41_fooling_a_network": (1200, 1800),
     "43_defences_and_how_they_fall": (1200, 1800),
     "42_attacks_without_the_weights": (1200, 1800),
