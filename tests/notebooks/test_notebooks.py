@@ -54,7 +54,7 @@ CODE = {
     "24_surrogates_and_shapley": (12, 26),
     "25_can_you_trust_a_heatmap": (24, 32),
     "31_testing_with_concepts": (24, 31),
-    "33_concepts_are_vectors": (12, 26),
+    "33_concepts_are_vectors": (12, 31),
     "34_looking_without_a_hypothesis": (12, 31),
     "35_the_detective": (24, 32),
     "32_dissecting_a_network": (12, 31),
