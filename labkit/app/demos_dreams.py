@@ -85,7 +85,7 @@ def _invert(model: str = "minivgg", photos: Path | None = None) -> str:
 
 
 def _dream(model: str = "minivgg", photos: Path | None = None) -> str:
-    """Scrub through a dream: a picture changed until a layer answers more, beside the untrained twin's dream."""
+    """Scrub through a dream: a picture changed until a layer answers more, beside the untrained twin's."""
     import torch
     import torch.nn.functional as F
 
@@ -133,8 +133,8 @@ def _dream(model: str = "minivgg", photos: Path | None = None) -> str:
         name = list(layers)[layer]
         own, blind = (float(grown[name, kind][step][picture]) for kind in ("trained", "untrained"))
         says = (
-            f"The answer of {name} is {own:.1f} times as long as to the picture itself. The same network with "
-            f"random weights, by the same rule: {blind:.1f} times."
+            f"{name} answers {own:.1f} times as long as to the picture itself. The same network with random "
+            f"weights, by the same rule: {blind:.1f} times."
         )
         panels = [
             Panel(names[picture], pictures[picture], f"the picture, {names[picture]}"),
