@@ -85,7 +85,7 @@ def _invert(model: str = "minivgg", photos: Path | None = None) -> str:
 
 
 def _dream(model: str = "minivgg", photos: Path | None = None) -> str:
-    """Scrub through a dream: what a layer sees in a picture, made stronger, beside the untrained twin's."""
+    """Scrub through a dream: a picture changed until a layer answers more, beside the untrained twin's."""
     import torch
     import torch.nn.functional as F
 
@@ -149,7 +149,7 @@ def _dream(model: str = "minivgg", photos: Path | None = None) -> str:
 
     rows = [Choice("Picture", names), Choice("Layer", list(layers))]
     last = [0, len(layers) - 1, len(ticks) - 1]
-    return frames_html("What does a layer see in a picture?", rows, Choice("Step", ticks), cell, last)
+    return frames_html("What makes a layer answer more?", rows, Choice("Step", ticks), cell, last)
 
 
 def _told(octaves: int, steps: int) -> list[int]:

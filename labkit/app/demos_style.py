@@ -56,7 +56,7 @@ def style_explorer(
 
 
 def _style(model: str = LOSS, photos: Path | None = None) -> str:
-    """Content and style pulled apart by their weights; four styles of one network, blended at once."""
+    """Content and style, weighed against each other; four styles of one network, blended at once."""
     return style_explorer(model, photos).to_html(title="What is style, and what is content?", limit_mb=8)
 
 
