@@ -16,7 +16,7 @@ from labkit.adversarial.patches import draw_placing, paste
 from labkit.data.carriers import Carrier, with_carrier
 from labkit.data.filming import DecalViews, decal_views, filmed
 from labkit.ledger.golden_calls import Golden, draw, ground
-from labkit.models.stylenet import StyleNet
+from labkit.models.stylenet import Normed, StyleNet
 from labkit.style.dreaming import layer_norm
 from labkit.style.feed_forward import check_style, style_losses
 from labkit.style.gram import color_matched, gram_loss, gram_matrix, layer_weights
@@ -26,6 +26,10 @@ from labkit.style.nonparametric import best_windows
 def _adversarial() -> dict[str, Golden]:
     a, g = adversarial, ground()
     quiet: dict[str, Any] = {"progress": lambda share: None}
+
+    def once() -> Any:
+        found = a.fgsm_result(g.model, g.images, g.targets, epsilon=0.02)
+        return [found.images, found.still]
 
     def stepped() -> Any:
         given: dict[str, Any] = {"epsilon": 0.02, "steps": 3, "generator": draw()}
@@ -82,6 +86,7 @@ def _adversarial() -> dict[str, Golden]:
         return [found.labels, found.queries, found.images[:8]]
 
     return {
+        "fgsm_result": Golden(once, (a.fgsm_result,), 1e-3),
         "pgd": Golden(stepped, (a.pgd, a.pgd_result, slope_of_loss, project), 1e-3),
         "minimal_perturbation": Golden(
             nearest, (a.minimal_perturbation, a.minimal_perturbation_result), 1e-3
@@ -161,7 +166,11 @@ def _style() -> dict[str, Golden]:
         ),
         "train_style": Golden(
             taught,
-            (s.train_style, s.train_style_result, s.stylize, style_losses, check_style, layer_weights), 1e-3,
+            (
+                s.train_style, s.train_style_result, s.stylize, style_losses, check_style, layer_weights,
+                StyleNet, Normed,
+            ),
+            1e-3,
         ),
     }  # fmt: skip
 

@@ -64,6 +64,9 @@ def _data() -> dict[str, Golden]:
         maps = {kind: torch.from_numpy(values.copy()) for kind, values in found.maps.items()}
         return {"image": torch.from_numpy(found.images), **maps, "label": torch.from_numpy(found.labels)}
 
+    def textured() -> Any:
+        return [d.texture(name, side=(40, 56), seed=seed) for seed, name in enumerate(d.STYLES)]
+
     def gathered() -> Any:
         return d.gather(d.sample_scene(*spec) for spec in specs[:2])[:4]
 
@@ -74,6 +77,7 @@ def _data() -> dict[str, Golden]:
         "MiniBroden": Golden(one, rtol=1e-3),
         "stack": Golden(stacked, (d.stack, d.SceneStack), 1e-3),
         "gather": Golden(gathered, rtol=1e-3),
+        "texture": Golden(textured, rtol=1e-3),
         "concept_words": Golden(
             lambda: list(d.concept_words(["zebra", "horse", "wheel", "fire engine"])[1:3])
         ),
