@@ -65,7 +65,7 @@ def film_cases(draw: Draw):
     def case(name, n, side, probe=None):
         place = 1.4 * draw.pictures(n, 6, 7, 2) - 0.7
         light, mask = 0.4 + draw.pictures(n, 1, 6, 7), draw.masks(n, 1, 6, 7).to(draw.dtype)
-        mask[0, 0, 0] = 0.5
+        mask[:, 0, :3] = 0.5
         given = draw.pictures(n, 3, 6, 7), draw.pictures(3, side, side), place, light, mask
         return Case(name, given, probe=probe)
 
@@ -84,6 +84,9 @@ def film_cases(draw: Draw):
         ("seen * light", "seen", "The light is missing: a square in the shade is darker."),
         ("(seen * light).clamp(0, 1)", "seen.clamp(0, 1) * light",
             "A bright light must not lead above 1: multiply first, then clip."),
+        ({"(seen * light).clamp(0, 1)": "seen * light",
+          "pictures * (1 - mask) + shown * mask": "(pictures * (1 - mask) + shown * mask).clamp(0, 1)"},
+            "You clip the mixture. Clip what the square shows, then mix: the rim tells them apart."),
         ("pictures * (1 - mask) + shown * mask", "pictures + shown * mask",
             "Under the square the picture still shines through: take it away there, by 1 - mask."),
         ("pictures * (1 - mask) + shown * mask", "torch.where(mask > 0, shown, pictures)",

@@ -20,7 +20,7 @@ def norm_cases(draw: Draw):
 
 
 @SHEET.exercise(
-    "style.instance_norm", "Forget the contrast", points=3, minutes=8, difficulty=2, cases=norm_cases,
+    "style.instance_norm", "Each picture, each channel", points=3, minutes=8, difficulty=2, cases=norm_cases,
     blocks=("torch.nn.functional.instance_norm", "torch.instance_norm", "torch.nn.InstanceNorm2d"),
     mistakes=(
         ({"x.mean((2, 3), keepdim=True)": "x.mean((0, 2, 3), keepdim=True)",
