@@ -39,7 +39,7 @@ def content_cases(draw: Draw):
     ),
 )  # fmt: skip
 def content_loss(made, kept):
-    """How far each picture's features have moved, squared, over the squared length of the content's own.
+    """How far each picture's features moved, squared, over the squared length of the content's.
 
     made, kept: features (N, K, h, w), of the picture made and of the content. Returns (N,).
     """
@@ -84,9 +84,9 @@ def style_cases(draw: Draw):
 def style_loss(made, grams, weights):
     """How far the Gram matrices of each picture's features lie from the style's, over layers.
 
-    made: layer -> features (N, K, h, w); grams: layer -> the style's Gram matrix (1, K, K), which is divided
-    by channels times places; weights: layer -> a number. A layer's loss is the squared distance over the
-    squared length of the style's own, times its weight. Returns (N,).
+    made: layer -> features (N, K, h, w); grams: layer -> the style's Gram matrix (1, K, K), which
+    is divided by channels times places; weights: layer -> a number. A layer's loss is the squared
+    distance over the squared length of the style's own, times its weight. Returns (N,).
     """
     total = 0
     for layer, weight in weights.items():
@@ -125,8 +125,8 @@ def color_cases(draw: Draw):
 def keep_colors(made, content):
     """The light of the picture that was made, in the colours of the content.
 
-    made, content: (N, 3, H, W), from 0 to 1. The light of a pixel is 0.299 red + 0.587 green + 0.114 blue;
-    changing all three channels by the same amount changes nothing else. Clip to 0 to 1. Returns (N, 3, H, W).
+    made, content: (N, 3, H, W), 0 to 1. Light is 0.299 red + 0.587 green + 0.114 blue; adding one
+    number to all three channels changes nothing else. Clip to 0 to 1. Returns (N, 3, H, W).
     """
     shares = torch.tensor([0.299, 0.587, 0.114]).to(content)
     light = ((made - content) * shares[:, None, None]).sum(1, keepdim=True)

@@ -40,7 +40,7 @@ def norm_cases(draw: Draw):
     ),
 )  # fmt: skip
 def instance_norm(x, scale, shift):
-    """Each channel of each picture brought to mean 0 and variance 1 over its places, then scaled and shifted.
+    """Each picture's channel brought to mean 0 and variance 1 over its places, scaled and shifted.
 
     x: (N, K, h, w); scale, shift: (K,). The variance is the mean square about the mean, plus 1e-5.
     Returns (N, K, h, w).
@@ -82,8 +82,8 @@ def conditional_cases(draw: Draw):
 def conditional_norm(x, scales, shifts, mix):
     """Instance norm whose scale and shift are mixed, for each picture, from those of all styles.
 
-    x: (N, K, h, w); scales, shifts: (S, K), a row a style; mix: (N, S), each picture's share of each style.
-    The variance is the mean square about the mean, plus 1e-5. Returns (N, K, h, w).
+    x: (N, K, h, w); scales, shifts: (S, K), a row a style; mix: (N, S), each picture's share of
+    each style. The variance is the mean square about the mean, plus 1e-5. Returns (N, K, h, w).
     """
     scale, shift = mix @ scales, mix @ shifts
     variance = x.var((2, 3), keepdim=True, correction=0)
@@ -118,8 +118,8 @@ def walk_cases(draw: Draw):
 def walk(first, last, styles, steps):
     """Shares of styles along a straight walk from one style to another.
 
-    first, last: numbers of two styles; styles: how many there are; steps: how many rows.
-    Returns (steps, styles), floats; the first row is all of the first style, the last all of the last.
+    first, last: numbers of two styles; styles: how many there are; steps: how many rows. Returns
+    (steps, styles), floats; the first row is all of the first style, the last all of the last.
     """
     along = torch.linspace(0, 1, steps)
     mix = torch.zeros(steps, styles)

@@ -5,7 +5,7 @@ A function that takes a student's calls it on something tiny before it computes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ from labkit.style import stylize
 
 Own = Callable[..., Any]
 SIDE = 128
+WEIGHTS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # of the style
 
 
 class Studio(NamedTuple):
@@ -63,7 +64,13 @@ def _tried(content_loss: Own, style_loss: Own) -> None:
 
 
 def transfers(
-    bench: Bench, at: Studio, weights: Sequence[float], *, content_loss: Own, style_loss: Own, steps: int = 60
+    bench: Bench,
+    at: Studio,
+    weights: Sequence[float] = WEIGHTS,
+    *,
+    content_loss: Own,
+    style_loss: Own,
+    steps: int = 60,
 ) -> Float[Tensor, "W 3 H W"]:
     """The first picture in the style, sought from noise by Adam, for each weight of the style."""
     _tried(content_loss, style_loss)
@@ -102,6 +109,12 @@ class Contrasts(NamedTuple):
     def rows(self) -> Float[Tensor, "R 3 H W"]:
         """The pictures and below them each network's."""
         return torch.cat([self.shown, *self.made.values()])
+
+    @property
+    def titles(self) -> list[str]:
+        """Of the first row the contrast, below that the network at the left."""
+        own = [title for name in self.made for title in (name, *[""] * (len(self.contrasts) - 1))]
+        return [*(f"contrast {share:g}" for share in self.contrasts), *own]
 
 
 def contrasts(bench: Bench, at: Studio, *, instance_norm: Own) -> Contrasts:
@@ -157,3 +170,36 @@ def faded(ends: Float[Tensor, "2 3 H W"], steps: int) -> Float[Tensor, "T 3 H W"
 def enlarged(images: Float[Tensor, "N 3 h w"], side: int = SIDE) -> Float[Tensor, "N 3 H W"]:
     """Small pictures at a side at which they can be seen."""
     return F.interpolate(images, size=side, mode="nearest")
+
+
+def axes(show: Mapping[str, Any]) -> dict[str, Any]:
+    """How S4's curves over the style weight are labelled."""
+    ticks = [f"{weight:g}" for weight in show["weights"]]
+    return {"ticks": ticks, "xlabel": "style weight", "ylabel": "style loss, by the judge"}
+
+
+def front(show: Mapping[str, Any]) -> tuple[Tensor, list[str]]:
+    """S4's first scene at every style weight between content and style, with titles."""
+    return enlarged(show["pictures"][0]), ["content", *axes(show)["ticks"], "style"]
+
+
+def walks(show: Mapping[str, Any], count: int = 3) -> tuple[Tensor, list[str]]:
+    """S6's first walks from the first style to the others, a row each, with titles."""
+    first, *others = show["styles"]
+    rows = torch.cat(show["walks"][:count])
+    between = [""] * (len(show["walks"][0]) - 2)
+    return rows, [title for other in others[:count] for title in (first, *between, other)]
+
+
+def norms(show: Mapping[str, Any]) -> tuple[Tensor, list[str]]:
+    """S5's pictures, a row a network, with the network's name at the first of its row."""
+    rows = show["pictures"]
+    titles = [title for name, made in rows.items() for title in (name, *[""] * (len(made) - 1))]
+    return torch.cat([*rows.values()]), titles
+
+
+def beside_a_fade(between: Float[Tensor, "T 3 H W"]) -> tuple[Tensor, list[str]]:
+    """A walk between styles and below it the pixel fade of its ends, with titles."""
+    steps = len(between)
+    rows = torch.cat([between, faded(between[[0, -1]], steps)])
+    return rows, ["walk between styles", *[""] * (steps - 1), "pixel fade"]
