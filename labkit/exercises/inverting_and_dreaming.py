@@ -65,19 +65,14 @@ def total_variation(images, beta):
 def loss_cases(draw: Draw):
     """Pictures whose features differ in size, so that each must be divided by its own norm."""
 
-    def case(name, n, alpha_weight, tv_weight):
-        features, goal = (
-            draw.numbers(n, 4, 3, 2),
-            draw.numbers(n, 4, 3, 2) * (1 + 4 * draw.pictures(n, 1, 1, 1)),
-        )
-        return Case(
-            name,
-            (to_learn(features), goal, draw.pictures(n, 3, 4, 5), draw.pictures(n), alpha_weight, tv_weight),
-        )
+    def case(name, n, alpha_weight, tv_weight, learns=to_learn, probe=None):
+        goal = draw.numbers(n, 4, 3, 2) * (1 + 4 * draw.pictures(n, 1, 1, 1))
+        pictures, weights = (draw.pictures(n, 3, 4, 5), draw.pictures(n)), (alpha_weight, tv_weight)
+        return Case(name, (learns(draw.numbers(n, 4, 3, 2)), goal, *pictures, *weights), probe=probe)
 
     yield case("two pictures", 2, 0.3, 0.8)
     yield case("three, a strong alpha norm", 3, 2.5, 0.1)
-    yield case("no prior", 2, 0.0, 0.0)
+    yield case("no prior, nothing to learn; all must stay", 2, 0.0, 0.0, torch.clone, "both")
 
 
 @SHEET.exercise(

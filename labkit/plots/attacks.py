@@ -18,6 +18,7 @@ def enlarged(change: Float[Tensor, "... C H W"], times: float = 1.0) -> Float[Te
 
     What then lies beyond black or white is cut off.
 
+    >>> import torch
     >>> enlarged(torch.tensor([[[-0.02, 0.0, 0.1]]]), 10).tolist()
     [[[0.30000001192092896, 0.5, 1.0]]]
     """

@@ -205,9 +205,10 @@ class Activation extends View {
   paintHere(unit, vector, pinned) {
     const { made } = this.ui, silent = vector && !vector.some((v) => v), known = unit && this.of("here", { unit });
     if (!made) return;
-    const word = !vector ? "point at a place" : silent ? "all silent here" : !pinned && this.live ? "pin the place" : this.waitWord;
-    made.set(known ? "" : word);
-    setText(made.foot, known ? `${known.steps} steps, for unit ${unit.join(", ")}` : "");
+    const word = !vector ? "point at a place" : silent ? "all silent here" : !pinned && this.live ? "pin the place" : this.live ? "" : "not in this page";
+    made.set(known || word ? "" : this.waitWord);
+    made.canvas.style.visibility = known ? "" : "hidden";
+    setText(made.foot, known ? `${known.steps} steps, for unit ${unit.join(", ")}` : word);
     if (!known) { made.drawn = null; return; }
     if (made.drawn === known) return;
     paintRGB(made.canvas, known.rgb, this.width, this.height);

@@ -89,7 +89,7 @@ def test_every_command_explains_itself(command: str) -> None:
         (["check", "nowhere.ipynb"], "no notebook nowhere.ipynb"),
         (["submit", "nowhere.ipynb"], "no notebook nowhere.ipynb"),
         (["demo", "oclusion"], "The nearest are 'occlusion'"),
-        (["demo", "compare", "--model", "minivgg-tags"], "Did you mean 'minivgg-tag'?"),
+        (["demo", "compare", "--model", "minivgg-tags"], "The nearest are 'minivgg-tag'"),
         (
             ["demo", "tcav", "--model", "squeezenet1_1"],
             "'squeezenet1_1'. Explore other networks in a note",

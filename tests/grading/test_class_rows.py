@@ -24,7 +24,7 @@ def test_the_keys_on_disk_are_these():
     data = json.loads(ROW.to_json())
     assert list(data) == [
         "student", "name", "email", "status", "total", "out_of", "late_days", "problems", "files",
-        "exercises", "stamp", "sandbox", "doubts", "seal", "by_hand",
+        "exercises", "stamp", "sandbox", "doubts", "seal", "by_hand", "label",
     ]  # fmt: skip
     assert list(data["exercises"][0]) == [
         "id", "title", "points", "out_of", "cases", "misconception", "hint", "notes", "word",
