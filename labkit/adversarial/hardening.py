@@ -13,7 +13,7 @@ from labkit.adversarial.attacks import check_step
 from labkit.core.checks import check_choice, check_positive
 from labkit.core.door import seeded, weight_of
 from labkit.core.progress import working
-from labkit.models.training import Recipe
+from labkit.models.training import Recipe, check_pairs
 
 __all__ = ["SHOWN", "harden", "worsened"]
 
@@ -107,11 +107,7 @@ def harden(
     check_positive("epochs", recipe.epochs)
     check_positive("steps", steps)
     check_step("epsilon", epsilon)
-    if len(images) != len(labels) or len(images) < recipe.batch:
-        raise ValueError(
-            f"images and labels must go together and fill a batch of {recipe.batch}; "
-            f"got {len(images)} images and {len(labels)} labels. Lower the recipe's batch for tiny data."
-        )
+    check_pairs(images, labels, recipe)
     own = torch.Generator().manual_seed(recipe.seed)
     wanted = torch.as_tensor(np.asarray(labels))
     updates = len(images) // recipe.batch

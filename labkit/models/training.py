@@ -63,6 +63,18 @@ def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tens
     return images.clamp(0, 1)
 
 
+def check_pairs(images: np.ndarray, labels: np.ndarray, recipe: Recipe) -> None:
+    """Raise ValueError unless pictures and labels go together and fill a batch of the recipe.
+
+    >>> check_pairs(np.zeros((4, 8, 8, 3)), np.zeros(4), Recipe(batch=4))
+    """
+    if len(images) != len(labels) or len(images) < recipe.batch:
+        raise ValueError(
+            f"images and labels must go together and fill a batch of {recipe.batch}; "
+            f"got {len(images)} images and {len(labels)} labels. Lower the recipe's batch for tiny data."
+        )
+
+
 def fit(
     model: nn.Module,
     images: UInt8[np.ndarray, "N H W 3"],
@@ -86,11 +98,7 @@ def fit(
     """
     recipe = recipe or Recipe()
     check_positive("epochs", recipe.epochs)
-    if len(images) != len(labels) or len(images) < recipe.batch:
-        raise ValueError(
-            f"images and labels must go together and fill a batch of {recipe.batch}; "
-            f"got {len(images)} images and {len(labels)} labels. Lower the recipe's batch for tiny data."
-        )
+    check_pairs(images, labels, recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
     targets = torch.as_tensor(np.asarray(labels))
     steps = len(images) // recipe.batch

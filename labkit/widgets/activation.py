@@ -146,7 +146,9 @@ class ActivationExplorer(PictureExplorer):
         entry = self._entry(layer)
         ends = ((entry["rows"], place[1]), (entry["columns"], place[0]))
         row, column = (min(range(len(at)), key=lambda k: abs(at[k] - pixel - 0.5)) for at, pixel in ends)
-        if not self.synthesizes or self._small(picture, layer)[:, row, column].abs().max() == 0:
+        if not self.synthesizes:
+            return []
+        if not self._small(self._grid(picture, layer), layer)[:, row, column].any():  # all silent
             return []
         return [("here", picture, layer, row, column, count) for count in self._steps]
 
@@ -154,7 +156,8 @@ class ActivationExplorer(PictureExplorer):
         kind, picture, layer = key[:3]
         where = {"kind": kind, "picture": picture, "layer": layer}
         if kind == "grid":
-            grid, small = self._grid(picture, layer), self._small(picture, layer)
+            grid = self._grid(picture, layer)
+            small = self._small(grid, layer)
             quiet = int((grid.flatten(1).amax(1) <= 0).sum())
             scale = {"top": float(small.abs().max()), "signed": bool(small.min() < 0), "quiet": quiet}
             return where | scale | {"dtype": "f4", "data": small.contiguous().numpy().tobytes()}
@@ -163,7 +166,7 @@ class ActivationExplorer(PictureExplorer):
         asked: int | Tensor = key[3]
         where |= {"channel": key[3], "steps": key[-1]}
         if kind == "here":
-            asked = self._small(picture, layer)[:, key[3], key[4]]
+            asked = self._small(self._grid(picture, layer), layer)[:, key[3], key[4]]
             where |= {"channel": -1, "unit": [key[3], key[4]]}
         synthesize = cast(Synthesize, self._synthesize)
         with stoppable(self.model, stale), torch.inference_mode(False), torch.enable_grad():
@@ -172,9 +175,9 @@ class ActivationExplorer(PictureExplorer):
             raise Stopped
         return where | {"data": pixels(made.detach().float().cpu())}
 
-    def _small(self, picture: int, layer: str) -> Float[Tensor, "K h w"]:
-        """The grid as it is sent: of several places the largest, where there are too many to be seen."""
-        grid, step = self._grid(picture, layer), self._entry(layer)["step"]
+    def _small(self, grid: Float[Tensor, "K H W"], layer: str) -> Float[Tensor, "K h w"]:
+        """A grid as it is sent: of several places the largest, where there are too many to be seen."""
+        step = self._entry(layer)["step"]
         return F.max_pool2d(grid, step, ceil_mode=True) if step > 1 else grid
 
     def _grid(self, picture: int, layer: str) -> Float[Tensor, "K h w"]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import traitlets as T
 from torch import Tensor
@@ -244,24 +243,14 @@ class StyleExplorer(Judged, SearchExplorer):
     @T.observe("style_upload")
     def _style_uploaded(self, change: Any) -> None:
         photo = change["new"]
-        if photo:
-            self._tell(refused="")
-            try:
-                rgb = np.frombuffer(photo["data"], np.uint8).reshape(photo["height"], photo["width"], 3)
-            except ValueError as error:
-                self._tell(refused=f"{photo['name']} cannot be read as a picture: {error}")
-                return
-            image = torch.from_numpy(rgb / np.float32(255)).permute(2, 0, 1).contiguous()
+        image = self._sent(photo) if photo else None
+        if image is not None:
             self._show_style(image, photo["name"])
 
     @T.observe("style_path")
     def _style_path_given(self, change: Any) -> None:
         if change["new"]:
-            try:
-                self._tell(refused="")
-                self.load_style(Path(change["new"]).expanduser())
-            except Exception as error:  # a mistyped path is answered in the widget
-                self._tell(refused=f"{error}")
+            self._from_path(self.load_style, change["new"])
 
     # -- legal values
     @T.validate("mode")

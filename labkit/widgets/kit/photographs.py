@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import traitlets as T
+from jaxtyping import Float
 from torch import Tensor
 
 from labkit.core.checks import check_images
@@ -88,24 +90,32 @@ class PhotographExplorer(Explorer):
                 self.set_trait(self.PLACE, [])
             self.target, self.picture = -1, len(self.captions) - 1  # type: ignore[attr-defined]
 
+    def _sent(self, photo: Any) -> Float[Tensor, "3 H W"] | None:
+        """The picture that a page has sent as bytes; None, and the page is told why, where it is none."""
+        self._tell(refused="")
+        try:
+            rgb = np.frombuffer(photo["data"], np.uint8).reshape(photo["height"], photo["width"], 3)
+        except ValueError as error:
+            self._tell(refused=f"{photo['name']} cannot be read as a picture: {error}")
+            return None
+        return torch.from_numpy(rgb / np.float32(255)).permute(2, 0, 1).contiguous()
+
     @T.observe("upload")
     def _uploaded(self, change: Any) -> None:
         photo = change["new"]
-        if photo:
-            self._tell(refused="")
-            try:
-                rgb = np.frombuffer(photo["data"], np.uint8).reshape(photo["height"], photo["width"], 3)
-            except ValueError as error:
-                self._tell(refused=f"{photo['name']} cannot be read as a picture: {error}")
-                return
-            image = torch.from_numpy(rgb / np.float32(255)).permute(2, 0, 1).contiguous()
+        image = self._sent(photo) if photo else None
+        if image is not None:
             self._show(image, photo["name"], what_to_know(self.model, bool(photo.get("cropped"))))
 
     @T.observe("path")
     def _path_given(self, change: Any) -> None:
         if change["new"]:
-            try:
-                self._tell(refused="")
-                self.load(Path(change["new"]).expanduser())
-            except Exception as error:  # a mistyped path is answered in the widget
-                self._tell(refused=f"{error}")
+            self._from_path(self.load, change["new"])
+
+    def _from_path(self, load: Callable[[Path], None], path: str) -> None:
+        """Load what a path typed in the page names; the page is told what is wrong with it."""
+        try:
+            self._tell(refused="")
+            load(Path(path).expanduser())
+        except Exception as error:  # a mistyped path is answered in the widget
+            self._tell(refused=f"{error}")
