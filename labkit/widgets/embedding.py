@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = ["EmbeddingExplorer"]
 
 Stale = Callable[[], bool]
 NEAR = 8  # neighbours that are shown
+PAUSE = 1 / 30  # seconds between two frames: no page draws more
 
 
 class EmbeddingExplorer(Explorer):
@@ -209,8 +211,12 @@ class EmbeddingExplorer(Explorer):
 
         rows = self.space.features
 
+        told = 0.0
+
         def frame(step: int, points: Tensor) -> None:
-            if not stale() and step < self._steps:
+            nonlocal told
+            if not stale() and step < self._steps and time.monotonic() - told >= PAUSE:
+                told = time.monotonic()
                 self._tell(delivery=self._sent(key, points, step))
 
         watch: dict[str, Any] = {

@@ -10,7 +10,7 @@ from PIL import Image
 
 from labkit.evaluation import neighbor_precision
 from labkit.visualization import nearest_neighbors, pca
-from labkit.widgets import EmbeddingExplorer
+from labkit.widgets import EmbeddingExplorer, embedding
 from labkit.widgets.kit.embeddings import atlas, groups_of
 
 COUNT = 40
@@ -64,7 +64,8 @@ def test_by_default_it_takes_the_last_feature_map_s_means(tiny, many):
     assert layer.space.features.shape == (COUNT, 6)
 
 
-def test_tsne_is_seen_running_and_a_newer_perplexity_wins(tiny, many, rows):
+def test_tsne_is_seen_running_and_a_newer_perplexity_wins(tiny, many, rows, monkeypatch):
+    monkeypatch.setattr(embedding, "PAUSE", 0.0)  # every frame
     widget, frames = made(tiny, many, rows), []
     widget.observe(lambda change: frames.append(change["new"]), "delivery")
     widget.set_state({"picture": 0})

@@ -195,6 +195,34 @@ def test_cancel_from_the_page_ends_the_work(waiting):
     assert (waiting.status, waiting.cancel, waiting.error) == ("stopped", False, "")
 
 
+def test_a_stop_that_comes_too_late_changes_nothing(waiting):
+    waiting.cancel = True
+    waiting.wait_idle(10)
+    waiting.status = "ready"
+    waiting.set_state({"cancel": True})
+    assert (waiting.status, waiting.cancel) == ("ready", False)
+
+
+def test_a_stopped_job_says_no_more_of_how_far_it_has_come():
+    class Stubborn(Waiting):
+        def _work(self, stale):
+            self._tell(status="computing", progress=0.5)
+            self.began.set()
+            assert self.pause.wait(10)
+            self._tell(status="ready", progress=0.7, theme="dark")
+            told.append((self.status, self.progress, self.theme))
+
+    told = []
+    widget = Stubborn()
+    widget.began, widget.pause = threading.Event(), threading.Event()
+    widget._request()
+    assert widget.began.wait(10)
+    widget.cancel = True
+    widget.pause.set()
+    widget.wait_idle(10)
+    assert told == [("stopped", 1.0, "dark")]
+
+
 def test_a_closed_widget_stops_its_worker(waiting):
     waiting.close()
     waiting.wait_idle(10)

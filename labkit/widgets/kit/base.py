@@ -19,6 +19,7 @@ from labkit.widgets.kit.worker import Stopped, Worker, explain_error
 
 __all__ = ["THEMES", "Explorer"]
 
+SAID = ("status", "error", "progress")  # what a job says of itself
 THEMES = ("auto", "light", "dark", "projector", "projector-light", "projector-dark")
 
 
@@ -80,6 +81,17 @@ class Explorer(anywidget.AnyWidget):
         super().close()
 
     def _tell(self, **traits: Any) -> None:
+        """Set traits; ``progress`` in whole per cent, as it is shown: a page has better to do than hear more.
+
+        What an overtaken job found is still told; how far it has come is no longer true.
+        """
+        if "progress" in traits:
+            traits["progress"] = int(100 * traits["progress"]) / 100
+        with self._mutex:
+            late = self._worker.overtaken
+            self._set(**{name: value for name, value in traits.items() if not (late and name in SAID)})
+
+    def _set(self, **traits: Any) -> None:
         with self._mutex:
             for name, value in traits.items():
                 setattr(self, name, value)
@@ -96,19 +108,19 @@ class Explorer(anywidget.AnyWidget):
                 widget._work(stale)
             except Stopped:
                 if not widget._worker.waits:
-                    widget._tell(status="stopped", progress=1.0)
+                    widget._set(status="stopped", progress=1.0)
             except Exception as error:  # every failure must be seen in the widget
-                if not stale():
-                    function = getattr(widget, "method", None)
-                    widget._tell(error=explain_error(error, function), status="error", progress=1.0)
+                function = getattr(widget, "method", None)
+                widget._tell(error=explain_error(error, function), status="error", progress=1.0)
 
         self._worker.submit(job)
 
     @T.observe("cancel")
     def _cancelled(self, change: Any) -> None:
         if change["new"]:
-            self._worker.stop()
-            self._tell(cancel=False, status="stopped", progress=1.0)
+            with self._mutex:
+                stopped = {"status": "stopped"} if self._worker.stop() else {}  # it may have ended by now
+                self._set(cancel=False, progress=1.0, **stopped)
 
     @T.observe("left")
     def _abandoned(self, change: Any) -> None:

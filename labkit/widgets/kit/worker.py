@@ -37,7 +37,7 @@ class Worker:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._job: Callable[[Callable[[], bool]], None] | None = None
-        self._generation = 0
+        self._generation = self._running = 0
         self._thread: threading.Thread | None = None
         Worker._alive.add(self)
 
@@ -50,11 +50,12 @@ class Worker:
                 self._thread = threading.Thread(target=self._run, name="labkit-explorer", daemon=True)
                 self._thread.start()
 
-    def stop(self) -> None:
-        """Forget what waits and tell the running job that it is stale."""
+    def stop(self) -> bool:
+        """Forget what waits and tell the running job that it is stale; False if nothing ran or waited."""
         with self._condition:
             self._generation += 1
             self._job = None
+            return self._thread is not None
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing runs or waits; False if ``timeout`` seconds did not suffice."""
@@ -66,10 +67,16 @@ class Worker:
         """Whether a job has been asked for that has not begun."""
         return self._job is not None
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether it is a stale job that asks."""
+        return threading.current_thread() is self._thread and self._generation != self._running
+
     def _run(self) -> None:
         while True:
             with self._condition:
                 job, mine = self._job, self._generation
+                self._running = mine
                 self._job = None
                 if job is None:
                     self._thread = None
