@@ -31,7 +31,7 @@ class Dissection extends View {
     }));
     model.on("change:shown", guarded(el, () => { this.open(); this.draw(); }));
     this.open();
-    return { aside: [ui.picture.node, ui.legend], main: [ui.units.node, ui.top.node], controls: [ui.epochs.node, ui.quantile.node, ui.level.node, ui.power.node] };
+    return { aside: [ui.picture.node, ui.legend], main: [ui.units.node, ui.top.node], controls: [ui.quantile.node, ui.level.node, ui.power.node, ui.epochs.node] };
   }
   own() { return h("div", { class: "lk-own" }); }
   open() {

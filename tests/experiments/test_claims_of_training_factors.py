@@ -99,7 +99,8 @@ def test_pairs_and_factors_are_networks_of_three_seeds_and_one_change():
             card = load_model(name + (f"-{number + 1}" if number else "")).card
             assert card["seed"] == number
             assert key in card
-            assert card["recipe"] == {**plain["recipe"], **card["recipe"]}
+            other = {what for what, value in plain["recipe"].items() if card["recipe"][what] != value}
+            assert other - {"seed"} == ({"rate"} if key == "norm" else set())  # the usual rate diverges there
 
 
 def test_lines_are_those_without_an_accuracy():
