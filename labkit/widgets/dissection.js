@@ -244,7 +244,7 @@ class Dissection extends View {
     views.forEach((answer, g) => {
       const x = left + g * group + (group - room * this.kinds.length) / 2, here = answer.picture === this.state.picture;
       rows[g].forEach((count, k) => { pen.globalAlpha = here ? 1 : 0.45; pen.fillStyle = KIND_HUES[k % KIND_HUES.length]; pen.fillRect(x + k * room, y(count), room - 3, Math.max(2, low - y(count))); });
-      pen.globalAlpha = 1; pen.fillStyle = ink; pen.textAlign = "center"; pen.font = this.font(views.length > 4 ? 20 : 28);
+      pen.globalAlpha = 1; pen.fillStyle = ink; pen.textAlign = "center"; pen.font = this.font(views.length > 4 && series.length < 2 ? 20 : 28);
       // "network, layer" in two rows, none wider than its group
       const { name, of, epochs } = captions[answer.picture], words = of && series.length > 1 ? [String(epochs), epochs === 1 ? "epoch" : "epochs"] : name.replace("features.", "layer ").split(", ");
       words.forEach((word, row) => pen.fillText(word, left + (g + 0.5) * group, CHART[1] - 18 - 30 * (words.length - 1 - row), group - 10));
