@@ -191,7 +191,7 @@ def _units(model: str, layers: Sequence[str], channels: int, question: str, phot
     from labkit.data import MiniBroden
     from labkit.widgets import ActivationExplorer
 
-    show, few = chosen(model, 3, photos), len(layers) < 3
+    show = chosen(model, 3, photos)
     if of_the_toy_world(model, photos):
         data: Any = MiniBroden(300, "test", faults=show.network.card.get("faults", ())).stack()
     else:
@@ -208,12 +208,9 @@ def _units(model: str, layers: Sequence[str], channels: int, question: str, phot
         show.network, show.images, masks=show.masks, data=data, layers=layers, steps=(48,), **show.given
     )
     middle = [side // 2 for side in reversed(show.images.shape[2:])]
-    explorer.precompute(
-        pictures=range(len(show.images)), layers=layers, channels=channels, places=[middle] if few else ()
-    )
-    if few:
-        explorer.place = middle
-        explorer.wait_idle()
+    explorer.precompute(pictures=range(len(show.images)), layers=layers, channels=channels, places=[middle])
+    explorer.place = middle
+    explorer.wait_idle()
     return explorer.to_html(title=question, limit_mb=8)
 
 
