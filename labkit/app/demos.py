@@ -12,6 +12,7 @@ from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_dreams import DREAMS
 from labkit.app.demos_fooling import FOOLING
 from labkit.app.demos_looking import LOOKING
+from labkit.app.demos_prior import PRIOR
 from labkit.app.demos_style import STYLE
 from labkit.app.demos_texture import TEXTURE
 from labkit.app.demos_transfer import WITHOUT
@@ -243,6 +244,7 @@ DEMOS: dict[str, Callable[..., str]] = {
     **DREAMS,
     **FOOLING,
     **MENDING,
+    **PRIOR,
     **TEXTURE,
     **STYLE,
     **WITHOUT,

@@ -65,7 +65,8 @@ def frames_html(
 
     def sent(panel: Panel) -> dict[str, Any]:
         number = places.setdefault(_sent(panel.picture), len(places))
-        return {"title": panel.title, "picture": number, "words": panel.words}
+        bars = [[name, round(share, 3)] for name, share in panel.bars]
+        return {"title": panel.title, "picture": number, "words": panel.words, "bars": bars}
 
     cells = []
     for numbers in itertools.product(*map(range, sizes)):
