@@ -15,7 +15,7 @@ from labkit.app.sheets import Panel, Sheet
 
 
 def data_of(page: str) -> dict:
-    return json.loads(page.split('id="frames">')[1].split("</script>")[0])
+    return json.loads(page.split('id="data">')[1].split("</script>")[0])
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def data() -> dict:
         patch.setattr(demos_prior, "TICKS", (0, 1, 3))
         page = DEMOS["prior"]()
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
-    return json.loads(page.split('id="frames">')[1].split("</script>")[0])
+    return json.loads(page.split('id="data">')[1].split("</script>")[0])
 
 
 def test_a_picture_of_each_step_is_what_the_method_gives_after_so_many() -> None:
