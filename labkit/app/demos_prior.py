@@ -92,10 +92,7 @@ def _films(model: Any, judge: Any, ticks: tuple[int, ...]) -> dict[str, Film]:
 
 
 def _prior(model: str = CRITIC) -> str:
-    """A class's picture under a generator, step by step: beside codes by lot, free pixels, an untrained one.
-
-    The generator was trained against ``minivgg``; in its place ``minivgg-2`` is ascended.
-    """
+    """A class's picture under a generator, step by step, beside plain ascent and the best codes by lot."""
     import torch
 
     from labkit.app.demo_pictures import check_network
@@ -106,7 +103,7 @@ def _prior(model: str = CRITIC) -> str:
     from labkit.models import load_model
 
     check_network(model)
-    name = BESIDE if model == CRITIC else model
+    name = BESIDE if model == CRITIC else model  # what has trained the generator would like all it makes
     films = _films(load_model(name), load_model(JUDGE), TICKS)
     labels = torch.arange(len(CLASSES))
 
@@ -115,8 +112,8 @@ def _prior(model: str = CRITIC) -> str:
         right = {way: int((film.heard[tick].argmax(1) == labels).sum()) for way, film in films.items()}
         tried = f"best of {step} codes" if step > 1 else "a code by lot"
         says = (
-            f"After {step} steps up {name}'s score the judge, {JUDGE}, names {right['free']} of "
-            f"{len(CLASSES)} by plain ascent, {right['generator']} with the generator, "
+            f"After {step} steps up {name}'s score the judge, {JUDGE}, names the class of {right['free']} in "
+            f"{len(CLASSES)} pictures by plain ascent, {right['generator']} with the generator, "
             f"{right['untrained']} with an untrained one, {right['lot']} of codes by lot; "
             f"{right['real']} real ones. Being named is not being realistic."
         )
