@@ -17,7 +17,7 @@ def test_the_number_of_filters_is_a_slider_that_says_its_iou(monkeypatch: pytest
     page = net2vec_html(few=(1, 3))
     assert '<input id="slider" type="range" min="0" max="1"' in page
     assert page.count('class="choose"') == 0
-    data = json.loads(page.split('id="frames">')[1].split("</script>")[0])
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert data["sizes"] == [2]
     for tick, cell, size in zip(data["ticks"], data["cells"], (1, 3), strict=True):
         (own,) = re.fullmatch(rf"F = {size}, IoU (\d\.\d\d)", tick).groups()  # type: ignore[union-attr]
