@@ -198,9 +198,9 @@ def _units(model: str, layers: Sequence[str], channels: int, question: str, phot
     else:
         data = photographs(int(show.network.input_size), photos)[0]
     if model not in NETWORKS:
-        every = [
-            one["name"] for one in ActivationExplorer(show.network, show.images, synthesize=False).layers
-        ]
+        known = ActivationExplorer(show.network, show.images, synthesize=False).layers
+        classes = len(show.network.classes)  # type: ignore[arg-type]
+        every = [one["name"] for one in known if one["height"] > 1 and one["channels"] != classes]
         last = len(every) - 1
         start = 0 if len(layers) > 2 else last // 2
         count = len(layers) - 1
@@ -212,7 +212,7 @@ def _units(model: str, layers: Sequence[str], channels: int, question: str, phot
     explorer.precompute(pictures=range(len(show.images)), layers=layers, channels=channels, places=[middle])
     explorer.place = middle
     explorer.wait_idle()
-    return explorer.to_html(title=question, limit_mb=8)
+    return explorer.to_html(title=question, limit_mb=8 if model in NETWORKS else 20)
 
 
 def _tcav(model: str = "minivgg") -> str:
