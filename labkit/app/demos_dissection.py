@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from typing import Any
 
 __all__ = ["DISSECTIONS", "labels_html"]
@@ -98,12 +96,10 @@ def _fine_tuning(model: str = "minivgg") -> str:
 def labels_html(pictures: Sequence[int] = PICTURES, counted: int = COUNTED) -> str:
     """A page of test scenes (``pictures``: their numbers) with their label maps under the pointer, and the
     table of the first ``counted`` scenes."""
-    import jinja2
     import torch
-    from markupsafe import Markup
 
+    from labkit.app.sheets import image_address, page_html
     from labkit.data import MiniBroden, minibroden_table
-    from labkit.data.photos import encode
 
     stack = MiniBroden(max(counted, *(number + 1 for number in pictures)), "test").stack()
     table = minibroden_table(stack.select(range(counted)))
@@ -112,18 +108,14 @@ def labels_html(pictures: Sequence[int] = PICTURES, counted: int = COUNTED) -> s
     for number in pictures:
         image = torch.from_numpy(stack.images[number].copy()).permute(2, 0, 1).float() / 255
         maps = {kind: base64.b64encode(stack.maps[kind][number].tobytes()).decode() for kind in kinds}
-        shown = base64.b64encode(encode(image)).decode()
-        scenes.append({"picture": f"data:image/png;base64,{shown}", "maps": maps})
+        scenes.append({"picture": image_address(image), "maps": maps})
     data = {
         "side": stack.images.shape[1], "names": {kind: MiniBroden.names[kind] for kind in kinds},
         "scenes": scenes,
     }  # fmt: skip
-    template = files("labkit.app").joinpath("label_maps.html").read_text("utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(template).render(
-        question="What does each pixel show?", table=table, counted=counted, count=len(scenes),
-        data=Markup(json.dumps(data).replace("<", "\\u003c")),
-    )  # fmt: skip
+    return page_html(
+        "label_maps.html", "What does each pixel show?", data, table=table, counted=counted, count=len(scenes)
+    )
 
 
 def _broden(model: str = "minivgg") -> str:

@@ -64,7 +64,7 @@ PARTS: dict[str, tuple[Slide, ...]] = {
               "Simonyan et al. 2014; Yosinski et al. 2015"),
         Slide("Many facets of one unit", "facets", _EXCITES, ("visualization.multifaceted",),
               "Nguyen et al. 2016"),
-        Slide("A generator as a prior", "", "", ("visualization.dgn_am",), "Nguyen et al. 2016"),
+        Slide("A generator as a prior", "prior", "", ("visualization.dgn_am",), "Nguyen et al. 2016"),
         Slide("Inversion: what a layer keeps", "invert", _DREAMING, ("style.invert",),
               "Mahendran and Vedaldi 2015"),
     ),

@@ -9,14 +9,14 @@ import torch
 from labkit.data import MiniBroden
 from labkit.experiments import dissection_demonstrations as demonstrations
 from labkit.experiments import training_factors
-from labkit.experiments.bench import EXPERIMENTS, Bench
+from labkit.experiments.bench import EXPERIMENTS
 from labkit.experiments.dissected_layers import Found, interpretability
 from labkit.experiments.dissecting_a_network import LAYERS
-from labkit.experiments.training_factors import FACTORS, PAIRS, PLAIN, UNITS, Point, apart, c6, point
+from labkit.experiments.training_factors import FACTORS, PAIRS, PLAIN, UNITS, Point, apart, point
 from labkit.models import load_model
 from labkit.plots import show_against
 
-from .spy import assert_sound, controls, quick, unwritten
+from .spy import assert_sound, controls, quick
 
 APART = "{}: how far share of the ceiling and accuracy differ, in opposite directions, in spreads of seeds"
 EACH = [
@@ -54,12 +54,6 @@ def test_every_network_is_a_point_and_those_that_name_no_objects_have_no_accurac
         assert points[name].accuracy is None
     figure = show_against(**demonstrations.against(result.show))
     assert len(figure.axes[0].collections) == sum(p.accuracy is not None for p in points.values())
-
-
-def test_an_unwritten_function_says_so_before_anything_is_drawn(monkeypatch):
-    monkeypatch.setattr(training_factors, "scenes", lambda *args: pytest.fail("scenes were drawn"))
-    with pytest.raises(NotImplementedError):
-        c6(Bench("quick"), iou_and_ceiling=unwritten)
 
 
 def test_pairs_are_apart_only_where_both_measures_differ_and_in_opposite_directions():
