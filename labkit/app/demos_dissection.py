@@ -53,7 +53,8 @@ def _training(model: str = "minivgg") -> str:
 
     stack, end = MiniBroden(SCENES, "test").stack(), load_model(WATCHED)
     untrained = twin(end, stack.images)
-    card = {**end.card, "snapshot": {"of": WATCHED, "after epochs": 0}}
+    told: Any = end.card
+    card = {**told, "snapshot": {"of": WATCHED, "after epochs": 0}}
     object.__setattr__(untrained, "card", card)
     kept = {f"{WATCHED}-after-{epochs}": load_model(f"{WATCHED}-after-{epochs}") for epochs in KEPT}
     models = {f"{WATCHED}, untrained": untrained, **kept, WATCHED: end}
@@ -73,6 +74,7 @@ def _fine_tuning(model: str = "minivgg") -> str:
     from labkit.models import load_model
 
     first, then = (load_model(name) for name in TUNED)
+    card: Any = then.card
     pairs = before_and_after(first, then, MiniBroden(SCENES, "test").stack(), units=None, count=9)
 
     def cell(number: int) -> Sheet:
@@ -84,8 +86,8 @@ def _fine_tuning(model: str = "minivgg") -> str:
         says = (
             f"Unit {pair.unit}: {pair.before.label} before, {pair.after.label} after; with labels of other "
             f"pictures the IoU reaches {chance}. Of nine pictures {pair.shared} are the same. After "
-            f"{then.card['recipe']['epochs']} epochs this network names "
-            f"{then.card['accuracy']['clean test']:.2f} of the objects."
+            f"{card['recipe']['epochs']} epochs this network names "
+            f"{card['accuracy']['clean test']:.2f} of the objects."
         )
         return Sheet(str(pair.unit), says, panels)
 

@@ -53,8 +53,8 @@ class UnitPair(NamedTuple):
 def _side(found: Found, unit: int, pictures: Tensor) -> Side:
     best = int(found.iou[unit].argmax())
     kind, label = found.labels[best]
-    numbers = (found.iou[unit, best], found.ceiling[unit, best], found.other_iou[unit].max())
-    return Side(label, kind, *map(float, numbers), pictures)
+    iou, ceiling = float(found.iou[unit, best]), float(found.ceiling[unit, best])
+    return Side(label, kind, iou, ceiling, float(found.other_iou[unit].max()), pictures)
 
 
 def before_and_after(
@@ -94,6 +94,6 @@ def before_and_after(
                     pictures[place] = image * (DIM + (1 - DIM) * top.masks[row, place].float())
             shown.append(pictures)
         numbers = [set(top.pictures[row].tolist()) - {-1} for top in tops]
-        sides = [_side(one, unit, pictures) for one, pictures in zip(found, shown, strict=True)]
-        pairs.append(UnitPair(unit, *sides, len(numbers[0] & numbers[1])))
+        first, then = (_side(one, unit, pictures) for one, pictures in zip(found, shown, strict=True))
+        pairs.append(UnitPair(unit, first, then, len(numbers[0] & numbers[1])))
     return pairs

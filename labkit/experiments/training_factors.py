@@ -67,7 +67,7 @@ def _drawn(found: Found, units: int, draws: int = 20) -> float:
     return sum(shares) / draws
 
 
-def point(model: nn.Module, stack: SceneStack, *, named: bool = True, **own: Own) -> Point:
+def point(model: nn.Module, stack: SceneStack, *, named: bool = True, **own: Any) -> Point:
     """Where a network stands by its last feature map. ``named``: whether it has the accuracy that its card
     tells (a twin has not); ``own``: the student's ``iou_and_ceiling``."""
     found, card = dissected(model, stack, last_layer(model), **own), getattr(model, "card", {})
@@ -141,11 +141,11 @@ def c6(bench: Bench, *, iou_and_ceiling: Own) -> Result:
             [p for p in points.values() if (p.accuracy or 0) >= TRAINED]
         ),
     }
-    measures = []
+    measures: list[Measure] = []
     for what, name in PAIRS.items():
         others = [at(name + (f"-{k + 1}" if k else "")) for k in range(seeds)]
         here, there = plain[:seeds], _rows(others)
-        floors = [_rows([p._replace(share=p.floor) for p in each]) for each in (five[:seeds], others)]
+        below, beneath = (_rows([p._replace(share=p.floor) for p in each]) for each in (five[:seeds], others))
         random = at(TWIN + name).share - blank.share
         measures.append(
             Measure(
@@ -153,7 +153,7 @@ def c6(bench: Bench, *, iou_and_ceiling: Own) -> Result:
                 "spreads of seeds",
                 apart(here, there, spread), "> 1 (lower bound)",
                 control={
-                    "with labels of other pictures": apart(*floors, spread),
+                    "with labels of other pictures": apart(below, beneath, spread),
                     "difference of the share": _over(there[:, 0] - here[:, 0]),
                     "difference of the untrained twins' share": _over([random]),
                     "difference of the accuracy": _over(there[:, 1] - here[:, 1]),
