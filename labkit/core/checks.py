@@ -24,6 +24,7 @@ __all__ = [
     "check_finite",
     "check_maps",
     "check_class",
+    "check_index",
     "check_positive",
     "check_weight",
     "check_fraction",
@@ -262,3 +263,16 @@ def check_class(target: int, n_classes: int, argument: str = "target") -> None:
             f"{argument} must be a class index from 0 to {n_classes - 1}; got {int(target)}. "
             "The model's .classes lists them in order."
         )
+
+
+def check_index(argument: str, value: int, count: int, things: str) -> None:
+    """Raise IndexError unless ``value`` is a number of one of ``count`` things that are no classes.
+
+    >>> check_index("picture", 5, 2, "pictures")
+    Traceback (most recent call last):
+    ...
+    IndexError: picture must be from 0 to 1; got 5. There are 2 pictures.
+    """
+    if not 0 <= int(value) < count:
+        there = f"There are {count} {things}." if count != 1 else "There is only one."
+        raise IndexError(f"{argument} must be from 0 to {count - 1}; got {int(value)}. {there}")

@@ -84,7 +84,9 @@ def test_outputs_without_classes(net: nn.Module) -> None:
 
 
 def test_wrong_units(net: nn.Module) -> None:
-    with pytest.raises(IndexError, match="channel must be.*from 0 to 3; got 4"):
+    with pytest.raises(
+        IndexError, match="channel must be from 0 to 3; got 4. There are 4 channels in layer '0'"
+    ):
         scores(net, X, unit("0", 4))
     with pytest.raises(IndexError, match=r"place must be.*\(3, 3\).*got \(3, 0\)"):
         scores(net, X, unit("0", 0, (3, 0)))
