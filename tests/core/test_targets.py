@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from labkit.attribution import saliency
 from labkit.core.targets import beginnings, class_indices, is_class, reads_layers, rewarded, select
 from labkit.models import class_score, direction, pick, scores, unit
 
@@ -63,6 +64,23 @@ def test_a_name_or_a_list_is_told_how_to_write_it(net: nn.Module, target, cure: 
     with pytest.raises(TypeError) as raised:
         scores(net, X, target)
     assert cure in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("zebr", "got str. No class is called 'zebr'. The nearest: 'zebra', class 1."),
+        ("zebra", "got str. 'zebra' is class 1."),
+        (class_score("zebr") - class_score(0), "The nearest: 'zebra', class 1."),
+    ],
+)
+def test_a_class_s_name_is_answered_with_its_number(net: nn.Module, target, told: str) -> None:
+    net.classes = ["horse", "zebra", "tank", "fox", "bus"]
+    for ask in (scores, saliency):
+        with pytest.raises(TypeError) as raised:
+            ask(net, X, target)
+        assert str(raised.value).endswith(told)
+        assert "classes.index" not in str(raised.value)
 
 
 @pytest.mark.parametrize("target", [torch.zeros(3), torch.tensor([0, 1]), torch.tensor([True, False, True])])
