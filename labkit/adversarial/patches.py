@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_choice, check_class, check_images, check_positive
+from labkit.core.checks import check_choice, check_images, check_positive
 from labkit.core.door import asked, seeded
 from labkit.core.registry import signature_of
-from labkit.core.targets import as_logits
+from labkit.core.targets import as_logits, class_indices
 from labkit.optimize import minimize
 
 __all__ = ["Patch", "Placing", "adversarial_patch", "adversarial_patch_result", "draw_placing", "paste"]
@@ -154,7 +154,7 @@ def adversarial_patch_result(
     own = seeded(generator)
     with asked(model, pictures) as given:
         with torch.no_grad():
-            check_class(target, model(given[:1].clone()).shape[1], "target")
+            class_indices(model(given[:1].clone()), target)
         noise = torch.rand(given.shape[1], side, side, generator=own, dtype=torch.float64)
         patch = (0.5 + 0.1 * (noise - 0.5)).to(given)
         fixed = draw_placing(1, size=size, angle=0.0, light=0.0, generator=own)

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from labkit.adversarial.patches import Patch
-from labkit.core.checks import check_class, check_positive
+from labkit.core.checks import check_positive
 from labkit.core.door import asked, seeded
 from labkit.core.registry import signature_of
-from labkit.core.targets import as_logits
+from labkit.core.targets import as_logits, class_indices
 from labkit.optimize import minimize
 
 __all__ = ["Views", "physical_patch", "physical_patch_result"]
@@ -80,7 +80,7 @@ def physical_patch_result(
         first = views(start, [0])
     with asked(model, first) as given:
         with torch.no_grad():
-            check_class(target, model(given.clone()).shape[1], "target")
+            class_indices(model(given.clone()), target)
         patch = start.to(given)
 
         def loss(step: int) -> Tensor:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from labkit.core.checks import as_tensor, check_class, check_positive
+from labkit.core.checks import as_tensor, check_index, check_positive
 from labkit.core.door import seeded
 from labkit.core.registry import signature_of
 from labkit.core.statistics import rank_p
@@ -58,8 +58,9 @@ def analogy(
     """
     rows = _space(space, 2)
     terms = [*plus, *minus]
-    for term in terms:
-        check_class(term, len(rows), "term")
+    for name, numbers in (("plus", plus), ("minus", minus)):
+        for number in numbers:
+            check_index(name, number, len(rows), "concepts in the space")
     if not plus:
         raise ValueError("plus must hold at least one concept's number; got none.")
     check_positive("count", count)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
-from labkit.core.checks import check_choice, check_class, check_feature_map, check_positive
+from labkit.core.checks import check_choice, check_feature_map, check_index, check_positive
 from labkit.core.door import asked, finite
 from labkit.core.hooks import find_layer
 from labkit.models import record
@@ -63,9 +63,9 @@ def similarity_map(
     with asked(model, pictures) as inputs, torch.no_grad(), record(model, layer) as kept:
         model(inputs)
         maps = finite(check_feature_map(kept[layer], layer))
-        check_class(picture, len(maps), "picture")
+        check_index("picture", picture, len(maps), "pictures")
         for axis, index, length in zip(("row", "column"), place, maps.shape[2:], strict=True):
-            check_class(index, length, axis)
+            check_index(axis, index, length, f"{axis}s in the grid of layer {layer!r}")
         unit = F.normalize(maps, dim=1, eps=1e-30)
         cosines = torch.einsum("nkhw,k->nhw", unit, unit[picture, :, place[0], place[1]])
         if upsample is None:

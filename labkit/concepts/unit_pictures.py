@@ -14,7 +14,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from labkit.concepts.thresholds import LayerMaps, unit_thresholds
-from labkit.core.checks import check_class, check_positive
+from labkit.core.checks import check_index, check_positive
 from labkit.core.door import weight_of
 from labkit.core.hooks import borrow
 from labkit.core.progress import working
@@ -85,7 +85,7 @@ def _sought(
         model, given, layer=layer, quantile=quantile, rotation=rotation, batch_size=batch_size, progress=half
     )
     for one in units or ():
-        check_class(one, len(every), "units")
+        check_index("units", one, len(every), "units in the layer")
     chosen = torch.arange(len(every)) if units is None else torch.tensor(list(units), dtype=torch.long)
     thresholds, peaks, done, size = every[chosen], [], 0, (0, 0)
     rest = None if progress is None else lambda share: progress(0.5 + share / 2)

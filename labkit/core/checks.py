@@ -24,6 +24,9 @@ __all__ = [
     "check_finite",
     "check_maps",
     "check_class",
+    "class_by_name",
+    "named_class",
+    "check_index",
     "check_positive",
     "check_weight",
     "check_fraction",
@@ -262,3 +265,47 @@ def check_class(target: int, n_classes: int, argument: str = "target") -> None:
             f"{argument} must be a class index from 0 to {n_classes - 1}; got {int(target)}. "
             "The model's .classes lists them in order."
         )
+
+
+def class_by_name(error: TypeError, name: str) -> TypeError:
+    """The error of a method that was given a class's name: what borrows the model tells its number; see
+    ``named_class``."""
+    vars(error)["class_name"] = name
+    error.args = (f"{error.args[0]} Write model.classes.index({name!r}).",)
+    return error
+
+
+def named_class(error: TypeError, classes: Any) -> None:
+    """Tell in an error of ``class_by_name`` the number of the class, or of the one called most like it.
+
+    >>> error = class_by_name(TypeError("target must be a class; got str."), "zebr")
+    >>> named_class(error, ["horse", "zebra"])
+    >>> print(error)
+    target must be a class; got str. No class is called 'zebr'. The nearest: 'zebra', class 1.
+    """
+    name = vars(error).get("class_name")
+    names = [str(one) for one in classes] if isinstance(classes, list | tuple) else []
+    if name is None or not names:
+        return
+    del vars(error)["class_name"]
+    close = nearest(name, names, n=1)[0]
+    words = f"The nearest: {close!r}, class {names.index(close)}."
+    words = (
+        f"{name!r} is class {names.index(name)}."
+        if name in names
+        else f"No class is called {name!r}. {words}"
+    )
+    error.args = (error.args[0].removesuffix(f"Write model.classes.index({name!r}).") + words,)
+
+
+def check_index(argument: str, value: int, count: int, things: str) -> None:
+    """Raise IndexError unless ``value`` is a number of one of ``count`` things that are no classes.
+
+    >>> check_index("picture", 5, 2, "pictures")
+    Traceback (most recent call last):
+    ...
+    IndexError: picture must be from 0 to 1; got 5. There are 2 pictures.
+    """
+    if not 0 <= int(value) < count:
+        there = f"There are {count} {things}." if count != 1 else "There is only one."
+        raise IndexError(f"{argument} must be from 0 to {count - 1}; got {int(value)}. {there}")

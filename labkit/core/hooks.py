@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.core.checks import nearest
+from labkit.core.checks import named_class, nearest
 from labkit.core.locks import check_model, lock_of
 
 _FLAGS = ("training", "inplace", "_is_full_backward_hook")
@@ -80,7 +80,7 @@ def borrow(model: nn.Module, *, frozen: bool = False) -> Iterator[nn.Module]:
                 parameter.grad = None
                 if frozen and needed and not parameter.is_inference():  # which cannot be switched back
                     parameter.requires_grad_(False)
-            with as_written(model), torch.inference_mode(False), torch.enable_grad():
+            with as_written(model), classes_told(model), torch.inference_mode(False), torch.enable_grad():
                 _trainable([module for module, *_ in modules])
                 yield model
         finally:
@@ -120,6 +120,26 @@ def find_layer(model: nn.Module, name: str) -> tuple[nn.Module, int | None]:
             "Use the model as it was before torch.jit."
         )
     return modules[path], int(call) if call else None
+
+
+@contextmanager
+def classes_told(model: nn.Module) -> Iterator[None]:
+    """While the block runs, the error for a class's name as target tells that class's number.
+
+    >>> from labkit.core.targets import pick
+    >>> net = nn.Linear(2, 2)
+    >>> net.classes = ["horse", "zebra"]
+    >>> with classes_told(net):
+    ...     pick(net(torch.zeros(1, 2)), "zebr")
+    Traceback (most recent call last):
+    ...
+    TypeError: target must be a class index, ... got str. No class is called 'zebr'. The nearest: 'zebra', ...
+    """
+    try:
+        yield
+    except TypeError as error:
+        named_class(error, getattr(model, "classes", None))
+        raise
 
 
 @contextmanager

@@ -8,8 +8,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
+from functools import update_wrapper
+from types import FunctionType, ModuleType
 from typing import Any, ParamSpec, TypeVar
+
+from labkit.core.checks import nearest
 
 # What a method is given -> the argument's name.
 TAKES = {
@@ -70,23 +73,73 @@ def signature_of(result: Callable[P, Any]) -> Callable[[Callable[..., T]], Calla
     """Decorate the plain form of a method, which hands all it is given to its ``_result`` form.
 
     Its arguments stand once, in the signature of ``result``; help and editors show them for both, but for
-    ``progress`` and ``should_stop``, which are passed on and not shown. The function stays the one written.
+    ``progress`` and ``should_stop``, which are passed on and not shown. Arguments that do not fit are
+    answered in the function's own name; they are looked at only where a call has failed.
 
     >>> def blur_result(image: list, *, sigma: float = 2.0, progress: Any = None) -> dict: ...
     >>> @signature_of(blur_result)
-    ... def blur(*args: Any, **options: Any) -> list: ...
+    ... def blur(*args: Any, **options: Any) -> list:
+    ...     return blur_result(*args, **options)["image"]
     >>> list(inspect.signature(blur).parameters)
     ['image', 'sigma']
+    >>> blur([1], sgma=3.0)
+    Traceback (most recent call last):
+    ...
+    TypeError: blur knows no argument 'sgma'. The nearest: 'sigma', 'image'.
     """
 
     def signed(function: Callable[..., T]) -> Callable[P, T]:
         theirs = inspect.signature(result)
         shown = [p for name, p in theirs.parameters.items() if name not in _OF_THE_CALL]
         given = inspect.signature(function).return_annotation
-        vars(function)["__signature__"] = theirs.replace(parameters=shown, return_annotation=given)
-        return function
+        ours = theirs.replace(parameters=shown, return_annotation=given)
+        misfit = _misfit  # held by the function itself, whose globals are those of another file
+
+        def called(*args: Any, **options: Any) -> T:
+            try:
+                return function(*args, **options)
+            except TypeError:
+                told = misfit(function.__name__, theirs, ours, args, options)
+                if told is None:
+                    raise
+            raise told
+
+        # of the file in which the function is written: there doctest and ``Method.result`` look
+        plain: Any = FunctionType(called.__code__, function.__globals__, closure=called.__closure__)
+        update_wrapper(plain, function).__signature__ = ours
+        return plain
 
     return signed
+
+
+def _misfit(
+    name: str, theirs: inspect.Signature, ours: inspect.Signature, args: tuple, options: Mapping[str, Any]
+) -> TypeError | None:
+    """What to say where arguments do not fit; None where they do, so that the error was another one."""
+    try:
+        theirs.bind(*args, **options)
+    except TypeError as error:
+        known = ours.parameters
+        by_place = [n for n, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        needed = [n for n, p in known.items() if p.default is p.empty and n not in by_place[: len(args)]]
+        lacking = [n for n in needed if n not in options]
+        for given in options:
+            if given not in theirs.parameters:
+                close = ", ".join(map(repr, nearest(given, known)))
+                return TypeError(f"{name} knows no argument {given!r}. The nearest: {close}.")
+            if given in by_place[: len(args)]:
+                return TypeError(f"{name} must be given {given!r} once; got it by place and by name.")
+        if len(args) > len(by_place):
+            count = f"{len(by_place)} argument{'s' * (len(by_place) != 1)}"
+            return TypeError(
+                f"{name} takes {count} by place, {', '.join(by_place)}; got {len(args)}. "
+                "Give the others by name."
+            )
+        if lacking:
+            call = ", ".join(n if n in by_place else f"{n}=..." for n in [*by_place[: len(args)], *needed])
+            return TypeError(f"{name} lacks {', '.join(map(repr, lacking))}. Write {name}({call}).")
+        return TypeError(f"{name}: {error}.")
+    return None
 
 
 @dataclass(frozen=True)

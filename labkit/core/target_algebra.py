@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_class
+from labkit.core.checks import check_index
 
 Place: TypeAlias = tuple[int, int] | Literal["max"] | None
 
@@ -137,7 +137,7 @@ class Unit(Score):
             raise ValueError(
                 f"layer {self.layer!r} must give (N, C) or (N, C, H, W); got {_said(activation)}."
             )
-        check_class(self.channel, activation.shape[1], "channel")
+        check_index("channel", self.channel, activation.shape[1], f"channels in layer {self.layer!r}")
         return _at(activation[:, self.channel], self.place, self.layer)
 
 

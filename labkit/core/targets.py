@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from labkit.core.checks import check_choice, check_class
+from labkit.core.checks import check_choice, check_class, class_by_name
 from labkit.core.target_algebra import Direction, Output, Score, Sum, Unit, direction, unit, with_tensors
 
 __all__ = [
@@ -123,13 +123,12 @@ def class_indices(outputs: Tensor, target: Target, argument: str = "target") -> 
             else ""
         )
         cure = ""
-        if isinstance(target, str):
-            cure = f" Write model.classes.index({target!r})."
-        elif isinstance(target, list | tuple):
+        if isinstance(target, list | tuple):
             cure = " Write torch.tensor([...]), one class index a picture."
-        raise TypeError(
+        error = TypeError(
             f"{argument} must be a class index, a tensor of them{more}; got {type(target).__name__}.{cure}"
         )
+        raise class_by_name(error, target) if isinstance(target, str) else error
     classes = torch.as_tensor(target, device=outputs.device).long()  # type: ignore[arg-type]
     if classes.is_inference():  # which autograd would not save
         classes = classes.clone()

@@ -20,7 +20,8 @@ from typing import Any
 from labkit.ledger.code import ROOT
 
 LIBRARY = ROOT / "labkit"
-# Experiments and references are taken by their text anyway; checks only refuse; the rest computes nothing.
+# Experiments and references are taken by their text anyway; checks and the registry only refuse; the rest
+# computes nothing.
 OUTSIDE = (
     "experiments",
     "exercises",
@@ -30,6 +31,7 @@ OUTSIDE = (
     "core/checks.py",
     "core/files.py",
     "core/progress.py",
+    "core/registry.py",
 )
 
 

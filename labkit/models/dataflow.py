@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.hooks import record
+from labkit.core.hooks import classes_told, record
 from labkit.core.targets import Target, pick, reads_layers
 from labkit.models.functions import Call, FunctionRules
 from labkit.models.operations import operations
@@ -240,7 +240,9 @@ def scores(model: nn.Module, images: Float[Tensor, "N C H W"], target: Target) -
     """
     shown = images.clone()  # a model may work in place
     if not reads_layers(target):
-        return pick(model(shown), target)
+        outputs = model(shown)
+        with classes_told(model):
+            return pick(outputs, target)
     with Flow(shown) as flow, record(model, *target.layers) as kept:  # type: ignore[union-attr]
         outputs = model(shown)
     kept.axes = flow.axes(kept)

@@ -53,7 +53,8 @@ def batches(pictures: Tensor | ndarray, size: int = 64) -> Iterator[Float[Tensor
     if not isinstance(pictures, Tensor | ndarray):
         raise TypeError(
             f"pictures must be a tensor or an array; got {type(pictures).__name__}. "
-            "Stack them first: torch.stack(pictures)."
+            "Stack tensors first: torch.stack(pictures); labkit.data.load_photo(path, size) makes one of a "
+            "photograph."
         )
     if pictures.ndim != 4 or 0 in pictures.shape:
         raise ValueError(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from labkit.core.checks import check_class, check_images, check_positive
+from labkit.core.checks import check_images, check_index, check_positive
 from labkit.core.door import own_copy, sides_of, weight_of
 from labkit.core.hooks import borrow, find_layer, record
 from labkit.models.extents import Extent, Extents
@@ -74,10 +74,9 @@ class ReceptiveField:
             ("row", row, self.rows.shape[1]),
             ("column", column, self.columns.shape[1]),
         ):
-            if not 0 <= index < count:
-                raise IndexError(f"{name} must be from 0 to {count - 1} in {self.layer!r}; got {index}.")
+            check_index(name, index, count, f"{name}s in layer {self.layer!r}")
         if channel is not None:
-            check_class(channel, len(self.rows), "channel")
+            check_index("channel", channel, len(self.rows), f"channels in layer {self.layer!r}")
         chosen = slice(None) if channel is None else slice(channel, channel + 1)
         ends = self.rows[chosen, row], self.columns[chosen, column]
         (top, left), (bottom, right) = (

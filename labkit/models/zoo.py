@@ -52,11 +52,13 @@ class Wrapped(nn.Module):
     """A network with its normalization in front, under the network's own layer names.
 
     It shares the inner network's children, parameters and buffers, so ``features.12`` keeps its name. The
-    normalization lies beside them, so that the network itself stays as its owner made it.
+    normalization lies beside them, so that the network itself stays as its owner made it. Its first answer
+    is held against the classes' names; raises ValueError where they are not as many.
     """
 
     inner: nn.Module
     normalization: Normalization
+    counted: bool = False  # whether classes have been held against an answer
 
     def __init__(self, inner: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -82,7 +84,23 @@ class Wrapped(nn.Module):
         return self
 
     def forward(self, images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        return self.inner(self.normalization(images))
+        outputs = self.inner(self.normalization(images))
+        if not self.counted:
+            self._count(outputs)
+        return outputs
+
+    def _count(self, outputs: Any) -> None:
+        """Check once that there are as many names as scores."""
+        names = vars(self).get("classes")
+        if names is not None and isinstance(outputs, Tensor) and outputs.ndim == 2:
+            count = outputs.shape[1]
+            if len(names) != count:
+                each = f"each of the network's {count} scores" if count != 1 else "the network's one score"
+                raise ValueError(
+                    f"classes must name {each}; got {len(names)} names. "
+                    f"Set model.classes to as many, for example [str(k) for k in range({count})]."
+                )
+        object.__setattr__(self, "counted", True)
 
 
 def _dress(
@@ -129,7 +147,8 @@ def wrap_model(
     ``mean`` and ``std`` are those the network was trained with, per channel, for pictures in [0, 1]; the
     network itself is shared, not copied, put into eval mode, and keeps its layer names, its precision and its
     device, also where these change later. Raises TypeError for what is no network, ValueError for numbers
-    that are not those of pictures in [0, 1], a standard deviation of 0, or lengths that differ.
+    that are not those of pictures in [0, 1], a standard deviation of 0, or lengths that differ; its first
+    answer raises ValueError where ``classes`` are not as many as the scores.
 
     >>> net = wrap_model(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), classes=["a", "b"], input_size=2)
     >>> net.layers, net(torch.zeros(1, 3, 2, 2)).shape

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
 
-from labkit.core.checks import check_class, check_feature_map, check_finite, check_fraction, check_positive
+from labkit.core.checks import check_feature_map, check_finite, check_fraction, check_index, check_positive
 from labkit.core.door import own_copy
 from labkit.core.hooks import borrow, find_layer
 from labkit.core.progress import working
@@ -145,7 +145,7 @@ def _chosen(
 ) -> TopPatches:
     """The units asked for, padded to ``count``, with their boxes."""
     for unit in units or ():
-        check_class(unit, best.shape[0], "units")
+        check_index("units", unit, best.shape[0], "units in the layer")
     chosen = torch.arange(best.shape[0]) if units is None else torch.tensor(list(units), dtype=torch.long)
     lacking = max(0, best.count - best.values.shape[1])
     values, pictures, places = (

@@ -11,7 +11,7 @@ import traitlets as T
 from jaxtyping import Float
 from torch import Tensor
 
-from labkit.core.checks import check_choice, check_class
+from labkit.core.checks import check_choice, check_index
 from labkit.widgets.kit.cache import Answer
 from labkit.widgets.kit.page import module
 from labkit.widgets.kit.pictures import PictureExplorer, Report, Stale, never, pixels
@@ -239,5 +239,6 @@ class ActivationExplorer(PictureExplorer):
     @T.validate("channel")
     def _legal_channel(self, proposal: Any) -> int:
         if self.layers and self.layer:
-            check_class(proposal["value"], self._entry(self.layer)["channels"], "channel")
+            count = self._entry(self.layer)["channels"]
+            check_index("channel", proposal["value"], count, f"channels in layer {self.layer!r}")
         return proposal["value"]

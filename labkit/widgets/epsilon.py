@@ -127,7 +127,10 @@ class EpsilonExplorer(PictureExplorer):
     def _true(self, label: Any, picture: int) -> int:
         if label is None:
             return int(self._photo(picture)["top"][0])
-        return self.classes.index(label) if isinstance(label, str) else int(label)
+        if isinstance(label, str):
+            check_choice("labels", label, self.classes)
+            return self.classes.index(label)
+        return int(label)
 
     # -- what Python code asks
     @property

@@ -120,6 +120,7 @@ def test_a_patch_for_the_red_one_is_red() -> None:
         ({"shape": "star"}, ValueError, "shape must be one of"),
         ({"size": (0.5, 2.0)}, ValueError, "size must be two shares"),
         ({"target": 7}, IndexError, "target"),
+        ({"target": "horse"}, TypeError, "target must be a class index"),
     ],
 )
 def test_bad_patches_are_refused(options: dict, error: type, sentence: str) -> None:

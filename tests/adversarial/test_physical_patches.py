@@ -65,6 +65,7 @@ class Rounded(Wall):
         ({"side": 0}, ValueError, "side must be"),
         ({"steps": 0}, ValueError, "steps must be"),
         ({"target": 7}, IndexError, "target"),
+        ({"target": "horse"}, TypeError, "target must be a class index"),
         ({"views": torch.rand(2, 3, 4, 4)}, ValueError, "views must be at least one view"),
         ({"views": Rounded()}, ValueError, "views must pass derivatives on to the square"),
     ],

@@ -90,8 +90,12 @@ def test_what_is_no_space_is_said() -> None:
         analogy(SPACE, [])
     with pytest.raises(ValueError, match="count must be at most 3"):
         analogy(SPACE, [0, 2], [1], count=4)
-    with pytest.raises(IndexError):
+    with pytest.raises(
+        IndexError, match=r"plus must be from 0 to \d; got 9. There are \d concepts in the space"
+    ):
         analogy(SPACE, [9])
+    with pytest.raises(IndexError, match="minus must be from 0 to"):
+        analogy(SPACE, [0], [-1])
 
 
 @pytest.mark.parametrize(

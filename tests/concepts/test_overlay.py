@@ -45,9 +45,9 @@ def test_a_pixel_lies_over_its_place() -> None:
 @pytest.mark.parametrize(
     ("error", "call", "sentence"),
     [
-        (IndexError, {"picture": 3}, "picture"),
-        (IndexError, {"place": (4, 0)}, "row"),
-        (IndexError, {"place": (0, 4)}, "column"),
+        (IndexError, {"picture": 3}, "picture must be from 0 to 2; got 3. There are 3 pictures."),
+        (IndexError, {"place": (4, 0)}, "got 4. There are 4 rows in the grid of layer '1'"),
+        (IndexError, {"place": (0, 4)}, "got 4. There are 4 columns in the grid of layer '1'"),
         (KeyError, {"layer": "conv9"}, "conv9"),
         (ValueError, {"layer": "3"}, "feature map|space|must give"),
         (ValueError, {"upsample": "cubic"}, "upsample"),

@@ -84,7 +84,7 @@ def test_a_rotation_turns_the_units_first() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"units": [7]}, IndexError, "units must"),
+        ({"units": [7]}, IndexError, "units must be from 0 to .; got 7. There are . units"),
         ({"count": 0}, ValueError, "count must"),
         ({"quantile": 1.5}, ValueError, "quantile must"),
         ({"layer": "5"}, KeyError, "nearest"),

@@ -63,6 +63,16 @@ def test_refuses_illegal_targets(method: str) -> None:
             ask(method, model, images, target)
 
 
+@pytest.mark.parametrize("method", [m for m in OF_PICTURES if "layer" not in ROWS[m].takes])
+def test_a_class_s_name_is_answered_with_its_number(method: str) -> None:
+    model, images = build("inplace"), pictures("inplace")
+    model.classes = ["horse", "zebra", *"abc"]
+    with pytest.raises(
+        TypeError, match=r"got str\. No class is called 'zebr'. The nearest: 'zebra', class 1\.$"
+    ):
+        ask(method, model, images, "zebr")
+
+
 @pytest.mark.parametrize("method", ROWS)
 def test_refuses_a_network_that_gives_nan(method: str) -> None:
     model = build("functional")

@@ -11,6 +11,7 @@ from labkit.core.checks import (
     check_finite,
     check_fraction,
     check_images,
+    check_index,
     check_maps,
     check_positive,
     check_share,
@@ -69,6 +70,15 @@ def test_a_class_outside_the_model_is_refused(target):
         check_class(target, 12)
     check_class(0, 12)
     check_class(11, 12)
+
+
+def test_a_number_of_what_is_no_class_is_refused_in_its_own_words():
+    with pytest.raises(IndexError) as raised:
+        check_index("row", -1, 47, "rows in the grid")
+    assert str(raised.value) == "row must be from 0 to 46; got -1. There are 47 rows in the grid."
+    with pytest.raises(IndexError, match="picture must be from 0 to 0; got 1. There is only one."):
+        check_index("picture", 1, 1, "pictures")
+    check_index("row", 46, 47, "rows")
 
 
 @pytest.mark.parametrize("value", [0, -3, 2.0, True, "4", None])

@@ -35,12 +35,34 @@ def test_it_stays_a_function_of_its_own_name_and_place() -> None:
     assert blur([1], sigma=3.0) == [1]
     assert (blur.__name__, blur.__doc__, blur.__module__) == ("blur", "A blur.", __name__)
     assert pickle.loads(pickle.dumps(occlusion)) is occlusion
+    assert blur.__globals__ is globals()  # doctest leaves out what comes from elsewhere
     assert "occlusion_result(*args, **options).map" in inspect.getsource(occlusion)
 
 
-def test_an_option_that_is_none_is_refused() -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'sgma'"):
-        blur([1], sgma=3.0)
+@pytest.mark.parametrize(
+    ("args", "options", "told"),
+    [
+        (([1],), {"sgma": 3.0}, "blur knows no argument 'sgma'. The nearest: 'sigma', 'image'."),
+        (([1], 3.0), {}, "blur takes 1 argument by place, image; got 2. Give the others by name."),
+        (([1],), {"image": [2]}, "blur must be given 'image' once; got it by place and by name."),
+        ((), {"sigma": 3.0}, "blur lacks 'image'. Write blur(image)."),
+    ],
+)
+def test_arguments_that_do_not_fit_are_told_in_the_function_s_own_name(
+    args: tuple, options: dict, told: str
+) -> None:
+    with pytest.raises(TypeError) as raised:
+        blur(*args, **options)
+    assert str(raised.value) == told
+    assert raised.value.__context__ is None  # one traceback, not two
+
+
+def test_an_error_from_within_stays_as_it_is() -> None:
+    with pytest.raises(TypeError, match="^images must be a torch.Tensor"):
+        occlusion(None, None, 0)
+    with pytest.raises(TypeError, match="^occlusion knows no argument 'windw'. The nearest: 'window'"):
+        occlusion(None, None, 0, windw=3)
+    assert blur([1], progress=print) == [1]
 
 
 def test_both_forms_refuse_where_they_are_asked_for() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from labkit.attribution import saliency
 from labkit.core.targets import beginnings, class_indices, is_class, reads_layers, rewarded, select
 from labkit.models import class_score, direction, pick, scores, unit
 
@@ -65,6 +66,23 @@ def test_a_name_or_a_list_is_told_how_to_write_it(net: nn.Module, target, cure: 
     assert cure in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("zebr", "got str. No class is called 'zebr'. The nearest: 'zebra', class 1."),
+        ("zebra", "got str. 'zebra' is class 1."),
+        (class_score("zebr") - class_score(0), "The nearest: 'zebra', class 1."),
+    ],
+)
+def test_a_class_s_name_is_answered_with_its_number(net: nn.Module, target, told: str) -> None:
+    net.classes = ["horse", "zebra", "tank", "fox", "bus"]
+    for ask in (scores, saliency):
+        with pytest.raises(TypeError) as raised:
+            ask(net, X, target)
+        assert str(raised.value).endswith(told)
+        assert "classes.index" not in str(raised.value)
+
+
 @pytest.mark.parametrize("target", [torch.zeros(3), torch.tensor([0, 1]), torch.tensor([True, False, True])])
 def test_a_tensor_that_holds_no_class_a_picture(net: nn.Module, target) -> None:
     with pytest.raises(ValueError, match=r"one class index a picture, int64 \(3,\)"):
@@ -84,7 +102,9 @@ def test_outputs_without_classes(net: nn.Module) -> None:
 
 
 def test_wrong_units(net: nn.Module) -> None:
-    with pytest.raises(IndexError, match="channel must be.*from 0 to 3; got 4"):
+    with pytest.raises(
+        IndexError, match="channel must be from 0 to 3; got 4. There are 4 channels in layer '0'"
+    ):
         scores(net, X, unit("0", 4))
     with pytest.raises(IndexError, match=r"place must be.*\(3, 3\).*got \(3, 0\)"):
         scores(net, X, unit("0", 0, (3, 0)))

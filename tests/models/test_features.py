@@ -204,7 +204,7 @@ def test_what_has_no_row_a_picture_or_no_place_is_refused() -> None:
         ({"pictures": PICTURES[0]}, ValueError, r"pictures must have the shape .*got \(12, 12, 3\)"),
         ({"pictures": PICTURES[:0]}, ValueError, "N >= 1"),
         ({"pictures": PICTURES.astype(np.int64)}, TypeError, "must hold floating-point numbers"),
-        ({"pictures": [FLOATS[0]]}, TypeError, r"got list. Stack them first: torch.stack\(pictures\)"),
+        ({"pictures": [FLOATS[0]]}, TypeError, r"got list. Stack tensors first.*labkit.data.load_photo"),
     ],
 )
 def test_mistakes_get_a_sentence(net: Counted, given, error, says) -> None:

@@ -19,6 +19,7 @@ from labkit.data import CLASSES, GROUNDS, sample_photos
 from labkit.data.surfaces import BASIC_COLORS
 from labkit.models import borrow, bundled_models, list_models, load_model, record, wrap_model
 from labkit.models.zoo import WEIGHTS, torchvision_weights
+from labkit.widgets import OcclusionExplorer
 
 SQUEEZENET = "squeezenet1_1-b8a52dc0.pth"
 
@@ -115,6 +116,26 @@ def test_wrapping_adds_normalization_and_keeps_names_and_weights() -> None:
     with record(model, "1") as kept:
         out = model(x)
     assert torch.equal(kept["1"], out)
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"], []])
+def test_names_that_do_not_fit_the_network_are_told_at_its_first_answer(names: list[str]) -> None:
+    model, x = wrap_model(flat(), classes=names, input_size=2), torch.rand(1, 3, 2, 2)
+    for ask in (model, lambda x: saliency(model, x, 0), lambda x: OcclusionExplorer(model, x)):
+        with pytest.raises(
+            ValueError, match=f"classes must name each of the network's 2 scores; got {len(names)} n"
+        ):
+            ask(x)
+    model.classes = ["a", "b"]
+    assert model(x).shape == (1, 2)
+
+
+def test_names_are_counted_once_and_only_for_scores() -> None:
+    model, x = wrap_model(flat(), classes="ab", input_size=2), torch.rand(1, 3, 2, 2)
+    model(x)
+    model.classes = ["a"]  # from here on it is the owner's
+    assert model(x).shape == (1, 2)
+    assert wrap_model(nn.Conv2d(3, 4, 1), classes="ab", input_size=2)(x).shape == (1, 4, 2, 2)
 
 
 def test_wrapping_leaves_the_network_to_its_owner() -> None:

@@ -142,7 +142,7 @@ def test_large_maps_are_sent_smaller(pictures):
 def test_wrong_values_are_told(explorer, pictures):
     with pytest.raises(ValueError, match="layer must be one of 'relu', 'last'; got 'lasst'"):
         explorer.layer = "lasst"
-    with pytest.raises(IndexError, match="channel must be a class index from 0 to 5; got 6"):
+    with pytest.raises(IndexError, match="channel must be from 0 to 5; got 6. There are 6 channels in layer"):
         explorer.channel = 6
     with pytest.raises(KeyError, match="nearest are 'relu'"):
         ActivationExplorer(explorer.model, pictures, layers=["rellu"])

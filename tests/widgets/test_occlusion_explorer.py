@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from labkit.attribution import occlusion
 from labkit.widgets import OcclusionExplorer
@@ -202,6 +203,15 @@ def test_a_map_of_the_wrong_shape_is_named(tiny, pictures):
     widget.wait_idle()
     assert widget.error.startswith("ValueError: wrong must return a tensor of maps (N, H, W)")
     assert "here (1, 32, 32); got (4, 4)" in widget.error
+
+
+def test_pictures_of_other_libraries_are_told_the_way_in(explorer):
+    picture = Image.new("RGB", (16, 16))
+    for images in (picture, [picture], np.asarray(picture), [np.asarray(picture)]):
+        with pytest.raises(
+            TypeError, match=r"images must be a tensor or a list .*labkit.data.load_photo\(path\)"
+        ):
+            OcclusionExplorer(explorer.model, images)
 
 
 @pytest.mark.parametrize(

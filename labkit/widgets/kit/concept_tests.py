@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from torch import Tensor
 
 __all__ = ["Chance", "Tests", "as_pictures", "map_layers"]
@@ -18,7 +19,7 @@ def as_pictures(pictures: Any, name: str) -> Float[Tensor, "N C H W"]:
     """Bytes or numbers as a batch (N, C, H, W) in [0, 1]; ValueError for fewer than 2."""
     from labkit.models.features import batches
 
-    if len(pictures) < 2:
+    if isinstance(pictures, Tensor | ndarray) and len(pictures) < 2:
         raise ValueError(f"{name} must be at least 2 pictures, better 40; got {len(pictures)}.")
     return torch.cat([part.detach().cpu().float() for part in batches(pictures)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -73,6 +74,13 @@ class PhotographExplorer(Explorer):
         from labkit.data.photos import is_cropped
 
         side = side or getattr(self.model, "input_size", None) or 224
+        many = hasattr(images, "__iter__") or hasattr(images, "__getitem__")  # a picture of PIL has neither
+        for item in images if many else [images]:
+            if not isinstance(item, Tensor | str | PathLike):
+                raise TypeError(
+                    f"images must be a tensor or a list of tensors and of files; got {type(item).__name__}. "
+                    "labkit.data.load_photo(path) makes a tensor of a photograph."
+                )
         tensors = [i if isinstance(i, Tensor) else load_photo(i, size=side) for i in images]
         notes = []
         for item in images:

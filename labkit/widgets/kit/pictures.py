@@ -97,8 +97,8 @@ class PictureExplorer(PhotographExplorer):
         self._pass = float("inf")  # seconds of the quickest forward pass
         if isinstance(images, (str, Path)):
             images = [images]
-        names = list(names) if names is not None else [stem(item) for item in images]
         batch, notes = self._read(images, None)
+        names = list(names) if names is not None else [stem(item) for item in images]
         count = self._logits(batch[0]).shape[-1]
         classes = list(getattr(model, "classes", None) or [f"class {i}" for i in range(count)])
         given = {"size": list(batch.shape[-2:]), "classes": classes, "measured": masks is not None}
