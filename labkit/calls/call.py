@@ -38,8 +38,8 @@ def realize(value: Any) -> Any:
 class Outcome:
     """What one call gave: `output` if `kind` is ``"ok"``, otherwise `message` says what happened instead.
 
-    `kind` is ``ok``, ``error``, ``missing``, ``blocked``, ``timeout`` or ``crashed``; `left` says what the
-    call left behind, if that was probed and anything was.
+    `kind` is ``ok``, ``error``, ``missing``, ``does not parse``, ``blocked``, ``timeout`` or ``crashed``;
+    `left` says what the call left behind, if that was probed and anything was.
     """
 
     kind: str

@@ -66,7 +66,8 @@ class Verdict:
     """What a comparison found: passed or not, in a word, and what differs first.
 
     ``word``: one of ``"right"``, ``"shape"``, ``"dtype"``, ``"scale"``, ``"sign"``, ``"values"``, ``"type"``,
-    ``"left behind"``, ``"error"``, ``"missing"``, ``"timeout"``, ``"crashed"``, ``"blocked"``;
+    ``"left behind"``, ``"error"``, ``"missing"``, ``"does not parse"``, ``"timeout"``, ``"crashed"``,
+    ``"blocked"``;
     ``difference``: one sentence for the student that never states the expected value; ``shown``: what came
     and what was expected where they differ most, which is kept of public cases alone.
     """

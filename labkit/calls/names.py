@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import symtable
+import warnings
+from contextlib import suppress
 
 __all__ = ["bound_names", "used_names", "free_names", "inner_names", "called_names"]
 
@@ -54,7 +56,7 @@ def free_names(source: str) -> set[str]:
     """The names that a statement takes from the notebook: not its own arguments and local variables.
 
     What it declares global is taken from there too. Raises SyntaxError for what Python reads but does not
-    compile, as an argument that stands there twice.
+    compile, as an argument that stands there twice or a ``break`` without a loop.
     """
 
     def names(table: symtable.SymbolTable) -> set[str]:
@@ -66,7 +68,11 @@ def free_names(source: str) -> set[str]:
         }
         return free.union(*(names(child) for child in table.get_children()))
 
-    return names(symtable.symtable(source, "cell", "exec"))
+    found = names(symtable.symtable(source, "cell", "exec"))
+    with warnings.catch_warnings(), suppress(RecursionError, MemoryError, ValueError, OverflowError):
+        warnings.simplefilter("ignore")  # a doubtful line is its writer's; and what is too deep is run first
+        compile(source, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    return found
 
 
 def inner_names(statement: ast.stmt) -> set[str]:

@@ -86,14 +86,14 @@ class Notebook:
         """Whether some cell that can be read binds ``name`` at its top level."""
         return any(name in bound_names(statement) for _, _, statement in self._parsed)
 
-    def why_missing(self, name: str) -> str:
-        """Why there is no function of this name: a broken cell that defines it, or nothing of the kind."""
+    def why_unreadable(self, name: str) -> str:
+        """What is wrong with a broken cell that defines this name, empty where there is no such cell."""
         for number, source in self.cells:
             if number in self.broken and re.search(
                 rf"^\s*def\s+{name}\b|^\s*{name}\s*=", source, re.MULTILINE
             ):
                 return f"the cell that defines {name} cannot be read: {self.broken[number]}"
-        return f"no cell defines {name}"
+        return ""
 
     def slice(self, name: str) -> list[Step]:
         """The statements that the function ``name`` needs, in the order of the notebook."""

@@ -14,9 +14,12 @@ from typing import Any
 
 from labkit.calls.call import Outcome, perform, realize
 from labkit.calls.exercise import Case, Exercise, Misconception, Verdict
+from labkit.calls.notebook import Notebook
 from labkit.checking.compare import close, judge
 
-__all__ = ["CaseResult", "ExerciseResult", "Judge"]
+__all__ = ["UNREADABLE", "CaseResult", "ExerciseResult", "Judge", "not_written"]
+
+UNREADABLE = "does not parse"  # the word for a function whose cell Python cannot read
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,15 @@ class ExerciseResult:
             return "right"
         first = next((case.verdict.word for case in self.cases if not case.verdict.passed), "missing")
         return "partly right" if self.passed and first not in ("timeout", "crashed") else first
+
+
+def not_written(name: str, books: Sequence[Notebook], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of a function; where it is missing, or an untouched stub, though a cell that defines it
+    stands there which Python cannot read, the word for that."""
+    if all(outcome.kind == "missing" for outcome in outcomes):
+        for why in filter(None, (book.why_unreadable(name) for book in reversed(books))):
+            return [Outcome(UNREADABLE, message=why)] * len(outcomes)
+    return list(outcomes)
 
 
 class Judge:

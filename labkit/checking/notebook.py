@@ -14,7 +14,7 @@ from labkit.calls.call import Outcome
 from labkit.calls.exercise import Exercise
 from labkit.calls.notebook import WORDS_HERE, Notebook, notebook_name, read_notebook, stale_state
 from labkit.checking.check import CheckText
-from labkit.checking.judge import ExerciseResult, Judge
+from labkit.checking.judge import UNREADABLE, ExerciseResult, Judge, not_written
 from labkit.exercises import notebooks
 from labkit.sandbox.job import Job
 from labkit.sandbox.sandbox import SandboxError, plain_sandbox
@@ -50,8 +50,9 @@ class NotebookReport:
         def named(*words: str) -> str:
             return ", ".join(r.id.rpartition(".")[2] for r in self.results if r.word in words)
 
-        wrong = {r.word for r in self.results} - {"right", "missing", "error"}
-        told = {"not written yet": named("missing"), "an error": named("error"), "not right": named(*wrong)}
+        known = {"missing": "not written yet", UNREADABLE: "Python cannot read its cell", "error": "an error"}
+        wrong = {r.word for r in self.results} - {"right", *known}
+        told = {what: named(word) for word, what in known.items()} | {"not right": named(*wrong)}
         return [f"{what}: {names}" for what, names in told.items() if names] + self.stale
 
     def __str__(self) -> str:
@@ -78,15 +79,15 @@ def check_notebook(path: str | Path, exercises: Sequence[Exercise] | None = None
     for exercise in asked:
         judge = Judge(exercise)
         if not book.defines(exercise.name):
-            missing = Outcome("missing", message=book.why_missing(exercise.name))
-            results.append(judge.result([missing] * len(judge.cases)))
+            missing = [Outcome("missing", message=f"no cell defines {exercise.name}")] * len(judge.cases)
+            results.append(judge.result(not_written(exercise.name, [book], missing)))
             continue
         cases = [case for _, case in judge.cases]
         steps = book.slice(exercise.name)
         starting.join()
         work = Job(exercise.name, steps, cases, blocks, exercise.seconds, files=files)
         done = plain_sandbox().run(work)
-        result = judge.result(done.outcomes)
+        result = judge.result(not_written(exercise.name, [book], done.outcomes))
         result.notes += done.notes
         signed += done.outcomes if exercise.signed else []
         results.append(result)

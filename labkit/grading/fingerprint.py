@@ -2,7 +2,8 @@
 again.
 
 An exercise counts with its data (points, seconds, blocks, imports, misconceptions' hints, cases) and with the
-code of the files that its functions stand in, between comments and docstrings; so do the modules that judge.
+code of the files that its functions stand in, between comments and docstrings; so do the modules that find a
+function in a notebook, judge it and give its status.
 What a reference takes from the rest of the library is told by the kit's version.
 """
 
@@ -18,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import labkit
-from labkit.calls import call, probe, recipes
+from labkit.calls import call, magics, names, notebook, probe, recipes
 from labkit.calls.exercise import Exercise
 from labkit.calls.wire import encode
 from labkit.checking import compare, judge
+from labkit.grading import student
 from labkit.grading.course import Course
 
 __all__ = ["fingerprint", "code_of"]
 
-JUDGES = (call, probe, recipes, compare, judge)
+JUDGES = (call, magics, names, notebook, probe, recipes, compare, judge, student)
 
 
 def fingerprint(exercises: Sequence[Exercise], course: Course) -> str:

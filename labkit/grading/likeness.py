@@ -2,7 +2,10 @@
 
 Functions are compared as trees without names of variables, annotations and docstrings, so that a renamed
 variable hides nothing; the names of what is called stay. Short functions are alike by nature and are not
-told; nor is an answer that more than a third of the class has found.
+told; nor is likeness to labkit's own where more than a third of the class has it, for then the question leads
+there. In a small class a third is one or two students, who may as well have copied: there it is told of
+every function that leaves a choice, with how many have it. Two students are never named as alike without
+saying so where both are like labkit's own.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import importlib
 import inspect
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -23,6 +26,7 @@ __all__ = ["alike", "tree_of"]
 
 FEWEST = 20  # nodes: below, two people write the same
 STATEMENTS = 3  # and so they do in two statements, however long
+SMALL = 9  # answers: below, a third of them says nothing of the question
 ALIKE = 0.9  # of the nodes, so that a line put in or taken out hides little
 STATEMENT = {kind.__name__ for kind in ast.stmt.__subclasses__()}
 SKIPPED = {"annotation", "returns", "decorator_list", "ctx", "type_comment", "kind"}
@@ -64,26 +68,41 @@ def alike(submissions: Sequence[Submission], asked: Sequence[Exercise]) -> list[
     told: list[tuple[str, str, str]] = []
     for exercise in asked:
         trees = {s.student.id: tree for s in submissions if (tree := _answer(s, exercise.name))}
-        most = max(1, len(trees) // 3)
-        for what, own in _own(exercise):
-            found = [student for student, tree in trees.items() if _like(tree, own)]
-            if len(found) <= most:
-                told += [
-                    (student, exercise.title, f"the function is written like {what}") for student in found
-                ]
+        most, own = max(1, len(trees) // 3), _like_own(exercise, trees)
         groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for student, tree in trees.items():
-            if sum(word.split()[0] in STATEMENT for word in tree[1:]) >= STATEMENTS:
+            if _leaves_choice(tree):
                 groups[tree].append(student)
-        for group in groups.values():
-            if 1 < len(group) <= max(2, most):
-                told += [(student, exercise.title, _shared(student, group)) for student in group]
+        pairs = [group for group in groups.values() if 1 < len(group) <= max(2, most)]
+        paired = {student for group in pairs for student in group}
+        for what, found in own.items():
+            if len(found) <= most or (len(trees) < SMALL and any(_leaves_choice(trees[s]) for s in found)):
+                count = f", as {len(found)} of the {len(trees)} answers are" if len(found) > most else ""
+                sentence = f"the function is written like {what}{count}"
+                told += [(student, exercise.title, sentence) for student in found if student not in paired]
+        for group in pairs:
+            told += [(student, exercise.title, _shared(student, group, own)) for student in group]
     return told
 
 
-def _shared(student: str, group: Sequence[str]) -> str:
+def _like_own(exercise: Exercise, trees: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    """What of labkit's own is found again, with the students whose function is like it."""
+    found = {
+        what: [student for student, tree in trees.items() if _like(tree, own)] for what, own in _own(exercise)
+    }
+    return {what: students for what, students in found.items() if students}
+
+
+def _leaves_choice(tree: tuple[str, ...]) -> bool:
+    """Whether a function is so long that two people write it differently."""
+    return sum(word.split()[0] in STATEMENT for word in tree[1:]) >= STATEMENTS
+
+
+def _shared(student: str, group: Sequence[str], own: Mapping[str, Sequence[str]]) -> str:
     others = ", ".join(other for other in group if other != student)
-    return f"the function is that of {others}, but for the names of its variables"
+    sources = " and ".join(what for what, found in own.items() if student in found)
+    both = f"; {'both' if len(group) == 2 else 'all'} are written like {sources}" if sources else ""
+    return f"the function is that of {others}, but for the names of its variables{both}"
 
 
 def _answer(submission: Submission, name: str) -> tuple[str, ...]:

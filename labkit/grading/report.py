@@ -17,22 +17,40 @@ from typing import Any
 
 import jinja2
 
-from labkit.checking.judge import CaseResult, ExerciseResult
+from labkit.checking.judge import UNREADABLE, CaseResult, ExerciseResult
 from labkit.core.files import write_whole
 from labkit.grading.export import feedback_zip
 from labkit.grading.items import item_analysis
 from labkit.grading.rows import ClassReport, Row, safe_name
 
-__all__ = ["write_reports", "feedback_page", "class_page", "gradescope"]
+__all__ = ["write_reports", "feedback_page", "class_page", "gradescope", "WORDS"]
 
 EXPLAINED = {
     "graded": "Graded: every question was found and run.",
     "partial": "Partial: a question is not written, or something could not be read; the rest was graded.",
+    UNREADABLE: "Does not parse: Python cannot read a cell that defines a function; the rest was graded.",
     "untouched": "Untouched: no function is written yet.",
     "missing": "Missing: nothing was handed in.",
     "unreadable": "Unreadable: what was handed in could not be opened.",
     "timeout": "Timeout: a function did not come to an end in time; the others were graded.",
     "crashed": "Crashed: a function ended its process; the others were graded.",
+}
+WORDS = {  # what is said of an exercise: the word of the first check that it fails
+    "right": "every check passes",
+    "partly right": "some checks pass",
+    "type": "the result is another kind of object, such as a list for a tensor",
+    "shape": "the result has another shape",
+    "dtype": "the result holds another kind of number, such as whole ones",
+    "scale": "the result is right but for a factor",
+    "sign": "the result is right but for its sign",
+    "values": "the result has the right form and holds other numbers than the right answer",
+    "left behind": "the result is right, but the call changed what it was given: inputs, gradients or hooks",
+    "error": "the function stops with an error",
+    "missing": "not tried: there is no function, its stub is untouched, or no notebook could be opened",
+    UNREADABLE: "tried, but Python cannot read the cell (a syntax error)",
+    "timeout": "the function did not come to an end in time",
+    "crashed": "the function ended its process",
+    "blocked": "the function calls the library's version of what it should do itself, which gives no points",
 }
 TICK, CROSS = "\u2713", "\u2717"
 
@@ -71,6 +89,7 @@ def class_page(report: ClassReport, pages: Mapping[str, str]) -> str:
     ``pages``: the address of each student's own page, by the student's id.
     """
     totals = [row.total for row in report.rows if row.status != "missing"]
+    items, statuses = item_analysis(report.rows), Counter(row.status for row in report.rows)
     return (
         _templates()
         .get_template("class.html")
@@ -78,10 +97,12 @@ def class_page(report: ClassReport, pages: Mapping[str, str]) -> str:
             title=report.course.name or "Marks",
             report=report,
             pages=pages,
-            statuses=Counter(row.status for row in report.rows).most_common(),
+            statuses=statuses.most_common(),
             mean=round(sum(totals) / len(totals), 2) if totals else None,
             out_of=report.rows[0].out_of if report.rows else 0,
-            items=item_analysis(report.rows),
+            items=items,
+            words={word: meaning for word, meaning in WORDS.items() if any(word in i.words for i in items)},
+            explained=[EXPLAINED[status] for status in EXPLAINED if status in statuses],
             notes=_to_look_at(report),
         )
     )
@@ -166,12 +187,13 @@ def _grades(report: ClassReport) -> str:
 
 
 def _items(report: ClassReport) -> str:
-    heads = ["exercise", "students", "mean_share", "points_lost", "misconception", "count", "lost"]
-    table: list[list[Any]] = [heads]
+    whole = ["exercise", "students", "mean_share", "points_lost", "results"]
+    table: list[list[Any]] = [[*whole, "misconception", "hint", "count", "lost"]]
     for item in item_analysis(report.rows):
-        mistakes = [[mistake.name, mistake.count, mistake.lost] for mistake in item.mistakes]
-        for cells in mistakes or [["", 0, 0]]:
-            table.append([item.id, item.students, round(item.share, 3), item.lost, *cells])
+        results = ", ".join(f"{count} {word}" for word, count in item.words.most_common())
+        mistakes = [[mistake.name, mistake.hint, mistake.count, mistake.lost] for mistake in item.mistakes]
+        for cells in mistakes or [["", "", 0, 0]]:
+            table.append([item.id, item.students, round(item.share, 3), item.lost, results, *cells])
     return _table(table)
 
 

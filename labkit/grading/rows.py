@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from labkit.calls.exercise import Exercise, Verdict
-from labkit.checking.judge import CaseResult, ExerciseResult
+from labkit.checking.judge import UNREADABLE, CaseResult, ExerciseResult
 from labkit.grading.course import Course
 
 __all__ = ["Row", "ClassReport", "STATUSES", "safe_name"]
 
-STATUSES = ("graded", "partial", "untouched", "missing", "unreadable", "timeout", "crashed")
+STATUSES = ("graded", "partial", UNREADABLE, "untouched", "missing", "unreadable", "timeout", "crashed")
 
 
 @dataclass

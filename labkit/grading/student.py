@@ -8,7 +8,7 @@ from dataclasses import replace
 from labkit.calls.call import Outcome, another_id
 from labkit.calls.exercise import Exercise
 from labkit.calls.notebook import Notebook
-from labkit.checking.judge import ExerciseResult, Judge
+from labkit.checking.judge import UNREADABLE, ExerciseResult, Judge, not_written
 from labkit.grading.course import Course, seed_for
 from labkit.grading.rows import Row
 from labkit.grading.submissions import Submission
@@ -48,7 +48,7 @@ def grade_one(
                 files=submission.files,
             )
             done = _run(box, work, [group for group, _ in judge.cases])
-            result = judge.result(done.outcomes)
+            result = judge.result(_told(exercise, submission, done.outcomes))
             result.notes += [*done.notes, *_notes(exercise, book)]
             if exercise.signed and (told := another_id(_public(judge, done), submission.student.id)):
                 result.notes.append(told)
@@ -151,11 +151,13 @@ def _blocks(asked: Sequence[Exercise]) -> list[str]:
 
 
 def _unanswered(exercise: Exercise, judge: Judge, submission: Submission) -> ExerciseResult:
-    why = [book.why_missing(exercise.name) for _, book in submission.notebooks]
-    reason = next(
-        (words for words in why if "cannot be read" in words), why[0] if why else "nothing handed in"
-    )
-    return judge.result([Outcome("missing", message=reason)] * len(judge.cases))
+    reason = f"no cell defines {exercise.name}" if submission.notebooks else "nothing handed in"
+    missing = [Outcome("missing", message=reason)] * len(judge.cases)
+    return judge.result(_told(exercise, submission, missing))
+
+
+def _told(exercise: Exercise, submission: Submission, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return not_written(exercise.name, [book for _, book in submission.notebooks], outcomes)
 
 
 def _notes(exercise: Exercise, book: Notebook) -> list[str]:
@@ -179,6 +181,8 @@ def _status(submission: Submission, results: Sequence[ExerciseResult], kinds: se
     for kind in ("timeout", "crashed"):
         if kind in kinds:
             return kind
+    if any(result.word == UNREADABLE for result in results):
+        return UNREADABLE
     missing = [result.word == "missing" for result in results]
     if missing and all(missing) and not submission.problems:
         return "untouched"

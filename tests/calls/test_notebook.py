@@ -88,10 +88,16 @@ def test_retyped_and_old_cells_are_read(tmp_path):
 def test_a_broken_cell_is_named(tmp_path):
     broken = book(tmp_path, "x = 1", "def f(:\n    pass")
     assert (
-        broken.why_missing("f")
+        broken.why_unreadable("f")
         == "the cell that defines f cannot be read: SyntaxError in line 1: invalid syntax"
     )
-    assert broken.why_missing("g") == "no cell defines g"
+    assert broken.why_unreadable("g") == ""
+
+
+def test_what_python_reads_and_does_not_compile_is_broken(tmp_path):
+    broken = book(tmp_path, "def f():\n    break", "async def g():\n    return 1\nx = await g()")
+    assert broken.broken == {1: "SyntaxError in line 2: 'break' outside loop"}
+    assert "'break' outside loop" in broken.why_unreadable("f")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"cells": [{"cell_type": "code", "source": 1'])

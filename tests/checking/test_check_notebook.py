@@ -24,6 +24,13 @@ def test_a_notebook_is_checked_in_a_clean_process(tmp_path):
     assert "Note: y is used in cell 2, above cell 3, which defines it: move that one up" in str(report)
 
 
+def test_a_cell_that_python_cannot_read_is_not_said_to_be_unwritten(tmp_path):
+    path = notebook(tmp_path / "05_demo.ipynb", RIGHT_SCALE.replace("factor):", "factor)"))
+    report = check_notebook(path, EXERCISES)
+    assert [result.word for result in report.results] == ["does not parse", "missing"]
+    assert report.missing[:2] == ["not written yet: gradient", "Python cannot read its cell: scale_add"]
+
+
 def test_a_notebook_of_no_exercise_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("labkit.exercises.notebooks", dict)
     with pytest.raises(ValueError, match="no exercise belongs to shopping.ipynb"):

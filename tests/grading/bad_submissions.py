@@ -25,17 +25,17 @@ def _scale(*cells: str, **outcome) -> Bad:
 
 
 STOPPERS = {
-    "same argument twice": _scale("def scale_add(x, x):\n    return x", status="partial", scale=0),
+    "same argument twice": _scale("def scale_add(x, x):\n    return x", status="does not parse", scale=0),
     "global after use": _scale("n = 1\ndef scale_add(x, factor):\n    x = n\n    global n\n    return x",
-                               status="partial", scale=0),
+                               status="does not parse", scale=0),
     "nonlocal of nothing": _scale("def scale_add(x, factor):\n    nonlocal y\n    return x",
-                                  status="partial", scale=0),
+                                  status="does not parse", scale=0),
     "argument and global": _scale("def scale_add(x, factor):\n    global x\n    return x",
-                                  status="partial", scale=0),
+                                  status="does not parse", scale=0),
     "star import within": _scale("def scale_add(x, factor):\n    from math import *\n    return x",
-                                 status="partial", scale=0),
+                                 status="does not parse", scale=0),
     "yield in a comprehension": _scale("def scale_add(x, factor):\n    return [(yield i) for i in x]",
-                                       status="partial", scale=0),
+                                       status="does not parse", scale=0),
     "a broken neighbour": _scale("def f(a, a):\n    return a\n" + RIGHT_SCALE),
     "a thousand calls": _scale(f"def scale_add(x, factor):\n    return {CHAIN} * factor + 1"),
     "many terms": _scale(f"def scale_add(x, factor):\n    return x * factor + 1 + {TERMS}"),

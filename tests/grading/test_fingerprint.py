@@ -139,3 +139,12 @@ def test_a_class_is_graded_again_after_a_mend_and_not_after_a_comment(tmp_path):
     assert grade(FILE) == (0, 4)
     assert grade(edited("return more(x)", "return more(x)  # of course")) == (1, 4)
     assert grade(edited("return x + ONE", "return x - ONE")) == (0, 0)
+
+
+def test_what_finds_a_function_and_gives_its_status_counts(tmp_path):
+    """Else an earlier version's rows, in which a cell with a syntax error is called unwritten, are kept."""
+    from labkit.calls import notebook
+    from labkit.grading import student
+    from labkit.grading.fingerprint import JUDGES
+
+    assert {notebook, student} <= set(JUDGES)

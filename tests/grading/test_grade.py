@@ -118,7 +118,7 @@ def test_the_page_for_the_instructor(graded):
     page = (graded[0] / "out" / "index.html").read_text()
     assert "13 students" not in page
     assert "12 students" in page
-    assert "1 &times; mean for max (6 points)" in page
+    assert "1 &times; Take the largest, not the mean. <small>(<code>mean for max</code>, 6 points)" in page
     assert graded[1].sandbox.split("(")[0] in page
 
 

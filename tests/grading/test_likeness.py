@@ -1,5 +1,6 @@
 """Borrowed code is told to the instructor and changes no mark."""
 
+import ast
 import inspect
 import textwrap
 
@@ -69,3 +70,57 @@ def test_what_runs_code_from_elsewhere_is_told(tmp_path):
     assert any(
         "uses __file__, exec, open, by which code can be run" in note for note in row.exercises[1].notes
     )
+
+
+LONG = (
+    "def gradient(model, x):\n    x = x.clone().requires_grad_()\n    score = model(x).sum()\n"
+    "    slope = torch.autograd.grad(score, x)[0]\n    return slope.abs().amax(-1)"
+)
+OTHER = (
+    "def gradient(model, x):\n    x = x.clone().requires_grad_()\n"
+    "    slope = torch.autograd.grad(model(x).sum(), x)[0]\n    size = slope * slope.sign()\n"
+    "    return size.amax(-1)"
+)
+
+
+def told_of(tmp_path, monkeypatch, published, **answers):
+    """Student and sentence for answers to an exercise whose published solution is the source given."""
+    from labkit.grading import likeness
+    from labkit.grading.submissions import find_submissions
+
+    own = likeness.tree_of(ast.parse(published).body[0])
+    monkeypatch.setattr(likeness, "_own", lambda exercise: iter([("the published solution", own)]))
+    for student, source in answers.items():
+        notebook(tmp_path / student / "05_demo.ipynb", source)
+    submissions = find_submissions(tmp_path, [], ["05_demo"])
+    return [(student, note) for student, _, note in likeness.alike(submissions, [GRADIENT])]
+
+
+def test_two_of_three_with_the_published_solution_are_told_and_the_pair_is_not_named_without_it(
+    tmp_path, monkeypatch
+):
+    renamed = LONG.replace("slope", "g").replace("score", "s")
+    nearly = LONG.replace("    return", "    slope = slope * 1\n    return")
+    told = told_of(tmp_path, monkeypatch, LONG, ada=OTHER, carol=LONG, dave=renamed)
+    that = "the function is that of {}, but for the names of its variables; both are written like {}"
+    assert told == [
+        ("carol", that.format("dave", "the published solution")),
+        ("dave", that.format("carol", "the published solution")),
+    ]
+    told = told_of(tmp_path, monkeypatch, LONG, ada=OTHER, carol=LONG, dave=nearly)
+    sentence = "the function is written like the published solution, as 2 of the 3 answers are"
+    assert told == [("carol", sentence), ("dave", sentence)]
+
+
+def test_a_short_function_that_most_have_found_is_told_of_nobody(tmp_path, monkeypatch):
+    short = inspect.getsource(GRADIENT.reference).replace("_reference", "gradient")
+    assert told_of(tmp_path, monkeypatch, short, **dict.fromkeys(["ada", "bob", "cy"], short)) == []
+
+
+def test_what_more_than_a_third_of_a_larger_class_has_found_is_told_of_pairs_alone(tmp_path, monkeypatch):
+    class_of_nine = dict.fromkeys("abcde", OTHER) | dict.fromkeys("fghi", LONG)
+    assert told_of(tmp_path, monkeypatch, LONG, **class_of_nine) == []
+    nearly = LONG.replace("    return", "    slope = slope * 1\n    return")
+    told = told_of(tmp_path, monkeypatch, LONG, **class_of_nine | {"h": nearly, "i": nearly})
+    assert [student for student, _ in told] == ["f", "g", "h", "i"]
+    assert all(note.endswith("; both are written like the published solution") for _, note in told)

@@ -9,7 +9,7 @@ from demo import SCALE
 from labkit.calls.exercise import Verdict
 from labkit.checking.judge import CaseResult, ExerciseResult
 from labkit.grading.course import Course
-from labkit.grading.report import class_page, feedback_page, gradescope
+from labkit.grading.report import WORDS, class_page, feedback_page, gradescope
 from labkit.grading.rows import STATUSES, ClassReport, Row
 
 EVIL = "<script>alert('x')</script> & \"quoted\""
@@ -94,3 +94,13 @@ def test_a_students_page_explains_its_words(status):
     page = feedback_page(row)
     assert f"{status.capitalize()}: " in page
     assert "means that the call changed what it was given" in page
+
+
+def test_every_word_of_a_verdict_is_explained_to_the_instructor():
+    words = set(re.findall(r'``"([a-z ]+)"``', Verdict.__doc__))
+    assert words | {"partly right"} == set(WORDS)
+    blocked = [CaseResult("one", "hidden", 1, Verdict(False, "blocked"))]
+    row = Row("ada", "", "", "graded", 0, 4, 0, exercises=[ExerciseResult("a", "A", 0, 4, blocked)])
+    page = class_page(ClassReport(Path("out"), [row], [], "walls", Course()), {"ada": "x"})
+    assert "<b>blocked</b>: the function calls the library" in page
+    assert "<b>values</b>" not in page
