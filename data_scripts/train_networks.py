@@ -72,7 +72,7 @@ FACTORS: dict[str, dict[str, Any]] = {
 }
 UNNORMED = {"rate": 1e-3}
 BEFORE = {"minivgg-finetuned": "minivgg-scenes"}  # fine-tuned: from what, and for how long
-SPECIAL |= {"minivgg-finetuned": {"epochs": 3, "rate": 1e-3}}
+SPECIAL |= {"minivgg-finetuned": {"epochs": 6, "rate": 2e-3}}
 SPECIAL |= {name: UNNORMED for name in NETWORKS if "unnormed" in name}
 SNAPSHOTS = {"minivgg-4": (1, 2, 4)}  # after which epochs the network is kept as NAME-after-EPOCH
 
