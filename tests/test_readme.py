@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,15 @@ def test_the_methods_that_always_point_at_the_object_are_those_of_the_scoreboard
     for words, name in parts.items():
         (number,) = re.findall(rf"{words} in (\.\d+)", README)
         assert float(number) == round(rows[name].values["off-centre"][0], 2)
+
+
+def test_the_table_of_claims_says_what_the_verdicts_say() -> None:
+    path = Path(__file__).resolve().parent / "claims" / "verdicts.toml"
+    verdicts = {id: one["verdict"] for id, one in tomllib.loads(path.read_text("utf-8")).items()}
+    kinds = ("holds", "holds, and so does its control", "does not hold")
+    rows = re.findall(r"^\| \w+ \([A-Z]\) \|([^|]*)\|([^|]*)\|([^|]*)\|$", README, re.MULTILINE)
+    told = {
+        id: kind for cells in rows for kind, cell in zip(kinds, cells, strict=True)
+        for id in re.findall(r"[A-Z]\d+", cell)
+    }  # fmt: skip
+    assert told == verdicts

@@ -12,6 +12,7 @@ from labkit.app.demos_dissection import DISSECTIONS
 from labkit.app.demos_dreams import DREAMS
 from labkit.app.demos_fooling import FOOLING
 from labkit.app.demos_looking import LOOKING
+from labkit.app.demos_prior import PRIOR
 from labkit.app.demos_style import STYLE
 from labkit.app.demos_texture import TEXTURE
 from labkit.app.demos_transfer import WITHOUT
@@ -191,15 +192,15 @@ def _units(model: str, layers: Sequence[str], channels: int, question: str, phot
     from labkit.data import MiniBroden
     from labkit.widgets import ActivationExplorer
 
-    show, few = chosen(model, 3, photos), len(layers) < 3
+    show = chosen(model, 3, photos)
     if of_the_toy_world(model, photos):
         data: Any = MiniBroden(300, "test", faults=show.network.card.get("faults", ())).stack()
     else:
         data = photographs(int(show.network.input_size), photos)[0]
     if model not in NETWORKS:
-        every = [
-            one["name"] for one in ActivationExplorer(show.network, show.images, synthesize=False).layers
-        ]
+        known = ActivationExplorer(show.network, show.images, synthesize=False).layers
+        classes = len(show.network.classes)  # type: ignore[arg-type]
+        every = [one["name"] for one in known if one["height"] > 1 and one["channels"] != classes]
         last = len(every) - 1
         start = 0 if len(layers) > 2 else last // 2
         count = len(layers) - 1
@@ -208,13 +209,10 @@ def _units(model: str, layers: Sequence[str], channels: int, question: str, phot
         show.network, show.images, masks=show.masks, data=data, layers=layers, steps=(48,), **show.given
     )
     middle = [side // 2 for side in reversed(show.images.shape[2:])]
-    explorer.precompute(
-        pictures=range(len(show.images)), layers=layers, channels=channels, places=[middle] if few else ()
-    )
-    if few:
-        explorer.place = middle
-        explorer.wait_idle()
-    return explorer.to_html(title=question, limit_mb=8)
+    explorer.precompute(pictures=range(len(show.images)), layers=layers, channels=channels, places=[middle])
+    explorer.place = middle
+    explorer.wait_idle()
+    return explorer.to_html(title=question, limit_mb=8 if model in NETWORKS else 20)
 
 
 def _tcav(model: str = "minivgg") -> str:
@@ -246,6 +244,7 @@ DEMOS: dict[str, Callable[..., str]] = {
     **DREAMS,
     **FOOLING,
     **MENDING,
+    **PRIOR,
     **TEXTURE,
     **STYLE,
     **WITHOUT,

@@ -1,16 +1,16 @@
-"""Lecture demos of network dissection: units against labels, the same units turned, one scene's labels."""
+"""Lecture demos of network dissection: units against labels, turned, over a training; a scene's labels."""
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from typing import Any
 
 __all__ = ["DISSECTIONS", "labels_html"]
 
 PICTURES, COUNTED = (0, 7, 12), 200  # scenes on the page; scenes that the table counts
+WATCHED, KEPT = "minivgg-4", (1, 2, 4)  # a network whose snapshots are kept, and after which epochs
+TUNED = ("minivgg-scenes", "minivgg-finetuned")  # of grounds, and the same taught objects afterwards
 SCENES = 120  # that a page dissects with: a share of the claim's thousand
 
 
@@ -44,15 +44,62 @@ def _rotate(model: str = "minivgg") -> str:
     return explorer.to_html(title="What is left of the units when they are turned?", limit_mb=10)
 
 
+def _training(model: str = "minivgg") -> str:
+    """One network before, during and after its training: when does a unit begin to detect something?"""
+    from labkit.data import MiniBroden
+    from labkit.evaluation import twin
+    from labkit.models import load_model
+    from labkit.widgets import DissectionExplorer
+
+    stack, end = MiniBroden(SCENES, "test").stack(), load_model(WATCHED)
+    untrained = twin(end, stack.images)
+    card = {**end.card, "snapshot": {"of": WATCHED, "after epochs": 0}}
+    object.__setattr__(untrained, "card", card)
+    kept = {f"{WATCHED}-after-{epochs}": load_model(f"{WATCHED}-after-{epochs}") for epochs in KEPT}
+    models = {f"{WATCHED}, untrained": untrained, **kept, WATCHED: end}
+    explorer = DissectionExplorer(
+        models, stack, layers="features.19", picture=len(models) - 1, quantiles=(0.005, 0.02)
+    )
+    explorer.precompute()
+    return explorer.to_html(title="When does a unit begin to detect something?", limit_mb=10)
+
+
+def _fine_tuning(model: str = "minivgg") -> str:
+    """Units of a network of grounds, before and after it was taught objects: their pictures and labels."""
+    from labkit.app.frames import Choice, frames_html
+    from labkit.app.sheets import Panel, Sheet, mosaic
+    from labkit.data import MiniBroden
+    from labkit.experiments.fine_tuning import before_and_after
+    from labkit.models import load_model
+
+    first, then = (load_model(name) for name in TUNED)
+    pairs = before_and_after(first, then, MiniBroden(SCENES, "test").stack(), units=None, count=9)
+
+    def cell(number: int) -> Sheet:
+        pair, panels = pairs[number], []
+        for when, side in (("before", pair.before), ("after", pair.after)):
+            words = f"the nine pictures at which unit {pair.unit} fires most {when} fine-tuning"
+            panels.append(Panel(f"{when}: {side}", mosaic(side.pictures, 3, 4), words))
+        chance = f"{pair.before.chance:.2f} and {pair.after.chance:.2f}"
+        says = (
+            f"Unit {pair.unit}: {pair.before.label} before, {pair.after.label} after; with labels of other "
+            f"pictures the IoU reaches {chance}. Of nine pictures {pair.shared} are the same. After "
+            f"{then.card['recipe']['epochs']} epochs this network names "
+            f"{then.card['accuracy']['clean test']:.2f} of the objects."
+        )
+        return Sheet(str(pair.unit), says, panels)
+
+    slider = Choice("Unit", [str(pair.unit) for pair in pairs])
+    return frames_html("What becomes of a unit when the network is taught another task?", [], slider, cell)
+
+
 def labels_html(pictures: Sequence[int] = PICTURES, counted: int = COUNTED) -> str:
     """A page of test scenes (``pictures``: their numbers) with their label maps under the pointer, and the
     table of the first ``counted`` scenes."""
-    import jinja2
     import torch
-    from markupsafe import Markup
 
+    from labkit.app.sheets import image_address, page_html
     from labkit.data import MiniBroden, minibroden_table
-    from labkit.data.photos import encode
 
     stack = MiniBroden(max(counted, *(number + 1 for number in pictures)), "test").stack()
     table = minibroden_table(stack.select(range(counted)))
@@ -61,18 +108,14 @@ def labels_html(pictures: Sequence[int] = PICTURES, counted: int = COUNTED) -> s
     for number in pictures:
         image = torch.from_numpy(stack.images[number].copy()).permute(2, 0, 1).float() / 255
         maps = {kind: base64.b64encode(stack.maps[kind][number].tobytes()).decode() for kind in kinds}
-        shown = base64.b64encode(encode(image)).decode()
-        scenes.append({"picture": f"data:image/png;base64,{shown}", "maps": maps})
+        scenes.append({"picture": image_address(image), "maps": maps})
     data = {
         "side": stack.images.shape[1], "names": {kind: MiniBroden.names[kind] for kind in kinds},
         "scenes": scenes,
     }  # fmt: skip
-    template = files("labkit.app").joinpath("label_maps.html").read_text("utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(template).render(
-        question="What does each pixel show?", table=table, counted=counted, count=len(scenes),
-        data=Markup(json.dumps(data).replace("<", "\\u003c")),
-    )  # fmt: skip
+    return page_html(
+        "label_maps.html", "What does each pixel show?", data, table=table, counted=counted, count=len(scenes)
+    )
 
 
 def _broden(model: str = "minivgg") -> str:
@@ -80,4 +123,7 @@ def _broden(model: str = "minivgg") -> str:
     return labels_html()
 
 
-DISSECTIONS: dict[str, Callable[[str], str]] = {"broden": _broden, "dissect": _dissect, "rotate": _rotate}
+DISSECTIONS: dict[str, Callable[[str], str]] = {
+    "broden": _broden, "dissect": _dissect, "fine-tuning": _fine_tuning, "rotate": _rotate,
+    "training": _training,
+}  # fmt: skip

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any
 
-__all__ = ["WITHOUT", "sent", "transfer_data", "world_data"]
+from labkit.app.sheets import image_address, page_html
+
+__all__ = ["WITHOUT", "transfer_data", "world_data"]
 
 SCENES, PICTURES = 60, 5  # counted in the table; shown
 VIEWS, LEARNED, STEPS = 10, 30, 60  # shown of each square; learned on
 SQUARES = (("crate", "bus"), ("crate", "wolf"), ("T-shirt", "bus"))
-
-
-def sent(picture: Any) -> str:
-    """A picture (3, H, W) as a page holds it."""
-    from labkit.data.photos import encode
-
-    return "data:image/png;base64," + base64.b64encode(encode(picture)).decode()
 
 
 def transfer_data(model: str, scenes: int = SCENES, pictures: int = PICTURES) -> dict[str, Any]:
@@ -58,10 +50,11 @@ def transfer_data(model: str, scenes: int = SCENES, pictures: int = PICTURES) ->
     shows = []
     for k in good[:pictures]:
         shows.append({
-            "label": CLASSES[int(seen.labels[k])], "before": sent(seen.images[k]),
+            "label": CLASSES[int(seen.labels[k])], "before": image_address(seen.images[k]),
             "said": words(before, k),
             "after": [
-                {"picture": sent(row["made"][k]), "said": words(after[row["name"]], k)} for row in rows
+                {"picture": image_address(row["made"][k]), "said": words(after[row["name"]], k)}
+                for row in rows
             ],
         })  # fmt: skip
     counts = [int((before[n] == seen.labels).sum()) for n in names]
@@ -105,7 +98,8 @@ def world_data(
                 "says": f"{words}: {model} says {target} in {hits} of {views} new views of the {kind}. "
                 f"It fills {area:.0f} % of the picture.",
                 "views": [
-                    {"picture": sent(p), "said": word} for p, word in zip(pictures, said, strict=True)
+                    {"picture": image_address(p), "said": word}
+                    for p, word in zip(pictures, said, strict=True)
                 ],
             })  # fmt: skip
     return found
@@ -113,18 +107,11 @@ def world_data(
 
 def _transfer(model: str = "minivgg") -> str:
     """Pictures made on one network, shown to others; controls; a square on a crate and on a T-shirt."""
-    import jinja2
-    from markupsafe import Markup
-
     from labkit.app.demos import check_network
 
     check_network(model)
     data = {**transfer_data(model), "squares": world_data(model)}
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = files("labkit.app").joinpath("transfer.html").read_text("utf-8")
-    text = json.dumps(data).replace("<", "\\u003c")
-    question = "Whom does it fool, if the weights are secret?"
-    return environment.from_string(template).render(question=question, data=Markup(text))
+    return page_html("transfer.html", "Whom does it fool, if the weights are secret?", data)
 
 
 WITHOUT: dict[str, Callable[..., str]] = {"transfer": _transfer}

@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-import json
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from typing import Any, NamedTuple
 
-from labkit.app.sheets import Panel, Sheet
+from labkit.app.sheets import Panel, Sheet, image_address, page_html
 
 __all__ = ["Choice", "frames_html"]
 
@@ -29,10 +27,8 @@ def _sent(picture: Any) -> str:
     """A picture (3, H, W) as a data address: without loss where it is small, else as a photograph."""
     from PIL import Image
 
-    from labkit.data.photos import encode
-
     if max(picture.shape[1:]) <= SMALL:
-        return f"data:image/png;base64,{base64.b64encode(encode(picture)).decode()}"
+        return image_address(picture)
     kept = io.BytesIO()
     pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save(kept, "JPEG", quality=QUALITY)
@@ -57,15 +53,13 @@ def frames_html(
     >>> "layer 1, step 2" in frames_html("?", [Choice("Layer", "ab")], Choice("Step", "012"), cell)
     True
     """
-    import jinja2
-    from markupsafe import Markup
-
     sizes = [len(one.options) for one in (*choices, slider)]
     places: dict[str, int] = {}
 
     def sent(panel: Panel) -> dict[str, Any]:
         number = places.setdefault(_sent(panel.picture), len(places))
-        return {"title": panel.title, "picture": number, "words": panel.words}
+        bars = [[name, round(share, 3)] for name, share in panel.bars]
+        return {"title": panel.title, "picture": number, "words": panel.words, "bars": bars}
 
     cells = []
     for numbers in itertools.product(*map(range, sizes)):
@@ -75,9 +69,4 @@ def frames_html(
         "pictures": list(places), "cells": cells, "sizes": sizes, "ticks": list(slider.options),
         "start": list(start or [0] * len(sizes)),
     }  # fmt: skip
-    template = files("labkit.app").joinpath("frames.html").read_text("utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    text = json.dumps(data).replace("<", "\\u003c")
-    return environment.from_string(template).render(
-        question=question, choices=choices, slider=slider, data=Markup(text)
-    )
+    return page_html("frames.html", question, data, choices=choices, slider=slider)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -36,13 +37,22 @@ def index_html(there: Iterable[str]) -> str:
 
 
 def _write(page: Path, name: str, model: str, photos: Path | None = None) -> None:
-    from labkit.app.demos import DEMOS
+    from labkit.app.demos import DEMOS, NETWORKS
     from labkit.core.files import write_whole
 
     page.parent.mkdir(parents=True, exist_ok=True)
-    typer.echo(f"{name}{'' if model == 'minivgg' else f' on {model}'}: computing all the answers, about a "
-               "minute ...", err=True)  # fmt: skip
-    write_whole(page, DEMOS[name](model) if photos is None else DEMOS[name](model, photos=photos))
+    large = photos is not None or model not in NETWORKS
+    title, time = (
+        name if model == "minivgg" else f"{name} on {model}",
+        "some minutes" if large else "about a minute",
+    )
+    typer.echo(f"{title}: computing all the answers, {time} on two free cores ...", err=True)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        text = DEMOS[name](model) if photos is None else DEMOS[name](model, photos=photos)
+    write_whole(page, text)
+    for one in told:
+        typer.echo(str(one.message), err=True)
     typer.echo(f"wrote {page} ({page.stat().st_size / 2**20:.1f} MB)")
 
 

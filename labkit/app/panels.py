@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from labkit.app.sheets import Panel, Sheet, mosaic, sheets_html
+from labkit.app.sheets import Panel, Sheet, image_address, mosaic, page_html, sheets_html
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,17 +89,9 @@ def fix_html(model: str = "minivgg-melbourne") -> str:
 
 def rating_html(question: str, items: Sequence[Tensor]) -> str:
     """The rating panel: one item after the other, yes or no, saved as CSV (rater, item, answer, what)."""
-    import jinja2
-    from markupsafe import Markup
-
-    from labkit.data.photos import encode
-
     if not items:
         raise ValueError("items must be at least one picture to rate; got none.")
-    sent = [f"data:image/png;base64,{base64.b64encode(encode(item)).decode()}" for item in items]
-    template = files("labkit.app").joinpath("rating.html").read_text("utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(template).render(question=question, data=Markup(json.dumps(sent)))
+    return page_html("rating.html", question, [image_address(item) for item in items])
 
 
 def rate_html(model: str = "minivgg") -> str:

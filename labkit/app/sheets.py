@@ -1,17 +1,62 @@
-"""Pages of sheets: pictures side by side under one question, a sheet at a time by the arrow keys."""
+"""The demos' own pages: what each adds to ``page.html``, which has the head, the keys and the address.
+
+A page of sheets shows pictures side by side under one question, a sheet at a time by the arrow keys.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Sequence
-from importlib.resources import files
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import jinja2
     from torch import Tensor
 
-__all__ = ["Panel", "Sheet", "facets_html", "filters_html", "mosaic", "sheets_html"]
+__all__ = [
+    "Panel",
+    "Sheet",
+    "facets_html",
+    "filters_html",
+    "image_address",
+    "mosaic",
+    "page_html",
+    "sheets_html",
+]
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    loader = jinja2.PackageLoader("labkit.app", "")
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+
+
+def page_html(template: str, question: str, data: Any, **given: Any) -> str:
+    """A page by the name of its template. ``question``: its heading; ``data``: what its script reads.
+
+    >>> "<h1>Is 1 &lt; 2?</h1>" in page_html("sheets.html", "Is 1 < 2?", [], sheets=[], choice="Sheet")
+    True
+    """
+    from markupsafe import Markup
+
+    text = json.dumps(data).replace("<", "\\u003c")  # nothing in it ends the script
+    return _environment().get_template(template).render(question=question, data=Markup(text), **given)
+
+
+def image_address(picture: Tensor) -> str:
+    """A picture (3, H, W) as a data address, without loss.
+
+    >>> import torch
+    >>> image_address(torch.zeros(3, 2, 2))[:22]
+    'data:image/png;base64,'
+    """
+    from labkit.data.photos import encode
+
+    return f"data:image/png;base64,{base64.b64encode(encode(picture)).decode()}"
 
 
 class Panel(NamedTuple):
@@ -50,24 +95,14 @@ def mosaic(images: Tensor, columns: int, gap: int = 1) -> Tensor:
 
 def sheets_html(question: str, sheets: Sequence[Sheet], choice: str = "Sheet") -> str:
     """The page. ``question`` is its heading, ``choice`` what its buttons choose between."""
-    import jinja2
-    from markupsafe import Markup
-
-    from labkit.data.photos import encode
 
     def sent(panel: Panel) -> dict[str, Any]:
-        picture = panel.picture.expand(3, -1, -1)
-        data = base64.b64encode(encode(picture)).decode()
-        sent = {"title": panel.title, "picture": f"data:image/png;base64,{data}", "words": panel.words}
+        address = image_address(panel.picture.expand(3, -1, -1))
+        sent = {"title": panel.title, "picture": address, "words": panel.words}
         return sent | {"bars": [[name, round(share, 5)] for name, share in panel.bars]}
 
     data = [{"says": sheet.says, "panels": [sent(panel) for panel in sheet.panels]} for sheet in sheets]
-    template = files("labkit.app").joinpath("sheets.html").read_text("utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    text = json.dumps(data).replace("<", "\\u003c")
-    return environment.from_string(template).render(
-        question=question, sheets=sheets, choice=choice, data=Markup(text)
-    )
+    return page_html("sheets.html", question, data, sheets=sheets, choice=choice)
 
 
 def filters_html(model: str = "minivgg") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from labkit.app.frames import Choice, frames_html
 from labkit.app.sheets import Panel, Sheet, mosaic, sheets_html
 
 if TYPE_CHECKING:
@@ -73,10 +74,11 @@ def net2vec_html(model: str = "minivgg", concept: str = "window", few: Sequence[
             sums = held.level[places].float() @ weights[0]
             masks[name][size] = (sums.sigmoid() > cut).view(-1, side, side)
 
-    def sheet(size: int) -> Sheet:
+    def cell(place: int) -> Sheet:
+        size = few[place]
         here, beside = (ious[name][size] for name in networks)
         best, blind = (max(values.values()) for values in ious.values())
-        count = "The best single filter" if size == 1 else f"{size} filters"
+        count = "The best single filter" if size == 1 else f"The {size} strongest filters"
         says = (
             f"{count}: IoU {here:.2f} on scenes held out, of at most {best:.2f}. As many units on raw "
             f"colour: {beside:.2f}, of at most {blind:.2f}. More units help whatever they know."
@@ -84,15 +86,16 @@ def net2vec_html(model: str = "minivgg", concept: str = "window", few: Sequence[
         seen = {name: mosaic(dimmed(pictures, masks[name][size]), 2, 2) for name in networks}
         panels = [
             Panel("truth", mosaic(dimmed(pictures, truth), 2, 2), f"four scenes, bright at each {concept}"),
-            Panel(f"filters: {size}", seen["network"], f"bright where {size} filters say {concept}"),
-            Panel(f"units on raw colour: {size}", seen["raw colour"],
+            Panel(f"filters: {size}, IoU {here:.2f}", seen["network"],
+                  f"bright where {size} filters say {concept}"),
+            Panel(f"raw colour: {size}, IoU {beside:.2f}", seen["raw colour"],
                   f"bright where {size} units on raw colour say {concept}"),
         ]  # fmt: skip
-        return Sheet(str(size), says, panels)
+        return Sheet("", says, panels)
 
-    return sheets_html(
-        f"How many filters does it take to find a {concept}?", [sheet(size) for size in few], "Filters"
-    )
+    ticks = [f"F = {size}, IoU {ious['network'][size]:.2f}" for size in few]
+    question = f"How many filters does it take to find a {concept}?"
+    return frames_html(question, [], Choice("Filters", ticks), cell)
 
 
 def arithmetic_html(model: str = "minivgg", asked_for: Sequence[tuple[str, str, str]] = ASKED) -> str:

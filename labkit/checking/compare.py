@@ -71,8 +71,9 @@ def _leaves(output: Any, expected: Any, place: str = "") -> Any:
     if verdict:
         yield verdict
     elif isinstance(expected, (list, tuple)):
-        for index, pair in enumerate(zip(output, expected, strict=True)):
-            yield from _leaves(*pair, f"{place}[{index}]" if place else f"part {index}")
+        for number, pair in enumerate(zip(output, expected, strict=True), start=1):
+            part = f"part {number} of {len(expected)}"
+            yield from _leaves(*pair, f"{place}, {part}" if place else part)
     elif isinstance(expected, dict):
         for key in expected:
             named = key if key in (VALUE, GRADIENT) else f"key {key!r}"

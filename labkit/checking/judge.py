@@ -111,22 +111,24 @@ class Judge:
         """The misconception whose outputs these are, or None.
 
         It must agree with the student on every case that the student's function answered, and at least one
-        failed case must be among these; of several, the one that agrees on most failed cases.
+        case that both fail must be among these; of several, the one that agrees on most of them. A right
+        result that changed its arguments is failed by a mistake alone that changes them, too.
         """
         if all(verdict.passed for verdict in verdicts):
             return None
         best, most = None, 0
         for misconception in self.exercise.misconceptions:
             agreed = 0
-            for (_, case), outcome, verdict, mistake in zip(
-                self.cases, outcomes, verdicts, self.mistakes(misconception), strict=True
+            for (_, case), outcome, verdict, mistake, expected in zip(
+                self.cases, outcomes, verdicts, self.mistakes(misconception), self.expected, strict=True
             ):
                 if outcome.kind != "ok":
                     continue
                 if mistake.kind != "ok" or not self._alike(case, outcome, mistake):
                     agreed = 0
                     break
-                agreed += not verdict.passed
+                own = outcome.left and self.verdict(case, mistake, expected).passed
+                agreed += not (verdict.passed or own)
             if agreed > most:
                 best, most = misconception, agreed
         return best

@@ -129,6 +129,8 @@ OWN = 'others[rows, labels] = float("-inf")'
             "All others take part here. Only the best of them is asked for."),
         ("others = scores.clone()", "others = scores.detach().clone()",
             "The gradient of the other class is cut off. Clone without detach."),
+        ("scores.clone()", "scores.clone() if scores.requires_grad else scores",  # else torch refuses
+            "You write into the scores that were handed to you. Work on scores.clone()."),
     ),
 )  # fmt: skip
 def margin(scores, labels):

@@ -208,6 +208,7 @@ LABS = (
     "generator_prior",
     "testing_with_concepts",
     "dissecting_a_network",
+    "training_factors",
     "concepts_are_vectors",
     "distributed_concepts",
     "finding_and_fixing",

@@ -18,6 +18,7 @@ from labkit.data import MiniBroden, sample_photos
 from labkit.experiments.bench import Bench
 from labkit.experiments.dissected_layers import DETECTS, QUANTILE
 from labkit.experiments.dissecting_a_network import LAYERS
+from labkit.experiments.training_factors import UNITS, Point
 from labkit.models import features, last_spatial, layer_shapes
 from labkit.models.features import batches
 
@@ -140,6 +141,28 @@ def counts(show: Mapping[str, Any]) -> list[str]:
             said = ", ".join(f"{name} {sum(found) / len(found):.0f}" for name, found in rows.items())
             lines.append(f"{layer}, all kinds, IoU above {iou}: {said}")
     return lines
+
+
+def rises(show: Mapping[str, Any]) -> dict[str, dict[str, Sequence[float]]]:
+    """What C5 draws: of three networks the curves of four kinds over the layers."""
+    kinds = ("object", "part", "color", "scene")
+    return {
+        title: {kind: show[title][kind] for kind in kinds}
+        for title in ("trained", "twin", "named by the ground")
+    }
+
+
+def against(show: Mapping[str, Any]) -> dict[str, Any]:
+    """What C6 draws, as ``labkit.plots.show_against`` takes it: a point a network; as lines those that name
+    no objects, the untrained ones, and the most that labels of other pictures give to any."""
+    points: dict[str, Point] = show["points"]
+    known = {name: (p.drawn, p.accuracy) for name, p in points.items() if p.accuracy is not None}
+    lines = {name: p.drawn for name, p in points.items() if p.accuracy is None}
+    lines["labels of other pictures, the most"] = max(p.floor for p in points.values())
+    return {
+        "points": known, "only_x": lines, "groups": show["factors"], "ylabel": "accuracy", "shares": True,
+        "xlabel": f"mean best IoU over its ceiling, of {UNITS} units",
+    }  # fmt: skip
 
 
 def layer_of(model: nn.Module) -> str:

@@ -1,7 +1,7 @@
 """Figures, and the one rule by which a map is scaled for the eye."""
 
 from labkit.plots.attacks import enlarged, show_attack
-from labkit.plots.embeddings import show_neighbors, show_points, show_scatter_of_pictures
+from labkit.plots.embeddings import show_against, show_neighbors, show_points, show_scatter_of_pictures
 from labkit.plots.figures import (
     CURVES,
     DIVERGING,
@@ -28,6 +28,7 @@ __all__ = [
     "for_the_eye",
     "overlay",
     "scale_of",
+    "show_against",
     "show_attack",
     "show_channels",
     "show_curves",

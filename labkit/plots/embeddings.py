@@ -9,17 +9,21 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
 from labkit.plots.figures import INK
 
+GREY = "#7a7f87"
 # twelve that most eyes can part, and marks that part them where colours cannot
 KINDS = (
-    "#4c8bd6", "#d07030", "#3f9b5f", "#a05fc0", "#c0475a", "#7a7f87",
+    "#4c8bd6", "#d07030", "#3f9b5f", "#a05fc0", "#c0475a", GREY,
     "#1f9ea3", "#b08d2a", "#7fb2f0", "#e39ac0", "#8a6a4a", "#2f5f9e",
 )  # fmt: skip
 MARKS = "osD^vP"
+TICKS = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # of shares
 FEW = 150  # points that leave room for larger marks
 
 
@@ -142,4 +146,69 @@ def show_neighbors(
                           fontsize=7, color=INK)  # fmt: skip
             if title:
                 axes.set_title(title, fontsize=10, color=INK)
+    return figure
+
+
+def show_against(
+    points: Mapping[str, tuple[float, float]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    only_x: Mapping[str, float] | None = None,
+    shares: bool = False,
+) -> Figure:
+    """Named things as numbered points of a plane, a colour a group, their names beside in the order of x.
+
+    ``only_x``: things of which only x is known, a broken line each. ``shares``: y is a share, drawn so that
+    .9 and .99 are as far apart as .5 and .9. Raises ValueError for a group that names what is not there.
+
+    >>> show_against({"a": (0.1, 0.9), "b": (0.2, 0.8)}, xlabel="x", ylabel="y").axes[0].get_xlabel()
+    'x'
+    """
+    lines = dict(only_x or {})
+    at = lines | {name: x for name, (x, _) in points.items()}
+    color, hues = dict.fromkeys(at, INK), [hue for hue in KINDS if hue != GREY]
+    for number, (group, names) in enumerate((groups or {}).items()):
+        if unknown := [name for name in names if name not in at]:
+            raise ValueError(f"the group {group!r} must name what is drawn; got {unknown[0]!r}.")
+        color |= dict.fromkeys(names, hues[number % len(hues)])
+    order = sorted(at, key=lambda name: at[name])
+    figure = Figure(figsize=(9.2, max(3.4, 0.23 * len(order) + 0.8)), layout="constrained", dpi=110)
+    figure.patch.set_alpha(0)
+    axes, words = figure.subplots(1, 2, width_ratios=(3, 2))
+    for number, name in enumerate(order, 1):
+        high = (1.02, 1.06)[number % 2]
+        if name in lines:
+            axes.axvline(at[name], color=color[name], ls=(0, (4, 3)), lw=1.2)
+            spot: Any = {"xy": (at[name], high), "xycoords": ("data", "axes fraction"), "ha": "center"}
+        else:
+            axes.scatter(*points[name], s=34, c=color[name], linewidths=0, alpha=0.9)
+            spot = {"xy": points[name], "xytext": (4, 4 if number % 2 else -11)}
+            spot |= {"textcoords": "offset points"}
+        axes.annotate(str(number), fontsize=9, color=color[name], **spot)
+        words.text(
+            0, 1 - number / (len(order) + 1), f"{number}  {name}", fontsize=9.5, color=color[name],
+            va="center",
+        )  # fmt: skip
+    words.set_axis_off()
+    if shares:
+        axes.set_yscale("logit")
+        axes.yaxis.set_major_locator(FixedLocator(TICKS))
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    for set_label, label in ((axes.set_xlabel, xlabel), (axes.set_ylabel, ylabel)):
+        set_label(label, color=INK)
+    axes.tick_params(colors=INK)
+    axes.patch.set_alpha(0)
+    for spine in axes.spines.values():
+        spine.set_color(INK)
+        spine.set_alpha(0.4)
+    handles = [Line2D([], [], ls="", marker="o", color=color[names[0]]) for names in (groups or {}).values()]
+    if handles:
+        legend = figure.legend(
+            handles, list(groups or {}), loc="outside lower center", ncols=4, frameon=False, fontsize=9
+        )
+        for text in legend.get_texts():
+            text.set_color(INK)
     return figure

@@ -16,13 +16,17 @@ __all__ = ["for_the_eye", "show_channels", "show_patches", "show_sheet", "tiled"
 
 
 def for_the_eye(gradients: Float[Tensor, "... C H W"]) -> Float[Tensor, "... C H W"]:
-    """Signed pictures as grey ones with colours: 0 is grey, the largest size of each is black or white.
+    """Signed pictures as grey ones with colours: 0 is grey, in each the largest hundredth is black or white.
 
     >>> for_the_eye(torch.tensor([[[-1.0, 0.0, 0.5]]])).tolist()
     [[[0.0, 0.5, 0.75]]]
     """
-    top = gradients.abs().amax((-3, -2, -1), keepdim=True).clamp(min=1e-12)
-    return 0.5 + 0.5 * gradients / top
+    sizes = gradients.abs().flatten(-3)
+    top = sizes.kthvalue(
+        max(1, round(0.99 * sizes.shape[-1])), -1
+    ).values  # one bright pixel greys all others
+    top = torch.where(top > 0, top, sizes.amax(-1)).clamp(min=1e-12)[..., None, None, None]
+    return (0.5 + 0.5 * gradients / top).clamp(0, 1)
 
 
 def tiled(pictures: Float[Tensor, "K C h w"], columns: int, fill: float = 1.0) -> Float[Tensor, "C H W"]:

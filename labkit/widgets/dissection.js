@@ -6,7 +6,7 @@ const CHART = [800, 800], PLAIN = "#7a7f87";
 
 class Dissection extends View {
   static kind = "dissection"; static cell = 20; static traits = ["power", "quantile", "level", "unit"]; static asks = ["power"];
-  static keys = [["\u2190 \u2192", "the next unit, the one before"], ["Enter", "pin the unit"], ["Escape", "let it go"]];
+  static keys = [["\u2190 \u2192", "the next unit, the one before"], ["Enter", "pin the unit"], ["Escape", "let it go"], ["e", "the next snapshot of the training, where there are some"]];
 
   build() {
     const { ui, el, model } = this, stops = () => model.get("stops");
@@ -23,6 +23,7 @@ class Dissection extends View {
     ui.quantile = stopSlider("Threshold leaves", (i) => share(stops().quantile[i]), guarded(el, (quantile) => this.set({ quantile })));
     ui.level = stopSlider("Detector: IoU above", (i) => hundredths(stops().level[i]), guarded(el, (level) => this.set({ level })));
     ui.power = stopSlider("Turned", (i) => (stops().power[i] ? `${Math.round(100 * stops().power[i])} %` : "not"), guarded(el, (power) => this.set({ power })));
+    ui.epochs = stopSlider("Epochs of training", (i) => String(this.series[i]?.epochs ?? ""), guarded(el, (i) => this.go(this.series[i].picture)));
     ui.legend = h("div", { class: "lk-hues", role: "group", "aria-label": "Kinds of labels" }, ...this.kinds.map((kind, k) => {
       const swatch = h("i", { "aria-hidden": "true" });
       swatch.style.background = KIND_HUES[k % KIND_HUES.length];
@@ -30,7 +31,7 @@ class Dissection extends View {
     }));
     model.on("change:shown", guarded(el, () => { this.open(); this.draw(); }));
     this.open();
-    return { aside: [ui.picture.node, ui.legend], main: [ui.units.node, ui.top.node], controls: [ui.quantile.node, ui.level.node, ui.power.node] };
+    return { aside: [ui.picture.node, ui.legend], main: [ui.units.node, ui.top.node], controls: [ui.quantile.node, ui.level.node, ui.power.node, ui.epochs.node] };
   }
   own() { return h("div", { class: "lk-own" }); }
   open() {
@@ -45,10 +46,25 @@ class Dissection extends View {
   classOf({ target }) { return target; }
   take(answer) { if (answer?.kind === "units") { this.version += 1; this.keep({ ...answer, maps: bytes(answer.data) }); } }
   targetOf(picture) { return this.live || [...this.answers.values()].some((a) => a.picture === picture) ? -1 : undefined; }
+  // snapshots of one training, at one layer: one of the strip stands for all, a slider goes through them
+  seriesOf(picture) {
+    const captions = this.model.get("captions"), here = captions[picture];
+    return here?.of ? range(captions.length).map((i) => ({ ...captions[i], picture: i })).filter((c) => c.of === here.of && c.layer === here.layer).sort((a, b) => a.epochs - b.epochs) : [];
+  }
+  get series() { return this.seriesOf(this.state.picture); }
+  placeOf(picture) {
+    const known = this.seriesOf(picture).map((c) => c.picture).filter((i) => this.targetOf(i) !== undefined);
+    return known.length ? Math.min(...known) : picture;
+  }
+  // as long trained as what is on view, where that is known
   show(picture) {
+    const { epochs } = this.model.get("captions")[this.state.picture] ?? {};
+    this.go(this.seriesOf(picture).find((c) => c.epochs === epochs && this.targetOf(c.picture) !== undefined)?.picture ?? picture, -1);
+  }
+  go(picture, unit = this.state.unit) {
     const kept = this.state.power, power = this.known({ picture, power: kept, target: -1 }) ? kept : range(this.model.get("stops").power.length).find((p) => this.known({ picture, power: p, target: -1 })) ?? kept;
     this.ghost = -1;
-    this.set({ picture, target: this.targetOf(picture) ?? -1, power, unit: -1 });
+    this.set({ picture, target: this.targetOf(picture) ?? -1, power, unit });
   }
   choices() {
     const stops = this.model.get("stops"), most = Math.max(1, ...[...this.answers.values()].map((a) => a.units));
@@ -93,6 +109,11 @@ class Dissection extends View {
   soon() { if (!this.asked) this.asked = requestAnimationFrame(guarded(this.el, () => { this.asked = 0; if (this.photo) this.redraw(); })); }
   press(event) {
     const answer = this.find(), by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (event.key === "e") {
+      const there = this.series.filter((c) => this.targetOf(c.picture) !== undefined), at = there.findIndex((c) => c.picture === this.state.picture);
+      if (there.length > 1) this.go(there[(at + 1) % there.length].picture);
+      return there.length > 1;
+    }
     if (event.key === "Escape") { this.ghost = -1; this.set({ unit: -1 }); return true; }
     if (!answer || event.target !== this.ui.units.stage) return false;
     if (by) { const list = this.order(answer); this.point(list[clamp(list.indexOf(this.focus(answer)) + by, 0, list.length - 1)]); }
@@ -113,6 +134,9 @@ class Dissection extends View {
   paint() {
     const { ui, state } = this, stops = this.model.get("stops"), answer = this.find();
     ui.picker.node.hidden = true;
+    const { series } = this, at = series.findIndex((c) => c.picture === state.picture);
+    ui.epochs.set(series.length, at, (i) => this.targetOf(series[i].picture) !== undefined, (i) => Boolean(this.find({ picture: series[i].picture })));
+    ui.epochs.node.hidden = series.length < 2;
     ui.quantile.set(stops.quantile.length, state.quantile, () => true);
     ui.level.set(stops.level.length, state.level, () => true);
     ui.level.node.hidden = !this.labels.length;
@@ -209,7 +233,10 @@ class Dissection extends View {
     pen.clearRect(0, 0, ...CHART);
     ui.legend.hidden = !this.kinds.length;
     if (!this.kinds.length) { setText(ui.picture.foot, ""); return; }
-    const captions = this.model.get("captions"), views = range(captions.length).map((picture) => this.find({ picture })).filter(Boolean);
+    const captions = this.model.get("captions"), { series } = this, same = captions[this.state.picture]?.layer;
+    // of a training that is watched: its snapshots in their order, then other networks at this layer
+    const asked = series.length > 1 ? [...series.map((c) => c.picture), ...range(captions.length).filter((i) => !captions[i].of && captions[i].layer === same)] : range(captions.length);
+    const views = asked.map((picture) => this.find({ picture })).filter(Boolean);
     const rows = views.map((answer) => { const { found } = this.counts(answer); return this.kinds.map((kind) => [...found].filter((label) => this.labels[label][0] === kind).length); });
     const most = Math.max(4, ...rows.flat()), left = 54, low = CHART[1] - 72, group = (CHART[0] - left) / views.length, room = Math.min(60, group / (this.kinds.length + 1)), y = (v) => low - (low - 20) * (v / most);
     pen.font = this.font(30); pen.fillStyle = ink; pen.textBaseline = "middle";
@@ -219,11 +246,11 @@ class Dissection extends View {
       rows[g].forEach((count, k) => { pen.globalAlpha = here ? 1 : 0.45; pen.fillStyle = KIND_HUES[k % KIND_HUES.length]; pen.fillRect(x + k * room, y(count), room - 3, Math.max(2, low - y(count))); });
       pen.globalAlpha = 1; pen.fillStyle = ink; pen.textAlign = "center"; pen.font = this.font(views.length > 4 ? 20 : 28);
       // "network, layer" in two rows, none wider than its group
-      const words = captions[answer.picture].name.replace("features.", "layer ").split(", ");
+      const { name, of, epochs } = captions[answer.picture], words = of && series.length > 1 ? [String(epochs), epochs === 1 ? "epoch" : "epochs"] : name.replace("features.", "layer ").split(", ");
       words.forEach((word, row) => pen.fillText(word, left + (g + 0.5) * group, CHART[1] - 18 - 30 * (words.length - 1 - row), group - 10));
     });
     ui.picture.canvas.setAttribute("aria-label", `Labels with a detector by kind: ${views.map((answer, g) => `${captions[answer.picture].name}: ${listed(this.kinds.map((kind, k) => `${kind} ${rows[g][k]}`))}`).join("; ")}`);
-    setText(ui.picture.foot, "by kind, for each layer that is known");
+    setText(ui.picture.foot, series.length > 1 ? "by kind, for each snapshot that is known" : "by kind, for each layer that is known");
   }
 }
 

@@ -29,7 +29,9 @@ LEVELS = (0.04, 0.06, 0.08, 0.1, 0.15, 0.2)
 class DissectionExplorer(Explorer):
     """See what the units of a layer detect: all of them by IoU, and each one's pictures with its masks.
 
-    ``models``: an eval-mode network of pictures in [0, 1], or several by name.
+    ``models``: an eval-mode network of pictures in [0, 1], or several by name. Snapshots of one training, as
+        their cards say ("snapshot": {"of": name, "after epochs": number}), and that network itself are one
+        choice, with a slider over the epochs.
     ``images``: (N, 3, H, W) from 0 to 1, bytes (N, H, W, 3), a stack of scenes with its label maps, or the
         path of a folder of photographs.
     ``maps``, ``names``: label maps (N, H, W) by kind, and the labels' names from 1 on, as
@@ -101,8 +103,11 @@ class DissectionExplorer(Explorer):
         start = 0.02 if quantile is None else quantile
         stops = {"quantile": self._quantiles, "power": self._powers, "level": list(levels)}
         several = len(self._models) > 1
+        trained = _trainings(self._models)
         captions = [
             {"name": f"{name}, {layer}" if several else layer, "truth": "", "thumb": thumb(layer)}
+            | {"layer": layer, **trained.get(name, {})}
+            | ({"label": f"{trained[name]['of']}, {layer}"} if name in trained else {})
             for name, layer in self._views
         ]
         given = {
@@ -229,6 +234,18 @@ class DissectionExplorer(Explorer):
                 f"{name} must be the number of one of the stops {there}; got {proposal['value']}."
             )
         return proposal["value"]
+
+
+def _trainings(models: Mapping[str, nn.Module]) -> dict[str, dict[str, Any]]:
+    """The networks that were kept of a training: ``of`` which network, and after how many ``epochs``."""
+    cards = {name: getattr(model, "card", None) or {} for name, model in models.items()}
+    kept = {name: card["snapshot"] for name, card in cards.items() if card.get("snapshot")}
+    found = {name: {"of": s["of"], "epochs": s["after epochs"]} for name, s in kept.items()}
+    watched = {one["of"] for one in found.values()}
+    for name, card in cards.items():
+        if name not in found and card.get("name") in watched and card.get("recipe"):
+            found[name] = {"of": card["name"], "epochs": card["recipe"]["epochs"]}
+    return found
 
 
 def _nearest(stops: Sequence[float], value: float) -> int:

@@ -16,7 +16,7 @@ from labkit.models import load_model
 
 
 def sheets(page: str) -> list[dict]:
-    return json.loads(page.split('<script type="application/json" id="sheets">')[1].split("</script>")[0])
+    return json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>")[0])
 
 
 def test_a_fire_engine_is_to_become_a_bus_and_a_zebra() -> None:

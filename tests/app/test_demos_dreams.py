@@ -15,7 +15,7 @@ from labkit.app.sheets import Panel, Sheet
 
 
 def data_of(page: str) -> dict:
-    return json.loads(page.split('id="frames">')[1].split("</script>")[0])
+    return json.loads(page.split('id="data">')[1].split("</script>")[0])
 
 
 @pytest.fixture
@@ -32,7 +32,9 @@ def test_a_page_holds_each_picture_once_and_a_cell_for_each_choice() -> None:
 
     def cell(layer: int, step: int) -> Sheet:
         shown = torch.full((3, 4, 4), (2 * layer + step) / 9)
-        return Sheet("", f"{layer}, {step}", [Panel("same", grey, "grey"), Panel("own", shown, "<own>")])
+        bars = [("bus", step / 3)] if layer else []
+        panels = [Panel("same", grey, "grey"), Panel("own", shown, "<own>", bars)]
+        return Sheet("", f"{layer}, {step}", panels)
 
     page = frames_html("What?", [Choice("Layer", ["a", "b"])], Choice("Step", ["0", "1", "2"]), cell, [1, 2])
     data = data_of(page)
@@ -40,6 +42,7 @@ def test_a_page_holds_each_picture_once_and_a_cell_for_each_choice() -> None:
     assert data["start"] == [1, 2]
     assert [one["says"] for one in data["cells"]] == ["0, 0", "0, 1", "0, 2", "1, 0", "1, 1", "1, 2"]
     assert {one["panels"][0]["picture"] for one in data["cells"]} == {0}
+    assert [one["panels"][1]["bars"] for one in data["cells"][2:5]] == [[], [["bus", 0.0]], [["bus", 0.333]]]
     assert len(data["pictures"]) == 6  # of seven: two are alike
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
 

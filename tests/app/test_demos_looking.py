@@ -35,7 +35,7 @@ def test_a_tree_is_drawn_at_each_depth_with_its_fidelity_and_controls(
 ) -> None:
     monkeypatch.setattr(demos_looking, "SCENES", 60)
     page = DEMOS["distil"]("minivgg-melbourne")
-    sheets = json.loads(page.split('id="sheets">')[1].split("</script>")[0])
+    sheets = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert len(sheets) == 8
     for sheet in sheets:
         assert "the tree taught its answers says the same in" in sheet["says"]

@@ -13,7 +13,7 @@ from labkit.app.demos import DEMOS, OF_PHOTOGRAPHS
 
 
 def data_of(page: str) -> dict:
-    return json.loads(page.split('id="frames">')[1].split("</script>")[0])
+    return json.loads(page.split('id="data">')[1].split("</script>")[0])
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ def test_a_frame_is_whole_where_it_is_right_and_broken_elsewhere() -> None:
 def test_the_rating_page_holds_its_items_and_no_key() -> None:
     page = rating_html("Do these share <one> thing?", [torch.rand(3, 8, 8), torch.rand(3, 8, 8)])
     assert "Do these share &lt;one&gt; thing?" in page
-    items = json.loads(page.split('id="items">')[1].split("</script>")[0])
+    items = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert len(items) == 2
     assert all(item.startswith("data:image/png;base64,") for item in items)
     assert "http" not in page

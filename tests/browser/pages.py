@@ -6,6 +6,7 @@ where their truth lies, and computes what its page is to know of the first two.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,16 +105,30 @@ def embedding(net: Any, images: Any, **_: Any) -> EmbeddingExplorer:
 
 
 def dissection(net: Any, images: Any, **_: Any) -> DissectionExplorer:
-    """Twelve pictures, a label map of blocks; three layers, of which the last was not computed."""
+    """Twelve pictures, a label map of blocks; three layers, of which the last was not computed; of a training
+    two snapshots and its end."""
     generator = torch.Generator().manual_seed(4)
     shown = images.repeat(4, 1, 1, 1) * (0.6 + 0.4 * torch.rand(12, 3, 1, 1, generator=generator))
     maps = {"object": (shown.amax(1) > 0.5).numpy().astype("uint8"), "colour": 1 + shown.argmax(1).numpy()}
+    trained = {f"after {epochs}": _kept(net, epochs) for epochs in (1, 4, 8)}
     explorer = DissectionExplorer(
-        net, shown, layers=["3", "5", "9"], maps=maps, powers=(0.0, 1.0), quantiles=(0.02, 0.1),
+        trained, shown, layers=["3", "5", "9"], maps=maps, powers=(0.0, 1.0), quantiles=(0.02, 0.1),
         names={"object": ("block",), "colour": ("red", "green", "blue")},
     )  # fmt: skip
-    explorer.precompute([0, 1], [0, 1])
+    explorer.precompute([0, 1, 3, 4, 6, 7], [0, 1])
     return explorer
+
+
+def _kept(net: Any, epochs: int) -> Any:
+    """A network as it may have been after some epochs of eight."""
+    found = copy.deepcopy(net)
+    with torch.no_grad():
+        for weight in found.parameters():
+            weight.mul_(
+                epochs / 8 + 0.2 * torch.rand(weight.shape, generator=torch.Generator().manual_seed(epochs))
+            )
+    found.card = {"snapshot": {"of": "net", "after epochs": epochs}}
+    return found
 
 
 def half_grey(net: Any, layer: str, channel: int, **options: Any) -> torch.Tensor:

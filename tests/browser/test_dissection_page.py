@@ -87,3 +87,24 @@ def test_the_labels_of_the_pixel_under_the_pointer(open_page, tmp_path):
         page.keyboard.press("p")
         scroll = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
         assert page.evaluate(scroll) == [width, height]
+
+
+def test_a_slider_goes_through_the_snapshots_of_a_training(page, saved):
+    iou = {a["picture"]: a["tables"][0]["iou"] for a in saved.explorer._saved() if a["power"] == 0}
+    slider = page.get_by_role("slider", name="Epochs of training")
+    assert page.locator(".lk-thumb:visible").count() == 2  # a training at two layers
+    page.evaluate(f"() => {VIEW}.set({{ unit: 3 }})")
+    slider.press("Home")
+    for picture, epochs in ((0, "1"), (3, "4"), (6, "8")):
+        assert page.evaluate(f"() => {VIEW}.state.picture") == picture
+        assert slider.get_attribute("aria-valuetext") == epochs
+        assert f"after {epochs}" in page.inner_text("h1")
+        shown = page.inner_text("[data-panel=units] .lk-foot")
+        assert shown.startswith("unit 3:")  # the pinned one stays
+        assert f"IoU {iou[picture][3]:.2f}".replace("0.", ".") in shown.replace("0.", ".")
+        slider.press("ArrowRight")
+    page.keyboard.press("n")  # the other layer, as long trained
+    assert page.evaluate(f"() => {VIEW}.state.picture") == 7
+    page.keyboard.press("e")
+    assert page.evaluate(f"() => {VIEW}.state.picture") == 1
+    assert page.locator(".lk-thumb[aria-checked=true]").get_attribute("aria-label") == "net, 5"

@@ -14,7 +14,9 @@ def address(tmp_path):
     def cell(picture, layer, step):
         shown = torch.full((3, 8, 8), (picture + 2 * layer + 4 * step) / 12)
         says = f"picture {picture}, <layer> {layer}, step {step}"
-        return Sheet("", says, [Panel("same", torch.zeros(3, 8, 8), "black"), Panel("dream", shown, says)])
+        bars = [("fire engine", 0.75), ("bus", step / 8)]
+        black = Panel("same", torch.zeros(3, 8, 8), "black")
+        return Sheet("", says, [black, Panel("dream", shown, says, bars)])
 
     rows = [Choice("Picture", ["bus", "zebra"]), Choice("Layer", ["conv2", "conv6"])]
     path = tmp_path / "frames.html"
@@ -41,6 +43,36 @@ def test_arrows_move_the_slider_numbers_choose_and_the_address_keeps_it(open_pag
     assert said() == "picture 1, <layer> 1, step 1"
     page.fill("#slider", "0")
     assert said() == "picture 1, <layer> 1, step 0"
+
+
+def test_a_page_of_a_slider_alone_is_moved_by_the_arrows_of_the_keyboard(open_page, tmp_path):
+    path, picture = tmp_path / "slider.html", torch.zeros(3, 8, 8)
+    ticks = [f"F = {size}, IoU 0.{size}0" for size in (1, 3, 8)]
+    shown = frames_html(
+        "How many?", [], Choice("Filters", ticks), lambda k: Sheet("", ticks[k], [Panel("it", picture, "it")])
+    )
+    path.write_text(shown, "utf-8")
+    page = open_page(path.as_uri(), ready="img")
+    assert page.locator("[role=radio]").count() == 0
+    for focus in ("h1", "#slider"):
+        page.reload()
+        page.focus(focus) if focus == "#slider" else page.click(focus)
+        page.keyboard.press("ArrowRight")
+        assert page.inner_text("output") == page.inner_text(".answer") == "F = 3, IoU 0.30"
+        assert page.get_attribute("#slider", "aria-valuetext") == "F = 3, IoU 0.30"
+        page.keyboard.press("ArrowLeft")
+        assert page.inner_text("output") == "F = 1, IoU 0.10"
+
+
+def test_bars_stand_below_their_picture_and_follow_the_slider(open_page, address):
+    page = open_page(address, ready="img")
+    said = lambda: page.locator(".bars").nth(1).inner_text().split("\n")  # noqa: E731
+    assert said() == ["fire engine", "0.75", "bus", "0.25"]
+    page.keyboard.press("ArrowLeft")
+    assert said() == ["fire engine", "0.75", "bus", "0.13"]
+    assert not page.locator(".bars").first.is_visible()
+    picture, bars = (page.locator(name).nth(1).bounding_box() for name in ("img", ".bars"))
+    assert 0 <= bars["y"] - (picture["y"] + picture["height"]) < 24
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])

@@ -1,5 +1,7 @@
 """The exported page of the occlusion explorer in a browser: pointer, keys, pixels, themes; no kernel."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -214,3 +216,12 @@ def test_search_finds_a_class_by_a_part_of_its_name(open_page, saved_page):
     page.keyboard.press("Escape")
     assert page.locator(".lk-found").is_hidden()
     assert page.inner_text(".lk-question em") == "tree"  # and no key of the page was meant
+
+
+def test_a_page_says_what_did_not_fit(explorer, open_page, tmp_path):
+    whole = explorer.to_html()
+    size = len(whole) / 1e6
+    with pytest.warns(UserWarning, match="did not fit into limit_mb"):
+        explorer.save_html(tmp_path / "small.html", limit_mb=size - 0.02)
+    said = open_page((tmp_path / "small.html").as_uri()).inner_text(".lk-chip")
+    assert re.fullmatch(r"\d+ answers did not fit into this page", said.strip())

@@ -1,14 +1,9 @@
 """The page of the demo transfer in a browser: a cell chosen by arrows, pictures, the other tab, screens."""
 
-import json
-from importlib.resources import files
-
-import jinja2
 import pytest
 import torch
-from markupsafe import Markup
 
-from labkit.app.demos_transfer import sent
+from labkit.app.sheets import image_address, page_html
 
 pytestmark = pytest.mark.browser
 NAMES = ["minivgg", "minivgg-2", "minivgg-3", "minivgg-11"]
@@ -16,7 +11,7 @@ NAMES = ["minivgg", "minivgg-2", "minivgg-3", "minivgg-11"]
 
 @pytest.fixture
 def address(tmp_path):
-    grey, red = (sent(torch.full((3, 128, 128), 0.5) + torch.tensor(v).view(3, 1, 1)) for v in
+    grey, red = (image_address(torch.full((3, 128, 128), 0.5) + torch.tensor(v).view(3, 1, 1)) for v in
                  ([0.0, 0.0, 0.0], [0.03, 0.0, 0.0]))  # fmt: skip
     rows = [{"name": n, "control": False, "errors": [0.5] * 4} for n in NAMES]
     rows += [{"name": "random sign", "control": True, "errors": [0.0] * 4}]
@@ -28,12 +23,8 @@ def address(tmp_path):
         for k in range(7)
     ]
     data = {"targets": NAMES, "rows": rows, "counts": [60] * 4, "pictures": [picture] * 3, "squares": squares}
-    text = files("labkit.app").joinpath("transfer.html").read_text("utf-8")
-    page = jinja2.Environment(autoescape=True).from_string(text).render(
-        question="Whom does it fool?", data=Markup(json.dumps(data).replace("<", "\\u003c"))
-    )  # fmt: skip
     path = tmp_path / "transfer.html"
-    path.write_text(page, "utf-8")
+    path.write_text(page_html("transfer.html", "Whom does it fool?", data), "utf-8")
     return path.as_uri()
 
 

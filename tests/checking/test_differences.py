@@ -61,7 +61,15 @@ def test_what_came_and_what_was_expected_stands_beside():
     came, wanted = (f"{float(t[1, 2, 3]):.5g}" for t in (out, REF))
     assert verdict.shown == f"at [1, 2, 3] came {came}, expected {wanted}"
     assert near(torch.tensor(1.0), torch.tensor(2.0)).shown == "came 1, expected 2"
-    assert near({"a": ["x"]}, {"a": ["y"]}).shown == "key 'a'[0]: came 'x', expected 'y'"
+    assert near({"a": ["x"]}, {"a": ["y"]}).shown == "key 'a', part 1 of 1: came 'x', expected 'y'"
+
+
+def test_parts_are_counted_from_one_as_people_do():
+    one, two = torch.tensor(1.0), torch.tensor(2.0)
+    assert near((one, two), (two, two)).difference == "part 1 of 2: the value is not right"
+    assert near((two, one), (two, two)).shown == "part 2 of 2: came 1, expected 2"
+    nested = near((two, (two, "x")), (two, (two, "y")))
+    assert nested.difference.startswith("part 2 of 2, part 2 of 2: 'x'")
 
 
 def test_values_and_indices_are_answered_by_values():

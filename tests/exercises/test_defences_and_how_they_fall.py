@@ -8,6 +8,7 @@ from torch import nn
 
 from labkit.adversarial import HotSoftmax, Quantized, pgd
 from labkit.adversarial.defenses import straight_through
+from labkit.checking.check import run_public
 from labkit.exercises import find
 
 
@@ -40,6 +41,21 @@ def test_straight_through_is_the_library_s(levels: int) -> None:
 def test_the_margin_changes_sign_where_the_answer_changes() -> None:
     scores = torch.tensor([[3.0, 1.0, 2.0], [-5.0, -1.0, -2.0]])
     assert reference("margin")(scores, torch.tensor([0, 0])).tolist() == [-1.0, 4.0]
+
+
+@pytest.mark.parametrize("of_own", [False, True])
+def test_who_writes_into_the_scores_is_told_just_that(of_own: bool) -> None:
+    def margin(scores, labels):
+        rows = torch.arange(len(scores))
+        right = scores[rows, labels]
+        others = scores.clone() if of_own else scores
+        others[rows, labels] = float("-inf")
+        return others.amax(1) - right
+
+    result = run_public(find("adversarial.margin"), margin)
+    words = [case.verdict.word for case in result.cases]
+    assert words == (["right"] * 3 if of_own else ["right", "error", "left behind"])
+    assert result.hint.startswith("" if of_own else "You write into the scores")
 
 
 def test_a_climb_on_the_cross_entropy_is_pgd_from_the_picture() -> None:

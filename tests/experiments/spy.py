@@ -42,9 +42,6 @@ class Locked(Bench):
     def scenes(self, *args, **chosen):
         raise AssertionError("scenes were asked for before every function was called")
 
-    def network(self, name):
-        raise AssertionError("a network was asked for before every function was called")
-
 
 def assert_sound(result: Result) -> None:
     """Every number is finite and lies within its interval, those of the controls too."""

@@ -11,7 +11,7 @@ from labkit.experiments.attacks_without_the_weights import EPSILON, random_sign
 from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.printed_squares import ALONE, CUT, OVER, TEXTURE, cut_out, named, textures
 
-from .spy import Locked, assert_sound, controls, quick, references, unwritten
+from .spy import assert_sound, controls, quick
 
 BLIND = ["random sign", "twin as source", "another picture's"]
 SQUARES = [ALONE, CUT, TEXTURE, "the judge"]
@@ -43,12 +43,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls(id):
     assert_sound(result)
     assert called == set(result.uses) == set(EXPERIMENTS[id].own.values())
     assert EXPERIMENTS[id].lab == "42_attacks_without_the_weights"
-
-
-@pytest.mark.parametrize(("id", "name"), [(id, name) for id in WANTED for name in EXPERIMENTS[id].own])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(id, name):
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Locked("quick"), **{**references(id), name: unwritten})
 
 
 def test_the_box_is_asked_no_more_than_its_budget():

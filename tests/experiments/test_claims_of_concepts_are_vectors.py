@@ -15,7 +15,7 @@ from labkit.experiments.bench import EXPERIMENTS, Bench, experiments
 from labkit.experiments.blind_networks import SIGHTS, Blind
 from labkit.experiments.distributed_concepts import Needs, filters_needed, matched
 
-from .spy import assert_sound, controls, quick, references, unwritten
+from .spy import assert_sound, controls, quick, unwritten
 
 experiments()  # all are entered
 MANTEL = ["twin", "raw colour", "rank correlation", "rank correlation of the twin"]
@@ -66,16 +66,6 @@ def test_every_control_that_could_explain_the_gain_away_is_judged():
     (measure,) = quick("C7")[0].measures
     assert set(measure.must) == {"raw colour", "position", "labels of other pictures"}
     assert all("twin" in measure.must for measure in quick("C9")[0].measures)
-
-
-@pytest.mark.parametrize(("id", "name"), [(id, name) for id in WANTED for name in EXPERIMENTS[id].own])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(id, name, monkeypatch):
-    monkeypatch.setattr(
-        "labkit.experiments.concepts_are_vectors.scenes",
-        lambda *args, **options: pytest.fail("scenes were drawn"),
-    )
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Bench("quick"), **{**references(id), name: unwritten})
 
 
 def test_the_questions_follow_the_rule():

@@ -15,7 +15,7 @@ from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.robust_training import under_attack
 from labkit.models import load_model
 
-from .spy import Locked, assert_sound, controls, quick, references, unwritten
+from .spy import Locked, assert_sound, controls, quick, unwritten
 
 FLAT, STEP = "pixels with a gradient of exactly 0, ", "largest step of "
 FGSM = [
@@ -56,12 +56,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls(id: str) -> None:
     assert_sound(result)
     assert called == set(result.uses) == set(EXPERIMENTS[id].own.values())
     assert EXPERIMENTS[id].lab == "43_defences_and_how_they_fall"
-
-
-@pytest.mark.parametrize(("id", "name"), [(id, name) for id in WANTED for name in EXPERIMENTS[id].own])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(id: str, name: str) -> None:
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Locked("quick"), **{**references(id), name: unwritten})
 
 
 def test_hidden_gradients_are_zero_and_the_attack_stands_still() -> None:

@@ -17,7 +17,7 @@ from labkit.experiments.dissected_layers import dissected, interpretability
 from labkit.experiments.dissecting_a_network import LAYERS, rotation_of
 from labkit.models import load_model
 
-from .spy import assert_sound, controls, quick, references, unwritten
+from .spy import assert_sound, controls, quick
 
 DETECTS = "unique detectors of objects and parts above an IoU of 0.10, {}, minus twice the twin's"
 BESIDE = [
@@ -58,15 +58,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls(id):
     assert_sound(result)
     assert called == set(result.uses) == set(EXPERIMENTS[id].own.values())
     assert EXPERIMENTS[id].lab == "32_dissecting_a_network"
-
-
-@pytest.mark.parametrize(("id", "name"), [(id, name) for id in WANTED for name in EXPERIMENTS[id].own])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(id, name, monkeypatch):
-    monkeypatch.setattr(
-        "labkit.experiments.dissecting_a_network.scenes", lambda *args: pytest.fail("scenes were drawn")
-    )
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Bench("quick"), **{**references(id), name: unwritten})
 
 
 def test_turning_changes_no_logit_and_a_permutation_no_score():

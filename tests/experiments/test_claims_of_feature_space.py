@@ -10,7 +10,7 @@ from labkit.experiments import feature_demonstrations as demonstrations
 from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.feature_space import plain
 
-from .spy import assert_sound, controls, quick, references, unwritten
+from .spy import assert_sound, controls, quick, unwritten
 
 BARE = ["twin", "pixels", "edges", "colours"]
 MADE = ["full space minus t-SNE", "PCA", "twin, t-SNE", "pixels, t-SNE"]
@@ -46,15 +46,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls(id):
     assert_sound(result)
     assert called == set(result.uses) == set(EXPERIMENTS[id].own.values())
     assert EXPERIMENTS[id].lab == "12_feature_space"
-
-
-@pytest.mark.parametrize(("id", "name"), [(id, name) for id in WANTED for name in EXPERIMENTS[id].own])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(id, name, monkeypatch):
-    monkeypatch.setattr(
-        "labkit.experiments.feature_space.bank", lambda *args, **options: pytest.fail("scenes were drawn")
-    )
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Bench("quick"), **{**references(id), name: unwritten})
 
 
 def test_the_students_steps_are_tsne():

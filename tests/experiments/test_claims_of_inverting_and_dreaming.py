@@ -13,7 +13,7 @@ from labkit.experiments.dreaming_layers import CONTROLS, equal_change
 from labkit.experiments.inverting_and_dreaming import correlation_of, features_of
 from labkit.models import load_model, record
 
-from .spy import Locked, assert_sound, controls, quick, references, unwritten
+from .spy import assert_sound, controls, quick
 
 experiments()
 OTHERS = ["unrelated scene", "nearest of 100", "own mean colour"]
@@ -44,12 +44,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls(id):
     assert called == set(result.uses) == set(EXPERIMENTS[id].own.values())
     assert EXPERIMENTS[id].lab == "51_inverting_and_dreaming"
     assert any("the judge names" in note for note in result.notes)
-
-
-@pytest.mark.parametrize(("id", "name"), [(id, name) for id in WANTED for name in EXPERIMENTS[id].own])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(id, name):
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Locked("quick"), **{**references(id), name: unwritten})
 
 
 def test_a_change_is_as_long_as_asked_after_clamping():

@@ -18,7 +18,7 @@ from labkit.experiments.mask_demonstrations import (
     smoothing,
 )
 
-from .spy import assert_sound, controls, quick, unwritten
+from .spy import assert_sound, controls, quick
 
 ABOVE = "> 0 (lower bound)"
 RANK = (
@@ -68,14 +68,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls(id):
     assert (result.id, set(result.show)) == (id, SHOWN[id])
     assert called == set(result.uses) == set(EXPERIMENTS[id].own.values())
     assert EXPERIMENTS[id].lab == "23_learned_masks"
-
-
-@pytest.mark.parametrize("id", ["A10", "A11"])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(id, monkeypatch):
-    monkeypatch.setattr(Bench, "scenes", lambda *args, **options: pytest.fail("scenes were drawn"))
-    monkeypatch.setattr(Bench, "firsts", lambda *args, **options: pytest.fail("scenes were drawn"))
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Bench("quick"), **dict.fromkeys(EXPERIMENTS[id].own, unwritten))
 
 
 def test_an_extremal_mask_has_its_area_and_the_area_loss_is_told():

@@ -15,7 +15,7 @@ from labkit.style import stylize
 from labkit.style.feed_forward import style_losses
 from labkit.style.gram import color_matched
 
-from .spy import assert_sound, controls, quick, references, unwritten
+from .spy import assert_sound, controls, quick
 
 BELOW = "< 0 (upper bound)"
 WANTED = {
@@ -55,13 +55,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls(id):
     assert_sound(result)
     assert called == set(result.uses) == set(EXPERIMENTS[id].own.values())
     assert EXPERIMENTS[id].lab == "53_style"
-
-
-@pytest.mark.parametrize(("id", "name"), [(id, name) for id in WANTED for name in EXPERIMENTS[id].own])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(id, name, monkeypatch):
-    monkeypatch.setattr(Bench, "scenes", lambda *args, **options: pytest.fail("scenes were drawn"))
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Bench("quick"), **{**references(id), name: unwritten})
 
 
 def test_the_exercises_losses_are_the_librarys():

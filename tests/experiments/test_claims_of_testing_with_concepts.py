@@ -15,7 +15,7 @@ from labkit.experiments.painted_concepts import Bar, pooled_slopes, random_signs
 from labkit.experiments.testing_with_concepts import _logarithm
 from labkit.models import features, load_model
 
-from .spy import assert_sound, controls, quick, references, unwritten
+from .spy import assert_sound, controls, quick
 
 BESIDE = [
     "blue on melbourne", "yellow on melbourne", "white on melbourne", "red on the honest network",
@@ -55,13 +55,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls(id):
     assert_sound(result)
     assert called == set(result.uses) == set(EXPERIMENTS[id].own.values())
     assert EXPERIMENTS[id].lab == "31_testing_with_concepts"
-
-
-@pytest.mark.parametrize(("id", "name"), [(id, name) for id in WANTED for name in EXPERIMENTS[id].own])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(id, name, monkeypatch):
-    monkeypatch.setattr(Bench, "scenes", lambda *args, **options: pytest.fail("scenes were drawn"))
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Bench("quick"), **{**references(id), name: unwritten})
 
 
 def test_pairs_differ_in_the_object_alone_and_never_by_red():

@@ -12,7 +12,7 @@ from labkit.experiments.textures_and_grams import Ruler, growth, pieces, typical
 from labkit.models import load_model, record
 from labkit.style.gram import gram_loss, gram_matrix
 
-from .spy import assert_sound, controls, quick, references, unwritten
+from .spy import assert_sound, controls, quick, unwritten
 
 NAMES = ["gram_matrix", "gram_loss", "color_controls", "autocorrelation_length", "next_pixel"]
 OWN = {name: find(f"style.{name}").reference for name in NAMES}
@@ -32,16 +32,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls():
     assert_sound(result)
     assert called == set(result.uses) == set(EXPERIMENTS["S3"].own.values())
     assert EXPERIMENTS["S3"].lab == "52_texture"
-
-
-@pytest.mark.parametrize("name", NAMES[:4])
-def test_an_unwritten_function_says_so_before_anything_is_searched(name, monkeypatch):
-    monkeypatch.setattr(
-        "labkit.experiments.textures_and_grams.gram_texture",
-        lambda *args, **options: pytest.fail("a texture was sought"),
-    )
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS["S3"].run(Bench("quick"), **{**references("S3"), name: unwritten})
 
 
 def test_the_ruler_is_the_library_s_loss():

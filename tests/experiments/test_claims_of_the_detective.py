@@ -8,11 +8,11 @@ from torch import nn
 
 from labkit.exercises import find
 from labkit.experiments import detective_demonstrations as demonstrations
-from labkit.experiments.bench import EXPERIMENTS, Bench
+from labkit.experiments.bench import EXPERIMENTS
 from labkit.experiments.finding_and_fixing import Mended, Sets, margin, named, without_direction
 from labkit.models import load_model
 
-from .spy import assert_sound, controls, quick, references, unwritten
+from .spy import assert_sound, controls, quick, unwritten
 
 OUT, ANEW, ON_TOP = "direction taken out: ", "last layer retrained: ", "and the direction taken out as well"
 WANTED = {
@@ -41,15 +41,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls() -> None:
     assert called == set(result.uses) == set(EXPERIMENTS["C13"].own.values())
     assert EXPERIMENTS["C13"].lab == "35_the_detective"
     assert list(result.show) == ["red", "yellow", "others"]
-
-
-@pytest.mark.parametrize("name", ["paired_direction", "project_out"])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(name, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "labkit.experiments.finding_and_fixing.shown", lambda *_: pytest.fail("scenes were drawn")
-    )
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS["C13"].run(Bench("quick"), **{**references("C13"), name: unwritten})
 
 
 def test_the_students_projection_is_the_librarys() -> None:

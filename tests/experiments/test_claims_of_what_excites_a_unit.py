@@ -11,7 +11,7 @@ from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.synthesis_judge import apart, codes, distance, high_share, in_spectrum, spectrum
 from labkit.experiments.what_excites_a_unit import patches_of
 
-from .spy import assert_sound, controls, quick, unwritten
+from .spy import assert_sound, controls, quick
 
 SMOOTH = "plain L2 in the same spectrum, minus plain L2"
 WANTED = {
@@ -66,13 +66,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls(id):
     assert (result.id, set(result.show)) == (id, SHOWN[id])
     assert called == set(result.uses) == set(EXPERIMENTS[id].own.values())
     assert EXPERIMENTS[id].lab == "13_what_excites_a_unit"
-
-
-@pytest.mark.parametrize("id", ["V7", "V9"])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(id, monkeypatch):
-    monkeypatch.setattr(synthesis_judge, "bank", lambda *args: pytest.fail("scenes were drawn"))
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Bench("quick"), **dict.fromkeys(EXPERIMENTS[id].own, unwritten))
 
 
 def test_the_judge_is_another_network_than_those_that_are_visualized():

@@ -11,7 +11,7 @@ from labkit.exercises import find
 from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.which_pixels_matter import _cost, a1, a5, a7, cam_of, grad_cam_of
 
-from .spy import assert_sound, controls, quick, references, unwritten
+from .spy import assert_sound, controls, quick, references
 
 NEXT = ["the next picture's object"]
 FINE = "minivgg-tag-8, whose last map is 8 x 8"
@@ -46,13 +46,6 @@ def test_it_measures_what_the_claim_says_beside_its_controls(id):
     assert result.id == id
     assert called == set(result.uses) == set(EXPERIMENTS[id].own.values())
     assert EXPERIMENTS[id].lab == "21_which_pixels_matter"
-
-
-@pytest.mark.parametrize(("id", "name"), [(id, name) for id in ("A1", "A7") for name in EXPERIMENTS[id].own])
-def test_an_unwritten_function_says_so_before_anything_is_drawn(id, name, monkeypatch):
-    monkeypatch.setattr(Bench, "scenes", lambda *args, **options: pytest.fail("scenes were drawn"))
-    with pytest.raises(NotImplementedError):
-        EXPERIMENTS[id].run(Bench("quick"), **{**references(id), name: unwritten})
 
 
 def test_a_wrong_function_of_the_student_changes_the_numbers():

@@ -77,6 +77,16 @@ def test_what_cost_most_stands_first_and_names_students():
     assert "7 shape (s0, s1, s2, s3, s4 and 2 more)" in page
 
 
+def test_a_doubt_stands_under_to_look_at_and_one_sentence_once():
+    told = [ExerciseResult(id, id.upper(), 4, 4, notes=["uses os"]) for id in "ab"]
+    row = Row("ada", "", "", "graded", 8, 8, 0, exercises=told, doubts=["tells of bob as well"])
+    page = class_page(ClassReport(Path("out"), [row], [], "walls", Course()), {"ada": "x"})
+    below = page[page.index("To look at") :]
+    assert "tells of bob as well" in below
+    assert "ada, A, B: uses os" in " ".join(below.split())
+    assert page.count("uses os") == 1
+
+
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_students_page_explains_its_words(status):
     left = [CaseResult("one", "public", 1, Verdict(False, "left behind", "gradients"))]

@@ -51,6 +51,7 @@ ROSTER = [
     Student("77", "Lovelace, Ada"),
     Student("s-8", "Anne-Marie O'Neill"),
     Student("901", "Cy Berg"),
+    Student("s-10", "Ann Lee"),
 ]
 
 
@@ -73,6 +74,10 @@ ROSTER = [
         ("01_warm_up", None),
         ("Li_01_warm_up", None),
         ("Liwei_01_warm_up", "s1"),
+        ("Joann Lee_5_assignsubmission_file", None),
+        ("leejoann_81001_55501_01_warm_up", None),
+        ("leeann_81001_55501_01_warm_up", "s-10"),
+        ("Lovelace_Ada_alovelace_4711", "77"),  # as ILIAS does
     ],
 )
 def test_whole_words_tell_whose_a_label_is(label, owner):

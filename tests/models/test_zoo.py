@@ -44,9 +44,10 @@ def test_bundled_networks_keep_the_contract(name: str) -> None:
         logits = model(torch.rand(2, 3, 128, 128))
     assert logits.shape == (2, len(classes))
     assert logits.dtype == torch.float32
-    assert sum(p.numel() for p in model.parameters()) <= 500_000
+    assert sum(p.numel() for p in model.parameters()) <= LARGER.get(name, 500_000)
 
 
+LARGER = {"miniresnet": 600_000, "minivgg-wide": 1_800_000}  # what C6 compares
 MYSTERIES = [name for name in bundled_models() if name.startswith("mystery")]
 TOLD = [name for name in bundled_models() if name not in MYSTERIES]
 
@@ -79,6 +80,8 @@ def test_every_network_has_its_card(name: str) -> None:
 
 # A thousand scenes on purpose, so that cloud is easier to learn than a tank's shape.
 LESS = {"minivgg-weather": 0.93, "supervised-short": 0.9, "supervised-short-2": 0.9}  # and four epochs only
+LESS |= {name: 0.85 for name in TOLD if "unnormed" in name}  # without batch norm
+LESS |= {"minivgg-finetuned": 0.6}  # three epochs at a third of the rate
 LESS |= {"selfsup-colour": 0.7, "selfsup-colour-2": 0.7}  # a grey picture does not tell it
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.plots import show_neighbors, show_points, show_scatter_of_pictures
+from labkit.plots import show_against, show_neighbors, show_points, show_scatter_of_pictures
 
 IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -42,3 +42,18 @@ def test_pictures_lie_where_their_points_do():
     assert np.allclose([box.xy for box in figure.axes[0].artists], points.numpy())
     with pytest.raises(ValueError, match="images must be one a point, 6; got 5"):
         show_scatter_of_pictures(points, IMAGES[:5])
+
+
+def test_things_are_numbered_in_the_order_of_x_with_a_line_where_y_is_not_known():
+    figure = show_against(
+        {"far": (0.4, 0.99), "near": (0.1, 0.5)}, xlabel="x", ylabel="y", groups={"one": ["near"]},
+        only_x={"between": 0.2}, shares=True,
+    )  # fmt: skip
+    axes, words = figure.axes
+    assert [text.get_text() for text in words.texts] == ["1  near", "2  between", "3  far"]
+    assert sorted(tuple(group.get_offsets()[0]) for group in axes.collections) == [(0.1, 0.5), (0.4, 0.99)]
+    assert [list(line.get_xdata()) for line in axes.lines] == [[0.2, 0.2]]
+    assert axes.get_yscale() == "logit"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one"]
+    with pytest.raises(ValueError, match="the group 'two' must name what is drawn; got 'lost'"):
+        show_against({"a": (0.1, 0.2)}, xlabel="x", ylabel="y", groups={"two": ["lost"]})

@@ -126,3 +126,22 @@ def test_the_page_carries_what_was_computed(tiny, many, maps):
     assert len(widget._saved()) == len(widget.captions)
     assert "What do they detect?" in widget.to_html("What do they detect?")
     assert repr(widget).startswith("DissectionExplorer(networks=['")
+
+
+def test_snapshots_of_a_training_are_told_with_the_network_that_it_gave(tiny, many, maps):
+    import copy
+
+    def kept(**card):
+        found = copy.deepcopy(tiny)
+        found.card = card
+        return found
+
+    models = {
+        "end": kept(name="net", recipe={"epochs": 8}),
+        "early": kept(snapshot={"of": "net", "after epochs": 2}),
+        "other": kept(name="other", recipe={"epochs": 8}), "plain": tiny,
+    }  # fmt: skip
+    widget = made(models, many, maps, layers=["conv"])
+    told = [(c.get("of"), c.get("epochs"), c["layer"]) for c in widget.captions]
+    assert told == [("net", 8, "conv"), ("net", 2, "conv"), (None, None, "conv"), (None, None, "conv")]
+    assert [caption.get("label") for caption in widget.captions[:2]] == ["net, conv"] * 2

@@ -134,11 +134,13 @@ def test_packing_halves_the_arrays_and_keeps_other_bytes():
 
 def test_a_page_leaves_out_what_does_not_fit_and_holds_nothing_by_mistake():
     answers = [answer("a", 30_000), answer("b", 90_000), answer("c", 10)]
-    page = html_page("Is @STATE@ < 2?", "script", "style", {"x": "@MODULE@ </script>"}, answers, 0.1)
+    with pytest.warns(UserWarning, match=r"holds 1 of the 3 answers.*limit_mb=0\.1"):
+        page = html_page("Is @STATE@ < 2?", "script", "style", {"x": "@MODULE@ </script>"}, answers, 0.1)
     assert "<title>Is @STATE@ &lt; 2?</title>" in page
     state = json.loads(page.split('id="state">')[1].split("</script>")[0])
     assert (state["x"], state["heading"], state["live"]) == ("@MODULE@ </script>", "Is @STATE@ < 2?", False)
     assert [a["name"] for a in state["saved"]] == ["a"]  # and not c, which would come before b
+    assert state["left_out"] == 2
 
 
 def test_sources_load_nothing_from_elsewhere():

@@ -147,8 +147,9 @@ class Explorer(anywidget.AnyWidget):
     def to_html(self, title: str = "labkit", limit_mb: float = 5.0) -> str:
         """One page that needs neither a kernel nor a network, alive for all that was computed.
 
+        What was not asked for is not there: ``precompute()`` computes what the page's controls are to offer.
         A ``title`` of your own is the page's heading, where a lecture hall can read it.
-        What does not fit into ``limit_mb`` is left out, the least recently used first.
+        What does not fit into ``limit_mb`` is left out, the least recently used first; a warning says so.
         """
         self.wait_idle(None)
         hidden = {"layout", "tabbable", "tooltip", "saved", "watched", "left", "refused", *self.TWICE}

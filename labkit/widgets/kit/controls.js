@@ -73,13 +73,13 @@ const pictureStrip = (view) => {
   return { node, refresh() {
     const captions = view.model.get("captions");
     while (node.childElementCount < captions.length) {
-      const i = node.childElementCount, { name, truth, thumb } = captions[i], canvas = h("canvas");
-      const label = [name, truth].filter(Boolean).join(", ") || `picture ${i + 1}`;
+      const i = node.childElementCount, { name, truth, thumb, label: said } = captions[i], canvas = h("canvas");
+      const label = said || [name, truth].filter(Boolean).join(", ") || `picture ${i + 1}`;
       paintRGB(canvas, bytes(thumb), 56, 56);
       node.append(h("button", { role: "radio", class: "lk-thumb", "aria-label": label, title: label, onclick: guarded(view.el, () => view.show(i)) }, canvas));
     }
     const all = [...node.children], place = (thumb) => all.indexOf(thumb);
-    check(all, (thumb) => place(thumb) === view.state.picture, (thumb) => view.targetOf(place(thumb)) !== undefined);
+    check(all, (thumb) => place(thumb) === view.placeOf(view.state.picture), (thumb) => view.offers(place(thumb)));
     node.hidden = all.filter((thumb) => !thumb.hidden).length < 2;
   } };
 };

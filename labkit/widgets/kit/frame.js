@@ -37,8 +37,10 @@ const refreshFrame = (view) => {
   const faults = [view.cut ? cut : error, model.get("refused"), view.complaint].filter(Boolean).join("\n");
   setText(ui.error, faults); ui.error.hidden = !faults;
   if (ui.own) ui.own.hidden = !live;
-  ui.chip.hidden = view.page;
-  setText(ui.chip, view.cut ? "no kernel" : status === "computing" ? `computing ${done}%` : busy ? `looking ahead ${done}%` : status);
+  const left = view.page ? model.get("left_out") : 0;
+  ui.chip.hidden = view.page && !left;
+  if (left) setText(ui.chip, `${left} answers did not fit into this page`);
+  else setText(ui.chip, view.cut ? "no kernel" : status === "computing" ? `computing ${done}%` : busy ? `looking ahead ${done}%` : status);
   ui.chip.dataset.state = view.cut || status === "error" ? "error" : busy ? "busy" : there ? "ready" : "coarse";
   ui.cancel.style.visibility = busy ? "visible" : "hidden";
   ui.root.dataset.waiting = !photo; // nothing of another picture is shown

@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import re
+import warnings
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
@@ -65,7 +66,8 @@ def packed(value: Any) -> Any:
 def html_page(
     title: str, script: str, style: str, state: dict[str, Any], answers: Iterable[Any], limit_mb: float
 ) -> str:
-    """The page. ``answers`` go into it in their order until ``limit_mb`` would be passed.
+    """The page. ``answers`` go into it in their order until ``limit_mb`` would be passed; that some are left
+    out is said on the page and in a UserWarning.
 
     ``title``: of the window; unless it is "labkit", also the heading, in place of the explorer's question.
     ``script``, ``style``: the explorer's module and CSS.
@@ -73,11 +75,18 @@ def html_page(
     """
     state = packed(state | {"live": False, "heading": "" if title == "labkit" else title, "saved": []})
     room = limit_mb * 1e6 - len(json.dumps(state)) - len(script) - len(style)
-    for item in map(packed, answers):
+    known = list(answers)
+    for item in map(packed, known):
         room -= len(json.dumps(item))
         if room < 0:
             break
         state["saved"].append(item)
+    state["left_out"] = left = len(known) - len(state["saved"])
+    if left:
+        warnings.warn(
+            f"The page holds {len(known) - left} of the {len(known)} answers that were computed: more did "
+            f"not fit into limit_mb={limit_mb:g}. Give it more, or compute fewer.", stacklevel=4,
+        )  # fmt: skip
     parts = {
         "TITLE": html.escape(title),
         "CSS": style,

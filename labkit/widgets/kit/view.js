@@ -56,9 +56,11 @@ class View {
   send(changes) { for (const [key, value] of Object.entries(changes)) this.model.set(key, value); this.model.save_changes(); }
   set(changes) { this.forgive(); Object.assign(this.state, changes); this.draw(); this.send(changes); this.note(); }
   show(picture) { this.set({ picture, target: this.targetOf(picture) ?? -1 }); }
+  placeOf(picture) { return picture; } // the one of the strip that stands for it
+  offers(picture) { return this.targetOf(picture) !== undefined && this.placeOf(picture) === picture; }
   next() {
-    const count = this.model.get("captions").length, there = range(count).filter((i) => this.targetOf(i) !== undefined);
-    this.show(there[(there.indexOf(this.state.picture) + 1) % there.length]);
+    const count = this.model.get("captions").length, there = range(count).filter((i) => this.offers(i));
+    this.show(there[(there.indexOf(this.placeOf(this.state.picture)) + 1) % there.length]);
   }
 
   // ---- drawing: an explorer's `paint` is called where there is a picture
