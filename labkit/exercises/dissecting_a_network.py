@@ -180,19 +180,19 @@ def iou_cases(draw: Draw):
     "concepts.iou_and_ceiling", "The overlap, and the most it could be", points=3, minutes=10, difficulty=2,
     cases=iou_cases,
     mistakes=(
-        ("unit[:, None] + label - both", "unit[:, None] + label",
+        ("area + label - both", "area + label",
             "Pixels of both are counted twice. The union is unit plus label less both."),
-        ("unit[:, None] + label - both", "label + 0 * unit[:, None]",
+        ("area + label - both", "label + 0 * area",
             "That is the share of the label that the unit covers: a unit that fires everywhere has 1."),
-        ("unit[:, None] + label - both", "unit[:, None] + 0 * label",
+        ("area + label - both", "area + 0 * label",
             "That is the share of the unit that lies on the label: a unit of one pixel may have 1."),
         ("both / (", "2 * both / (",
             "Twice the overlap belongs to Dice, over the sum of both areas. Here it is over the union."),
-        ("torch.minimum(unit[:, None], label) / ", "unit[:, None] / ",
+        ("torch.minimum(area, label) / ", "area / ",
             "The smaller area over the larger: where the unit is the larger one, this is 1."),
-        ("/ torch.maximum(unit[:, None], label)", "/ torch.minimum(unit[:, None], label)",
+        ("/ torch.maximum(area, label)", "/ torch.minimum(area, label)",
             "The ceiling is a share: the smaller area over the larger one, min(q/p, p/q)."),
-        ("torch.maximum(unit[:, None], label)", "(unit[:, None] + label)",
+        ("torch.maximum(area, label)", "(area + label)",
             "At best the smaller area lies inside the larger one: then the union is the larger one alone."),
     ),
 )  # fmt: skip
@@ -202,6 +202,7 @@ def iou_and_ceiling(both, unit, label):
     both: (K, C), unit: (K,), label: (C,): pixels counted. Returns iou and ceiling, both (K, C),
     0 to 1; 0 where there is nothing to divide by.
     """
-    iou = both / (unit[:, None] + label - both).clamp(min=1)
-    ceiling = torch.minimum(unit[:, None], label) / torch.maximum(unit[:, None], label).clamp(min=1)
+    area = unit[:, None]
+    iou = both / (area + label - both).clamp(min=1)
+    ceiling = torch.minimum(area, label) / torch.maximum(area, label).clamp(min=1)
     return iou, ceiling
