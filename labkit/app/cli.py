@@ -115,9 +115,10 @@ def check(
 ) -> None:
     """Run the public checks of a notebook in a clean process."""
     with _mistakes():
+        from labkit.app.workspace import existing_notebook
         from labkit.checking.notebook import check_notebook
 
-        report = check_notebook(_existing(notebook))
+        report = check_notebook(existing_notebook(notebook))
         typer.echo(str(report))
     raise typer.Exit(0 if report.passed else 1)
 
@@ -136,10 +137,11 @@ def submit(
         return yes or not sys.stdin.isatty() or typer.confirm("Hand it in as it is?", default=False)
 
     with _mistakes():
+        from labkit.app.workspace import existing_notebook
         from labkit.grading.submit import submit as write
 
         try:
-            receipt = write(_existing(notebook), student, sure=sure)
+            receipt = write(existing_notebook(notebook), student, sure=sure)
         except EOFError as nobody:
             raise ValueError("no id was given; write it as `labkit submit NOTEBOOK --id ID`") from nobody
         typer.echo(str(receipt))
@@ -231,18 +233,6 @@ def grade(
             written, absent = fill_template(report, export)
             typer.echo(f"{written} is to be uploaded{'; not in it: ' if absent else ''}{', '.join(absent)}")
         typer.echo(f"Open {report.out / 'index.html'}; the marks are in {report.out / 'grades.csv'}")
-
-
-def _existing(notebook: Path) -> Path:
-    """The notebook, or an error that names those which are there."""
-    from labkit.core.checks import nearest
-
-    if notebook.is_file():
-        return notebook
-    here = notebook.parent
-    known = sorted(str(here / p.name) for p in here.glob("*.ipynb")) if here.is_dir() else []
-    cure = f" Did you mean {nearest(str(notebook), known, n=1)[0]}?" if known else ""
-    raise FileNotFoundError(f"There is no notebook {notebook}.{cure}")
 
 
 MARKS = {"ok": ("\u2713", "green"), "missing": ("\u2717", "yellow"), "broken": ("\u2717", "red")}

@@ -17,7 +17,17 @@ from typing import Any
 
 from labkit import __version__
 
-__all__ = ["Copy", "find_notebooks", "copy_notebooks", "plan_copies", "open_lab", "UserError"]
+__all__ = [
+    "Copy",
+    "find_notebooks",
+    "existing_notebook",
+    "copy_notebooks",
+    "plan_copies",
+    "open_lab",
+    "UserError",
+]
+
+MOST_LISTED = 4  # notebooks of a folder, in an error
 
 
 class UserError(RuntimeError):
@@ -58,6 +68,28 @@ def find_notebooks() -> Path:
         "This installation of labkit carries no notebooks. Install the wheel again with "
         "`pip install --force-reinstall`, or in a checkout write them with `labkit release`."
     )
+
+
+def existing_notebook(notebook: Path) -> Path:
+    """The file as it was named. Raises FileNotFoundError for one that is not there or is a folder, with the
+    notebook whose name is near, else the first few of the folder."""
+    import difflib
+
+    if notebook.is_file():
+        return notebook
+    folder = notebook if notebook.is_dir() else notebook.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no notebook {notebook}, nor a folder {folder}.")
+    there = sorted(path.stem for path in folder.glob("*.ipynb"))
+    named = there if notebook.is_dir() else [name for name in there if notebook.stem.lower() in name.lower()]
+    close = named if len(named) == 1 else difflib.get_close_matches(notebook.stem, there, n=1)
+    said = f"{notebook} is a folder." if notebook.is_dir() else f"There is no notebook {notebook}."
+    if close:
+        raise FileNotFoundError(f"{said} Did you mean {folder / close[0]}.ipynb?")
+    more = f" and {len(there) - MOST_LISTED} more" if len(there) > MOST_LISTED else ""
+    some = ", ".join(f"{name}.ipynb" for name in there[:MOST_LISTED]) or "no notebook"
+    where = "This folder" if folder == Path() else f"The folder {folder}"
+    raise FileNotFoundError(f"{said} {where} holds {some}{more}.")
 
 
 def _installed_folders() -> list[Path]:

@@ -177,6 +177,15 @@ def _asked_in_words(cell: dict[str, Any]) -> str:
     return str(about.get("grade_id") or "") if wanted and isinstance(about, dict) else ""
 
 
+def _no_notebook(name: str, error: Exception) -> str:
+    """What is wrong with a file, in words that need no knowledge of how notebooks are stored."""
+    if not name.lower().endswith(".ipynb"):
+        return "a notebook's name ends in .ipynb"
+    if isinstance(error, json.JSONDecodeError) and error.lineno > 1:
+        return f"it is damaged or breaks off in line {error.lineno}; save it in JupyterLab once more"
+    return "it is empty, damaged or something else with the name of one; save it in JupyterLab once more"
+
+
 def parse_notebook(data: bytes, name: str) -> Notebook:
     """The notebook in ``data``; only its JSON is read. Raises ValueError, with what is wrong, naming
     ``name``.
@@ -185,6 +194,8 @@ def parse_notebook(data: bytes, name: str) -> Notebook:
     """
     try:
         raw = json.loads(data.decode("utf-8-sig"))
+        if not {"cells", "worksheets"} & raw.keys():
+            raise TypeError("no cells")
         cells, counts, answers = [], [], {}
         for number, cell in enumerate(_code_cells(raw), start=1):
             source = cell.get("source", cell.get("input", ""))
@@ -198,7 +209,7 @@ def parse_notebook(data: bytes, name: str) -> Notebook:
         metadata = raw.get("metadata")
         return Notebook(cells, counts, metadata if isinstance(metadata, dict) else {}, answers=answers)
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise ValueError(f"{name} is not a notebook that can be read: {error}") from None
+        raise ValueError(f"{name} is not a notebook that can be read: {_no_notebook(name, error)}") from None
 
 
 def read_notebook(path: str | Path) -> Notebook:

@@ -65,7 +65,7 @@ def grade_class(
     ``collect``: grade nothing; write the tables of the results that are there, which must be all.
     ``marks``: a CSV file of marks by hand, see `labkit.grading.words`; the results on disk stay without.
 
-    Raises FileNotFoundError without a folder of submissions, ValueError for settings that make no sense or if
+    Raises OSError without a folder of submissions, ValueError for settings that make no sense or if
     no exercise can be told from what was handed in, SandboxError where strict walls are not possible.
     """
     from labkit.core.checks import check_positive

@@ -89,7 +89,8 @@ def class_page(report: ClassReport, pages: Mapping[str, str]) -> str:
     ``pages``: the address of each student's own page, by the student's id.
     """
     totals = [row.total for row in report.rows if row.status != "missing"]
-    items, statuses = item_analysis(report.rows), Counter(row.status for row in report.rows)
+    statuses = Counter(row.status for row in report.rows)
+    said = {result.word for row in report.rows for result in row.exercises}
     return (
         _templates()
         .get_template("class.html")
@@ -100,8 +101,8 @@ def class_page(report: ClassReport, pages: Mapping[str, str]) -> str:
             statuses=statuses.most_common(),
             mean=round(sum(totals) / len(totals), 2) if totals else None,
             out_of=report.rows[0].out_of if report.rows else 0,
-            items=items,
-            words={word: meaning for word, meaning in WORDS.items() if any(word in i.words for i in items)},
+            items=item_analysis(report.rows),
+            words={word: meaning for word, meaning in WORDS.items() if word in said},
             explained=[EXPLAINED[status] for status in EXPLAINED if status in statuses],
             notes=_to_look_at(report),
         )

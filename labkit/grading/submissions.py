@@ -107,9 +107,13 @@ def find_submissions(folder: str | Path, roster: Sequence[Student], known: Itera
     too), or notebooks and zips whose names begin with the student. ``roster``: may be empty; then the
     students are those found. ``known``: the names of the course's notebooks.
 
-    Raises FileNotFoundError if there is no such folder.
+    Raises FileNotFoundError if there is no such folder, NotADirectoryError if it is a file.
     """
     folder, known = Path(folder), list(known)
+    if folder.is_file():
+        raise NotADirectoryError(
+            f"{folder} is a file, no folder of submissions. Give the one that holds a folder per student."
+        )
     if not folder.is_dir():
         raise FileNotFoundError(
             f"no folder of submissions at {folder}. Give the folder that holds one folder per student."

@@ -100,6 +100,10 @@ def test_every_command_explains_itself(command: str) -> None:
         (["demo", "overlay", "--photos", "nowhere"], "nowhere"),
         (["grade", "nowhere", "--sandbox", "maybe"], "'auto', 'strict', 'none'"),
         (["grade", "nowhere"], "nowhere"),
+        (["grade", "NOTES.md"], "NOTES.md is a file, no folder of submissions"),
+        (["check", "NOTES.md"], "NOTES.md is not a notebook that can be read: a notebook's name ends in"),
+        (["submit", "NOTES.md", "--id", "ada"], "NOTES.md is not a notebook that can be read"),
+        (["check", "labs/nothere.ipynb"], "no notebook labs/nothere.ipynb, nor a folder labs."),
         (["release", "--solutions", "nowhere"], "nowhere"),
         (["fetch", "squeezenet"], "squeezenet1_1"),
     ],
@@ -108,8 +112,10 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
     arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "NOTES.md").write_text("# Notes", encoding="utf-8")
     result = labkit(*arguments)
     assert result.exit_code == 2
+    assert "Expecting value" not in result.output
     assert says in result.output
     assert result.output.startswith("labkit: ")
     assert "Traceback" not in result.output
@@ -134,6 +140,29 @@ def test_a_misspelt_notebook_is_answered_with_the_nearest(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "01_warm_up.ipynb").write_text("{}", encoding="utf-8")
     assert "Did you mean 01_warm_up.ipynb?" in labkit("check", "01_warmup.ipynb").output
+    assert "Did you mean 01_warm_up.ipynb?" in labkit("submit", "warm_up").output
+
+
+def test_where_no_name_is_near_the_first_few_of_the_folder_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("labs").mkdir()
+    assert "The folder labs holds no notebook." in labkit("check", "labs/nothere.ipynb").output
+    for name in (
+        "11_filters",
+        "12_feature_space",
+        "21_which_pixels",
+        "41_fooling",
+        "51_dreaming",
+        "52_texture",
+    ):
+        Path("labs", f"{name}.ipynb").write_text("{}", encoding="utf-8")
+    listed = "11_filters.ipynb, 12_feature_space.ipynb, 21_which_pixels.ipynb, 41_fooling.ipynb and 2 more."
+    for command in ("check", "submit"):
+        output = labkit(command, "labs/nothere.ipynb").output
+        assert output == f"labkit: There is no notebook labs/nothere.ipynb. The folder labs holds {listed}\n"
+    assert labkit("check", "labs").output == f"labkit: labs is a folder. The folder labs holds {listed}\n"
 
 
 def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

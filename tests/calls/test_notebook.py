@@ -100,12 +100,15 @@ def test_what_python_reads_and_does_not_compile_is_broken(tmp_path):
     assert "'break' outside loop" in broken.why_unreadable("f")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"cells": [{"cell_type": "code", "source": 1'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", "[]", "null", "3", '{"cells": [{"cell_type": "code", "source": 1']
+)
 def test_what_is_no_notebook_is_refused(tmp_path, text):
     path = tmp_path / "n.ipynb"
     path.write_text(text)
-    with pytest.raises(ValueError, match="n.ipynb is not a notebook that can be read"):
+    with pytest.raises(ValueError, match="n.ipynb is not a notebook that can be read: it is") as raised:
         read_notebook(path)
+    assert "column" not in str(raised.value)
 
 
 def test_stale_state_is_pointed_out(tmp_path):
