@@ -125,7 +125,8 @@ def _misfit(
         lacking = [n for n in needed if n not in options]
         for given in options:
             if given not in theirs.parameters:
-                close = ", ".join(map(repr, nearest(given, known)))
+                free = [n for n in known if n not in by_place[: len(args)] and n not in options]
+                close = ", ".join(map(repr, nearest(given, free)))
                 return TypeError(f"{name} knows no argument {given!r}. The nearest: {close}.")
             if given in by_place[: len(args)]:
                 return TypeError(f"{name} must be given {given!r} once; got it by place and by name.")
