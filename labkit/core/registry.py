@@ -85,7 +85,7 @@ def signature_of(result: Callable[P, Any]) -> Callable[[Callable[..., T]], Calla
     >>> blur([1], sgma=3.0)
     Traceback (most recent call last):
     ...
-    TypeError: blur knows no argument 'sgma'. The nearest: 'sigma', 'image'.
+    TypeError: blur knows no argument 'sgma'. The nearest: 'sigma'.
     """
 
     def signed(function: Callable[..., T]) -> Callable[P, T]:
@@ -106,7 +106,8 @@ def signature_of(result: Callable[P, Any]) -> Callable[[Callable[..., T]], Calla
 
         # of the file in which the function is written: there doctest and ``Method.result`` look
         plain: Any = FunctionType(called.__code__, function.__globals__, closure=called.__closure__)
-        update_wrapper(plain, function).__signature__ = ours
+        update_wrapper(plain, function)
+        plain.__signature__ = ours
         return plain
 
     return signed

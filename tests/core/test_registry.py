@@ -42,7 +42,7 @@ def test_it_stays_a_function_of_its_own_name_and_place() -> None:
 @pytest.mark.parametrize(
     ("args", "options", "told"),
     [
-        (([1],), {"sgma": 3.0}, "blur knows no argument 'sgma'. The nearest: 'sigma', 'image'."),
+        (([1],), {"sgma": 3.0}, "blur knows no argument 'sgma'. The nearest: 'sigma'."),
         (([1], 3.0), {}, "blur takes 1 argument by place, image; got 2. Give the others by name."),
         (([1],), {"image": [2]}, "blur must be given 'image' once; got it by place and by name."),
         ((), {"sigma": 3.0}, "blur lacks 'image'. Write blur(image)."),
