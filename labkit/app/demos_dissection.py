@@ -85,7 +85,7 @@ def _fine_tuning(model: str = "minivgg") -> str:
         chance = f"{pair.before.chance:.2f} and {pair.after.chance:.2f}"
         says = (
             f"Unit {pair.unit}: {pair.before.label} before, {pair.after.label} after; with labels of other "
-            f"pictures the IoU reaches {chance}. Of nine pictures {pair.shared} are the same. After "
+            f"pictures the IoU reaches {chance}. Pictures that stay among the nine: {pair.shared}. After "
             f"{card['recipe']['epochs']} epochs this network names "
             f"{card['accuracy']['clean test']:.2f} of the objects."
         )
