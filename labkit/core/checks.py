@@ -14,24 +14,10 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "nearest",
-    "check_choice",
-    "check_channels",
-    "as_masks",
-    "as_tensor",
-    "check_images",
-    "check_feature_map",
-    "check_finite",
-    "check_maps",
-    "check_class",
-    "class_by_name",
-    "named_class",
-    "check_index",
-    "check_positive",
-    "check_weight",
-    "check_fraction",
-    "check_share",
-]
+    "as_masks", "as_tensor", "check_channels", "check_choice", "check_class", "check_feature_map",
+    "check_finite", "check_fraction", "check_images", "check_index", "check_maps", "check_positive",
+    "check_share", "check_weight", "class_by_name", "named_class", "nearest"
+]  # fmt: skip
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
