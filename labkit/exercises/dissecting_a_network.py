@@ -48,7 +48,7 @@ def threshold_cases(draw: Draw):
             "With this number a place too few lies above: values > threshold leaves the threshold out."),
         ("int(quantile * rows.shape[1])", "int((1 - quantile) * rows.shape[1])",
             "Sorted from the largest on, the share itself says how far to go."),
-        ("ordered[:, int(quantile * rows.shape[1])]", "rows.quantile(1 - quantile, 1)",
+        ("ordered[:, place]", "rows.quantile(1 - quantile, 1)",
             "That is torch.quantile, which lies between two numbers. Sort, and take one of them."),
     ),
 )  # fmt: skip
@@ -61,7 +61,8 @@ def unit_thresholds(activations, quantile):
     """
     rows = activations.movedim(1, 0).flatten(1)
     ordered = rows.sort(1, descending=True).values
-    thresholds = ordered[:, int(quantile * rows.shape[1])]
+    place = int(quantile * rows.shape[1])
+    thresholds = ordered[:, place]
     dead = rows.amax(1) == rows.amin(1)
     return thresholds.masked_fill(dead, float("inf"))
 
@@ -180,19 +181,19 @@ def iou_cases(draw: Draw):
     "concepts.iou_and_ceiling", "The overlap, and the most it could be", points=3, minutes=10, difficulty=2,
     cases=iou_cases,
     mistakes=(
-        ("area + label - both", "area + label",
+        ("unit[:, None] + label - both", "unit[:, None] + label",
             "Pixels of both are counted twice. The union is unit plus label less both."),
-        ("area + label - both", "label + 0 * area",
+        ("unit[:, None] + label - both", "label + 0 * unit[:, None]",
             "That is the share of the label that the unit covers: a unit that fires everywhere has 1."),
-        ("area + label - both", "area + 0 * label",
+        ("unit[:, None] + label - both", "unit[:, None] + 0 * label",
             "That is the share of the unit that lies on the label: a unit of one pixel may have 1."),
         ("both / (", "2 * both / (",
             "Twice the overlap belongs to Dice, over the sum of both areas. Here it is over the union."),
-        ("torch.minimum(area, label) / ", "area / ",
+        ("torch.minimum(unit[:, None], label) / ", "unit[:, None] / ",
             "The smaller area over the larger: where the unit is the larger one, this is 1."),
-        ("/ torch.maximum(area, label)", "/ torch.minimum(area, label)",
+        ("/ torch.maximum(unit[:, None], label)", "/ torch.minimum(unit[:, None], label)",
             "The ceiling is a share: the smaller area over the larger one, min(q/p, p/q)."),
-        ("torch.maximum(area, label)", "(area + label)",
+        ("torch.maximum(unit[:, None], label)", "(unit[:, None] + label)",
             "At best the smaller area lies inside the larger one: then the union is the larger one alone."),
     ),
 )  # fmt: skip
@@ -202,7 +203,6 @@ def iou_and_ceiling(both, unit, label):
     both: (K, C), unit: (K,), label: (C,): pixels counted. Returns iou and ceiling, both (K, C),
     0 to 1; 0 where there is nothing to divide by.
     """
-    area = unit[:, None]
-    iou = both / (area + label - both).clamp(min=1)
-    ceiling = torch.minimum(area, label) / torch.maximum(area, label).clamp(min=1)
+    iou = both / (unit[:, None] + label - both).clamp(min=1)
+    ceiling = torch.minimum(unit[:, None], label) / torch.maximum(unit[:, None], label).clamp(min=1)
     return iou, ceiling
