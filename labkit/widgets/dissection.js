@@ -48,8 +48,12 @@ class Dissection extends View {
   targetOf(picture) { return this.live || [...this.answers.values()].some((a) => a.picture === picture) ? -1 : undefined; }
   // snapshots of one training, at one layer: one of the strip stands for all, a slider goes through them
   seriesOf(picture) {
-    const captions = this.model.get("captions"), here = captions[picture];
-    return here?.of ? range(captions.length).map((i) => ({ ...captions[i], picture: i })).filter((c) => c.of === here.of && c.layer === here.layer).sort((a, b) => a.epochs - b.epochs) : [];
+    const captions = this.model.get("captions");
+    if (this.runs?.captions !== captions) {
+      const all = captions.map((c, i) => ({ ...c, picture: i })), like = (here) => all.filter((c) => c.of === here.of && c.layer === here.layer).sort((a, b) => a.epochs - b.epochs);
+      this.runs = { captions, list: all.map((here) => (here.of ? like(here) : [])) };
+    }
+    return this.runs.list[picture] ?? [];
   }
   get series() { return this.seriesOf(this.state.picture); }
   placeOf(picture) {
