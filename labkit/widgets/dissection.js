@@ -36,9 +36,10 @@ class Dissection extends View {
   own() { return h("div", { class: "lk-own" }); }
   open() {
     const shown = this.model.get("shown");
+    Object.assign(this, { pixels: new Map(), reader: undefined });
     if (!shown || !shown.count) { this.sheet = null; return; }
     Object.assign(this, { side: shown.side, columns: shown.columns });
-    createImageBitmap(new Blob([bytes(shown.data)], { type: "image/jpeg" })).then(guarded(this.el, (sheet) => { this.sheet = sheet; this.drawnTop = ""; this.draw(); }));
+    createImageBitmap(new Blob([bytes(shown.data)], { type: "image/jpeg" })).then(guarded(this.el, (sheet) => { Object.assign(this, { sheet, pixels: new Map(), drawnTop: "" }); this.draw(); }));
   }
 
   // ---- what is known: a network's layer, turned so far, at all quantiles
@@ -197,37 +198,41 @@ class Dissection extends View {
     if (this.drawnTop === key || !this.sheet) return;
     this.drawnTop = key;
     const columns = Math.min(3, answer.per_unit), rows = Math.ceil(answer.per_unit / columns), { side } = this, gap = 4;
-    const pen = sized(ui.top.canvas, columns * (side + gap) - gap, rows * (side + gap) - gap);
+    const width = columns * (side + gap) - gap, pen = sized(ui.top.canvas, width, rows * (side + gap) - gap), image = pen.createImageData(width, ui.top.canvas.height);
+    const out = new Uint32Array(image.data.buffer), cut = table.cut[unit];
     ui.top.canvas.classList.add("lk-whole");
-    pen.clearRect(0, 0, ui.top.canvas.width, ui.top.canvas.height);
-    const cut = table.cut[unit], numbers = answer.pictures.slice(unit * answer.per_unit, (unit + 1) * answer.per_unit);
     let shown = 0, lit = 0;
-    numbers.forEach((picture, n) => {
+    answer.pictures.slice(unit * answer.per_unit, (unit + 1) * answer.per_unit).forEach((picture, n) => {
       if (picture < 0 || cut < 0) return;
-      const x = (n % columns) * (side + gap), y = Math.floor(n / columns) * (side + gap);
-      pen.drawImage(this.sheet, (picture % this.columns) * side, Math.floor(picture / this.columns) * side, side, side, x, y, side, side);
-      const image = pen.getImageData(x, y, side, side), mask = this.enlarged(answer, unit * answer.per_unit + n, side, cut);
-      for (let i = 0; i < mask.length; i++) if (!mask[i]) for (let c = 0; c < 3; c++) image.data[4 * i + c] *= DARK; else lit++;
-      pen.putImageData(image, x, y);
+      const corner = (n % columns) * (side + gap) + Math.floor(n / columns) * (side + gap) * width, [light, dark] = this.pixelsOf(picture);
+      const mask = this.enlarged(answer, unit * answer.per_unit + n, side, cut);
+      for (let i = 0, k = 0; i < side; i++) for (let j = 0, o = corner + i * width; j < side; j++, k++, o++) { out[o] = mask[k] ? light[k] : dark[k]; lit += mask[k]; }
       shown++;
     });
+    pen.putImageData(image, 0, 0);
     setText(ui.top.aside, `unit ${unit}`);
     setText(ui.top.foot, shown ? `lit where it is above its threshold, ${percent(lit / (shown * side * side))} of these` : "a dead unit: nothing to show");
     ui.top.canvas.setAttribute("aria-label", shown ? `The ${shown} pictures at which unit ${unit} fires most, lit where it is above its threshold` : `Unit ${unit} is dead`);
   }
-  // a map enlarged bilinearly, and then cut: which pixels are above
+  // a picture of the sheet as it is and darkened, read once: reading a canvas back costs more than all the rest
+  pixelsOf(picture) {
+    if (!this.pixels.has(picture)) {
+      const { side } = this, pen = this.reader ??= h("canvas", { width: side, height: side }).getContext("2d", { willReadFrequently: true });
+      pen.drawImage(this.sheet, (picture % this.columns) * side, Math.floor(picture / this.columns) * side, side, side, 0, 0, side, side);
+      const { data } = pen.getImageData(0, 0, side, side), dark = data.map((value, i) => (i % 4 === 3 ? 255 : value * DARK));
+      this.pixels.set(picture, [data, dark].map((values) => new Uint32Array(values.buffer)));
+    }
+    return this.pixels.get(picture);
+  }
+  // a map enlarged bilinearly, down and then across, and cut: 1 for each pixel that is above
   enlarged({ maps, height, width }, row, side, cut) {
-    const start = row * height * width, mask = new Uint8Array(side * side), places = (count) => range(side).map((i) => {
-      const at = clamp(((i + 0.5) * count) / side - 0.5, 0, count - 1), low = Math.floor(at);
-      return [low, Math.min(low + 1, count - 1), at - low];
-    });
-    const rows = places(height), columns = places(width);
+    const start = row * height * width, mask = new Uint8Array(side * side), low = new Uint16Array(side), next = new Uint16Array(side), part = new Float64Array(side), blend = new Float64Array(width);
+    const place = (i, count) => clamp(((i + 0.5) * count) / side - 0.5, 0, count - 1);
+    for (let j = 0; j < side; j++) { const at = place(j, width); low[j] = at; next[j] = Math.min(low[j] + 1, width - 1); part[j] = at - low[j]; }
     for (let i = 0; i < side; i++) {
-      const [a, b, v] = rows[i], upper = start + a * width, lower = start + b * width;
-      for (let j = 0; j < side; j++) {
-        const [c, d, u] = columns[j];
-        mask[i * side + j] = (1 - v) * ((1 - u) * maps[upper + c] + u * maps[upper + d]) + v * ((1 - u) * maps[lower + c] + u * maps[lower + d]) > cut ? 1 : 0;
-      }
+      const at = place(i, height), upper = Math.floor(at), share = at - upper, above = start + upper * width, below = start + Math.min(upper + 1, height - 1) * width;
+      for (let c = 0; c < width; c++) blend[c] = (1 - share) * maps[above + c] + share * maps[below + c];
+      for (let j = 0, o = i * side; j < side; j++, o++) mask[o] = (1 - part[j]) * blend[low[j]] + part[j] * blend[next[j]] > cut ? 1 : 0;
     }
     return mask;
   }
