@@ -105,7 +105,7 @@ def _ascend(
         if each():
             break
         slope, first = slope_of_loss(model, shown, labels).gradient if first is None else first, None
-        still &= (slope == 0).all(1)
+        still &= slope.abs().amax(1) == 0
         shown = project(shown + sign * step * _along(slope, norm), given, radius.flatten(), norm)
     return shown, still.flatten(1).float().mean(1)
 
