@@ -107,7 +107,7 @@ def world_data(
 
 def _transfer(model: str = "minivgg") -> str:
     """Pictures made on one network, shown to others; controls; a square on a crate and on a T-shirt."""
-    from labkit.app.demos import check_network
+    from labkit.app.demo_pictures import check_network
 
     check_network(model)
     data = {**transfer_data(model), "squares": world_data(model)}
