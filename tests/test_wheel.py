@@ -45,7 +45,7 @@ def test_it_is_whole_and_small(wheel: Path) -> None:
             assert path.relative_to(ROOT).as_posix() in names
     carried = {Path(name).name for name in names if "/share/labkit/notebooks/" in name}
     assert carried == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")} != set()
-    assert wheel.stat().st_size < 60e6  # DESIGN's bound for all networks together; each one's is in models/test_zoo
+    assert wheel.stat().st_size < 60e6  # of all networks together; each one's bound is in models/test_zoo
 
 
 def test_it_gives_nothing_away(wheel: Path) -> None:

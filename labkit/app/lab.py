@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import sys
 import sysconfig
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from labkit.app.numbers import in_full
+from labkit.app.claim_table import ClaimTable
+from labkit.checking import check as checking
 from labkit.core.checks import check_choice
 from labkit.core.progress import working
 from labkit.data import MiniBroden, Scene, Scenes, gather, label_of, sample_photos
@@ -201,20 +201,8 @@ def claim(result: Result) -> None:
     Where the last check of an exercise that it rests on is not passed, a line says so. Where
     ``LABKIT_CLAIMS`` names a file, one JSON object a number is appended to it.
     """
-    for measure in result.measures:
-        verdict = "not judged (quick mode)" if mode() == "quick" else measure.verdict
-        print(f"{result.id} {verdict}: {measure.what} = {measure.value} {measure.unit}".rstrip(), end="")
-        print(f", wanted {measure.threshold}")
-        if mode() != "full" and (full := in_full(result.id, measure.what)):
-            print(f"   {full}")
-        for name, found in measure.control.items():
-            wanted = f", wanted {measure.must[name]}" if name in measure.must else ""
-            print(f"   beside it, {name}: {found}{wanted}")
-    for note in result.notes:
-        print(f"   {note}")
-    red = set(result.uses) & getattr(sys.modules.get("labkit.checking.check"), "RED", set())
-    if red:
-        print(f"   (measured with your own code, and a check is not passed: {', '.join(sorted(red))})")
+    red = set(result.uses) & checking.RED
+    checking.display_or_print(ClaimTable(result, mode(), sorted(red)))
     path = os.environ.get("LABKIT_CLAIMS")
     if path:
         with Path(path).open("a", encoding="utf-8") as file:

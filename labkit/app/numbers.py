@@ -139,6 +139,15 @@ def described(id: str, entry: Entry | None, state: list[str] | None, *, whole: b
     return lines
 
 
+def kept_number(id: str, what: str) -> tuple[Entry, Number] | None:
+    """A number of the ledger with the entry that it stands in; None where it was never measured."""
+    from labkit.ledger import claims as ledger
+
+    entry = ledger.read().get(id)
+    number = entry.number(what) if entry else None
+    return None if entry is None or number is None else (entry, number)
+
+
 def in_full(id: str, what: str) -> str:
     """A number of the ledger as a line for a notebook; empty where it was never measured.
 
@@ -147,10 +156,10 @@ def in_full(id: str, what: str) -> str:
     """
     from labkit.ledger import claims as ledger
 
-    entry = ledger.read().get(id)
-    number = entry.number(what) if entry else None
-    if entry is None or number is None:
+    kept = kept_number(id, what)
+    if kept is None:
         return ""
+    entry, number = kept
     old = ", stale" if ledger.reasons(entry) else ""
     return f"measured on {entry.date} in full{old}: {number} (labkit claims {id})"
 

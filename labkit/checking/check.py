@@ -21,7 +21,7 @@ from labkit.calls.exercise import Exercise
 from labkit.calls.guard import blocked
 from labkit.checking.judge import ExerciseResult, Judge
 
-__all__ = ["check", "run_public", "CheckText", "RED"]
+__all__ = ["check", "display_or_print", "run_public", "CheckText", "RED"]
 
 RED: set[str] = set()  # exercises whose last check in this kernel did not pass; `claim` says so
 TICK, CROSS = "\u2713", "\u2717"
@@ -164,7 +164,7 @@ def check(exercise: str | Exercise, function: Callable[..., Any]) -> float:
         )
     result = run_public(found, function)
     (RED.discard if result.passed == len(result.cases) else RED.add)(found.id)
-    _show(CheckText(result))
+    display_or_print(CheckText(result))
     return Points(result.points)
 
 
@@ -175,7 +175,7 @@ class Points(float):
         return "<span></span>"
 
 
-def _show(text: CheckText) -> None:
+def display_or_print(text: object) -> None:
     """As a rich output where a notebook is listening, otherwise printed."""
     if "IPython" in sys.modules:
         from IPython import get_ipython

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sysconfig
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from labkit.app import claim_table
+from labkit.app.claim_table import ClaimTable
 from labkit.checking import check as checking
 from labkit.core.statistics import Interval
 from labkit.data import CLASSES, GROUNDS, replace
 from labkit.experiments.bench import Measure, Result
 from labkit.lab import claim, gather, start
+from labkit.ledger.claims import Number
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +163,31 @@ def test_a_claim_stands_beside_its_controls(capsys):
         "   beside it, twin: 2.9 [2, 3.1], wanted <= 1",
         "   beside it, colour: 0.5 [0.4, 0.6]",
     ]
+
+
+def test_in_a_notebook_a_claim_is_a_table_with_the_numbers_in_full_beside(monkeypatch):
+    controls = {"twin": Interval(2.9, 2.0, 3.1), "a < b": Interval(0.5, 0.4, 0.6)}
+    full = Number("length", (7.0, 6.0, 8.0), ">= 2", True, control={"twin": (0.25, 0.0, 0.5)})
+    entry = SimpleNamespace(date="2026-01-02")
+    kept = {"length": (entry, full)}
+    monkeypatch.setattr(claim_table, "kept_number", lambda id, what: kept.get(what))
+    monkeypatch.setattr("labkit.ledger.claims.reasons", lambda entry: ["the network is another one"])
+    measure = Measure("length", Interval(3.0, 2.5, 4.0), ">= 2", "px", controls, {"twin": "<= 1"})
+    result = Result((measure, Measure("width", Interval(1.0, 0.0, 2.0), ">= 2")), ("a & b",), id="A0")
+    page = ClaimTable(result, "class", ["attribution.cam"])._repr_html_()
+    cells = [re.sub(r"<.*?>", " ", cell).split() for cell in re.findall(r"<td.*?</td>", page, re.S)]
+    assert [" ".join(cell) for cell in cells] == [
+        "holds, and so does its control length", "3 [2.5, 4] px", "7 [6, 8]", "&gt;= 2",
+        "beside it: twin", "2.9 [2, 3.1]", "0.25 [0, 0.5]", "&lt;= 1",
+        "beside it: a &lt; b", "0.5 [0.4, 0.6]", "", "",
+        "does not hold width", "1 [0, 2]", "", "&gt;= 2",
+    ]  # fmt: skip
+    notes = re.findall(r"<p>(.*?)</p>", page)
+    assert notes[0] == "a &amp; b"
+    assert notes[1].endswith("a check is not passed: attribution.cam)")
+    assert notes[2] == "In full: measured on 2026-01-02, stale (labkit claims A0)."
+    assert "in full</th>" not in ClaimTable(result, "full")._repr_html_().replace("here, in full", "")
+    assert "not judged (quick mode)" in ClaimTable(result, "quick")._repr_html_()
 
 
 def test_quick_mode_judges_no_claim(monkeypatch, capsys):

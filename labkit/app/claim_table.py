@@ -1,0 +1,106 @@
+"""What ``claim`` shows: an experiment's numbers beside their controls, as lines, in a notebook as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from labkit.app.numbers import in_full, kept_number
+from labkit.experiments.measures import Measure, Result
+
+if TYPE_CHECKING:
+    from labkit.ledger.claims import Number
+
+__all__ = ["ClaimTable"]
+
+HUES = {"holds": "#2e7d4f", "holds, and so does its control": "#b26a00", "does not hold": "#b3261e"}
+PAGE = """\
+<table style="max-width: 68em">
+<tr><th style="text-align:left">{{ id }}</th><th style="text-align:right">{{ here }}</th>
+{%- if full %}<th style="text-align:right">in full</th>{% endif %}
+<th style="text-align:left">fixed beforehand</th></tr>
+{% for row in rows %}
+<tr><td style="text-align:left; {{ '' if row.verdict else 'padding-left: 3em' }}">
+{%- if row.verdict %}<b style="color: {{ row.hue }}">{{ row.verdict }}</b><br><b>{{ row.what }}</b>
+{%- else %}beside it: {{ row.what }}{% endif %}</td>
+<td style="text-align:right; white-space: nowrap">{{ row.here }}</td>
+{%- if full %}<td style="text-align:right; white-space: nowrap">{{ row.full }}</td>{% endif %}
+<td style="text-align:left; white-space: nowrap">{{ row.wanted }}</td></tr>
+{% endfor %}
+</table>
+{% for note in notes %}<p>{{ note }}</p>
+{% endfor %}"""
+
+
+@lru_cache(maxsize=1)
+def _page() -> Any:
+    import jinja2
+
+    return jinja2.Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
+
+
+def _triple(found: Sequence[float], unit: str = "") -> str:
+    value, low, high = found
+    return f"{value:.3g} [{low:.3g}, {high:.3g}] {unit}".rstrip()
+
+
+class ClaimTable:
+    """A result as `claim` shows it: plain text, with an HTML form for notebooks.
+
+    ``mode``: the size that it was measured in; where that is not "full", the ledger's numbers stand beside.
+    ``red``: the exercises that it ran whose last check is not passed.
+    """
+
+    def __init__(self, result: Result, mode: str, red: Sequence[str] = ()) -> None:
+        self.result, self.mode = result, mode
+        notes = [f"(measured with your own code, and a check is not passed: {', '.join(red)})"] if red else []
+        self.notes = [*result.notes, *notes]
+
+    def verdict(self, measure: Measure) -> str:
+        """That of the measure; in quick mode none."""
+        return "not judged (quick mode)" if self.mode == "quick" else measure.verdict
+
+    def __str__(self) -> str:
+        lines = []
+        for measure in self.result.measures:
+            found = f"{measure.value} {measure.unit}".rstrip()
+            lines.append(f"{self.result.id} {self.verdict(measure)}: {measure.what} = {found}")
+            lines[-1] += f", wanted {measure.threshold}"
+            if self.mode != "full" and (full := in_full(self.result.id, measure.what)):
+                lines.append(f"   {full}")
+            for name, value in measure.control.items():
+                wanted = f", wanted {measure.must[name]}" if name in measure.must else ""
+                lines.append(f"   beside it, {name}: {value}{wanted}")
+        return "\n".join([*lines, *(f"   {note}" for note in self.notes)])
+
+    __repr__ = __str__
+
+    def _rows(self, kept: Sequence[Number | None]) -> Iterator[dict[str, str]]:
+        for measure, full in zip(self.result.measures, kept, strict=True):
+            verdict = self.verdict(measure)
+            yield {
+                "verdict": verdict, "hue": HUES.get(verdict, "inherit"), "what": measure.what,
+                "here": _triple(measure.value, measure.unit), "full": "" if full is None else str(full),
+                "wanted": measure.threshold,
+            }  # fmt: skip
+            for name, value in measure.control.items():
+                known = {} if full is None else full.control
+                yield {
+                    "what": name, "here": _triple(value), "wanted": measure.must.get(name, ""),
+                    "full": _triple(known[name]) if name in known else "",
+                }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        from labkit.ledger.claims import reasons
+
+        found = [kept_number(self.result.id, measure.what) for measure in self.result.measures]
+        entry = None if self.mode == "full" else next((each[0] for each in found if each), None)
+        numbers = [each[1] if each and entry else None for each in found]
+        old = ", stale" if entry and reasons(entry) else ""
+        told = [f"In full: measured on {entry.date}{old} (labkit claims {self.result.id})."] if entry else []
+        here = {"quick": "here, few scenes", "class": "here, in class size", "full": "here, in full"}
+        return _page().render(
+            id=self.result.id, here=here[self.mode], full=bool(entry), rows=list(self._rows(numbers)),
+            notes=[*self.notes, *told],
+        )  # fmt: skip
