@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ClaimTable"]
 
-HUES = {"holds": "#2e7d4f", "holds, and so does its control": "#b26a00", "does not hold": "#b3261e"}
+HUES = {"holds": "#1c8a4a", "holds, and so does its control": "#b26a00", "does not hold": "#d0302a"}
 PAGE = """\
 <table style="max-width: 68em">
-<tr><th style="text-align:left">{{ id }}</th><th style="text-align:right">{{ here }}</th>
+<tr><th style="text-align:left">{{ id }}{% if whole %}: {{ whole }}{% endif %}</th><th style="text-align:right">{{ here }}</th>
 {%- if full %}<th style="text-align:right">in full</th>{% endif %}
 <th style="text-align:left">fixed beforehand</th></tr>
 {% for row in rows %}
 <tr><td style="text-align:left; {{ '' if row.verdict else 'padding-left: 3em' }}">
-{%- if row.verdict %}<b style="color: {{ row.hue }}">{{ row.verdict }}</b><br><b>{{ row.what }}</b>
+{%- if row.verdict %}<b style="color: color-mix(in srgb, {{ row.hue }} 75%, currentColor)">{{ row.verdict }}</b><br><b>{{ row.what }}</b>
 {%- else %}beside it: {{ row.what }}{% endif %}</td>
 <td style="text-align:right; white-space: nowrap">{{ row.here }}</td>
 {%- if full %}<td style="text-align:right; white-space: nowrap">{{ row.full }}</td>{% endif %}
@@ -80,7 +80,7 @@ class ClaimTable:
         for measure, full in zip(self.result.measures, kept, strict=True):
             verdict = self.verdict(measure)
             yield {
-                "verdict": verdict, "hue": HUES.get(verdict, "inherit"), "what": measure.what,
+                "verdict": verdict, "hue": HUES.get(verdict, "currentColor"), "what": measure.what,
                 "here": _triple(measure.value, measure.unit), "full": "" if full is None else str(full),
                 "wanted": measure.threshold,
             }  # fmt: skip
@@ -99,8 +99,10 @@ class ClaimTable:
         numbers = [each[1] if each and entry else None for each in found]
         old = ", stale" if entry and reasons(entry) else ""
         told = [f"In full: measured on {entry.date}{old} (labkit claims {self.result.id})."] if entry else []
+        several = len(self.result.measures) > 1 and self.mode != "quick"
+        whole = self.result.verdict if several else ""
         here = {"quick": "here, few scenes", "class": "here, in class size", "full": "here, in full"}
         return _page().render(
-            id=self.result.id, here=here[self.mode], full=bool(entry), rows=list(self._rows(numbers)),
+            id=self.result.id, whole=whole, here=here[self.mode], full=bool(entry), rows=list(self._rows(numbers)),
             notes=[*self.notes, *told],
         )  # fmt: skip

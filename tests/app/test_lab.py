@@ -182,6 +182,7 @@ def test_in_a_notebook_a_claim_is_a_table_with_the_numbers_in_full_beside(monkey
         "beside it: a &lt; b", "0.5 [0.4, 0.6]", "", "",
         "does not hold width", "1 [0, 2]", "", "&gt;= 2",
     ]  # fmt: skip
+    assert ">A0: does not hold</th>" in page
     notes = re.findall(r"<p>(.*?)</p>", page)
     assert notes[0] == "a &amp; b"
     assert notes[1].endswith("a check is not passed: attribution.cam)")

@@ -97,11 +97,12 @@ def killed(students: int = 100, kills: int = 5) -> None:
                 grading(submitted, folder / "killed"), cwd=folder, env=ONE_THREAD,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
-            time.sleep(whole / (kills + 2))
+            results, enough = folder / "killed" / "results", (number + 1) * students // (kills + 1)
+            while begun.poll() is None and len(list(results.glob("*.json"))) < enough:
+                time.sleep(0.1)
             begun.send_signal(signal.SIGKILL)
             begun.wait()
-            there = len(list((folder / "killed" / "results").glob("*.json")))
-            print(f"kill {number + 1}: {there} results are there", flush=True)
+            print(f"kill {number + 1}: {len(list(results.glob('*.json')))} results are there", flush=True)
         run(grading(submitted, folder / "killed"), folder)
         for part in range(1, 5):
             run(grading(submitted, folder / "parts", "--part", f"{part}/4"), folder)
