@@ -16,17 +16,22 @@ __all__ = ["ClaimTable"]
 
 HUES = {"holds": "#1c8a4a", "holds, and so does its control": "#b26a00", "does not hold": "#d0302a"}
 PAGE = """\
+{% set left, right = "text-align: left", "text-align: right; white-space: nowrap" %}
 <table style="max-width: 68em">
-<tr><th style="text-align:left">{{ id }}{% if whole %}: {{ whole }}{% endif %}</th><th style="text-align:right">{{ here }}</th>
-{%- if full %}<th style="text-align:right">in full</th>{% endif %}
-<th style="text-align:left">fixed beforehand</th></tr>
+<tr><th style="{{ left }}">{{ id }}{% if whole %}: {{ whole }}{% endif %}</th>
+<th style="{{ right }}">{{ here }}</th>
+{% if full %}<th style="{{ right }}">in full</th>{% endif %}
+<th style="{{ left }}">fixed beforehand</th></tr>
 {% for row in rows %}
-<tr><td style="text-align:left; {{ '' if row.verdict else 'padding-left: 3em' }}">
-{%- if row.verdict %}<b style="color: color-mix(in srgb, {{ row.hue }} 75%, currentColor)">{{ row.verdict }}</b><br><b>{{ row.what }}</b>
-{%- else %}beside it: {{ row.what }}{% endif %}</td>
-<td style="text-align:right; white-space: nowrap">{{ row.here }}</td>
-{%- if full %}<td style="text-align:right; white-space: nowrap">{{ row.full }}</td>{% endif %}
-<td style="text-align:left; white-space: nowrap">{{ row.wanted }}</td></tr>
+<tr><td style="{{ left }}{{ '' if row.verdict else '; padding-left: 3em' }}">
+{% if row.verdict %}
+<b style="color: color-mix(in srgb, {{ row.hue }} 75%, currentColor)">{{ row.verdict }}</b><br>
+<b>{{ row.what }}</b>
+{% else %}beside it: {{ row.what }}
+{% endif %}</td>
+<td style="{{ right }}">{{ row.here }}</td>
+{% if full %}<td style="{{ right }}">{{ row.full }}</td>{% endif %}
+<td style="{{ left }}; white-space: nowrap">{{ row.wanted }}</td></tr>
 {% endfor %}
 </table>
 {% for note in notes %}<p>{{ note }}</p>
@@ -103,6 +108,6 @@ class ClaimTable:
         whole = self.result.verdict if several else ""
         here = {"quick": "here, few scenes", "class": "here, in class size", "full": "here, in full"}
         return _page().render(
-            id=self.result.id, whole=whole, here=here[self.mode], full=bool(entry), rows=list(self._rows(numbers)),
-            notes=[*self.notes, *told],
+            id=self.result.id, whole=whole, here=here[self.mode], full=bool(entry),
+            rows=list(self._rows(numbers)), notes=[*self.notes, *told],
         )  # fmt: skip

@@ -110,4 +110,6 @@ def attack_html(model: str = "minivgg", photos: Path | None = None) -> str:
         return Sheet(f"{level:g} / 255", says, panels)
 
     question = f"How small a step makes this {before[0]} another class?"
-    return sheets_html(question, [sheet(level) for level in (0, *LEVELS)], "Epsilon")
+    sheets = [sheet(level) for level in (0, *LEVELS)]
+    turned = [all(one.bars[0][0] != before[0] for one in made.panels[:2]) for made in sheets]
+    return sheets_html(question, sheets, "Epsilon", first=turned.index(True) if any(turned) else 0)

@@ -117,7 +117,8 @@ def _defend(model: str = "minivgg", photos: Path | None = None) -> str:
         epsilons=[level / 255 for level in LEVELS], steps=PGD_STEPS, way="pgd",
     )  # fmt: skip
     explorer.precompute(range(SEEN), ways=("fgsm", "pgd", "sign", "other", "lent"))
-    return explorer.to_html(title="Does the defence hold, or does it hide the gradient?", limit_mb=8)
+    question = "Does the defence hold, or does it hide the gradient?"
+    return explorer.to_html(title=question, limit_mb=8 if toy else 12)
 
 
 def _several() -> tuple[Any, Any]:

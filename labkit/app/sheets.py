@@ -93,8 +93,9 @@ def mosaic(images: Tensor, columns: int, gap: int = 1) -> Tensor:
     return whole
 
 
-def sheets_html(question: str, sheets: Sequence[Sheet], choice: str = "Sheet") -> str:
-    """The page. ``question`` is its heading, ``choice`` what its buttons choose between."""
+def sheets_html(question: str, sheets: Sequence[Sheet], choice: str = "Sheet", first: int = 0) -> str:
+    """The page. ``question`` is its heading, ``choice`` what its buttons choose between, ``first`` the sheet
+    that it opens with."""
 
     def sent(panel: Panel) -> dict[str, Any]:
         address = image_address(panel.picture.expand(3, -1, -1))
@@ -102,7 +103,7 @@ def sheets_html(question: str, sheets: Sequence[Sheet], choice: str = "Sheet") -
         return sent | {"bars": [[name, round(share, 5)] for name, share in panel.bars]}
 
     data = [{"says": sheet.says, "panels": [sent(panel) for panel in sheet.panels]} for sheet in sheets]
-    return page_html("sheets.html", question, data, sheets=sheets, choice=choice)
+    return page_html("sheets.html", question, data, sheets=sheets, choice=choice, first=first)
 
 
 def filters_html(model: str = "minivgg") -> str:

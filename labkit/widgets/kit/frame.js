@@ -46,9 +46,9 @@ const refreshFrame = (view) => {
   ui.root.dataset.waiting = !photo; // nothing of another picture is shown
   if (!photo) return;
   const caption = model.get("captions")[view.state.picture] || {}, { name, truth, note } = caption;
-  const title = model.get("heading"), [before, after] = view.question(), words = title ? [title, "", ""] : [before, view.subject(), after];
+  const title = model.get("heading"), [before, after] = view.question(), words = title ? ["", title, ""] : [before, view.subject(), after];
   if (ui.question.dataset.words !== words.join()) {
-    ui.question.replaceChildren(words[0], ...(title ? [] : [h("em", {}, words[1]), words[2]]));
+    ui.question.replaceChildren(words[0], h("em", {}, words[1]), words[2]);
     ui.question.dataset.words = words.join();
   }
   setText(ui.answer, view.answerText(photo));
