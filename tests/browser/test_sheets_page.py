@@ -40,6 +40,18 @@ def test_arrows_choose_a_sheet_and_the_address_keeps_it(open_page, address):
     assert page.inner_text(".answer").startswith("No colours")
 
 
+def test_a_page_may_open_with_another_sheet_than_the_first(open_page, tmp_path):
+    sheets = [Sheet(f"{n} / 255", f"Steps of {n}.", [Panel("x", torch.zeros(3, 4, 4), "x")]) for n in range(3)]
+    (tmp_path / "page.html").write_text(sheets_html("How small a step?", sheets, "Epsilon", first=2), "utf-8")
+    page = open_page((tmp_path / "page.html").as_uri(), ready="img")
+    assert page.inner_text(".answer") == "Steps of 2."
+    page.keyboard.press("ArrowRight")
+    assert page.url.endswith("#sheet=0")
+    assert open_page(page.url, ready="img").inner_text(".answer") == "Steps of 0."
+    page.keyboard.press("ArrowLeft")
+    assert "#" not in page.url
+
+
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (600, 800)])
 def test_it_fits_a_screen_also_on_a_projector(open_page, address, size):
     page = open_page(address, ready="img", width=size[0], height=size[1])
