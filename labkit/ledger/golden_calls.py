@@ -36,7 +36,10 @@ GRID = torch.arange(4).repeat_interleave(32)[:, None] * 4 + torch.arange(4).repe
 # one at 1 has a slope. With these areas the order does not count, and few steps from the dark end do not
 # reach 1; the loss that sorts has a call of its own. What is left may still be a hundredth.
 ENDS = {"area": (1e-5, 0.99999)}
-ROUGH = {"extremal_perturbation": 2e-2}
+ROUGH = {
+    "extremal_perturbation": 2e-2,
+    "deep_shap": 1e-3,  # a plain baseline has ties in its pools: the last bit, another one elsewhere, decides
+}
 FEWER: dict[str, dict[str, Any]] = {
     "extremal_perturbation": {**ENDS, "mode": "delete"},
     "occlusion": {"window": 32, "stride": 32},

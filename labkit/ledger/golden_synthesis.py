@@ -56,9 +56,7 @@ def _visualization() -> dict[str, Golden]:
         found["diverse"] = v.visualize_result(
             g.model, models.unit(EARLY, 4), count=2, steps=3, diversity_weight=2.0, centre=0.3, **few
         )
-        found["held"] = v.visualize_result(
-            g.model, 2, steps=4, hold=3.0, start="grey", **few, **v.RECIPES["simonyan"]
-        )
+        found["held"] = v.visualize_result(g.model, 2, steps=4, hold=3.0, **few, **v.RECIPES["simonyan"])
         kept = ("images", "score", "scores", "frames")
         named = {f"{name}, {part}": getattr(one, part) for name, one in found.items() for part in kept}
         return named | {"plain": v.visualize(g.model, 1, steps=2, **few)}

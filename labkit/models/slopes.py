@@ -53,16 +53,20 @@ class _Redirected(torch.autograd.Function):
         return torch.where(inside, gradient, gradient.clamp(min=0) * (x <= low)), None, None
 
 
-def _at_a_relu(call: Call, _state: Any) -> Tensor:
+def _at_a_relu(call: Call, state: dict[str, int]) -> Tensor:
+    state["ran"] += 1
+    if state["ran"] <= state["kept"]:
+        return call.run()
     low, high = 0.0, 6.0 if call.name == "relu6" else torch.inf
     if call.name == "hardtanh":
         low, high = float(call.get("min_val", 1, -1.0)), float(call.get("max_val", 2, 1.0))
     return _Redirected.apply(call.args[0].clone(), low, high)
 
 
-def redirected_relu() -> FunctionRules:
+def redirected_relu(kept: int = 0) -> FunctionRules:
     """While the block runs a model, a ReLU that is off hands back what of a gradient would switch it on.
 
+    ``kept``: so many of the first ReLUs stay as they are; ``state["ran"]`` says how many there were.
     For a score that is ascended only. Source: the code of Olah, Mordvintsev and Schubert 2017, "Feature
     Visualization", where a unit that is off at the start would never be reached.
 
@@ -72,7 +76,7 @@ def redirected_relu() -> FunctionRules:
     >>> rules.grad(score, x)
     (tensor([3., 0.]),)
     """
-    return FunctionRules(dict.fromkeys(operations("relu"), _at_a_relu))
+    return FunctionRules(dict.fromkeys(operations("relu"), _at_a_relu), state={"ran": 0, "kept": kept})
 
 
 def _of_layers_alone(target: Target) -> bool:
@@ -165,8 +169,9 @@ class Slopes:
     ) -> Slope:
         """The scores of ``through(images)`` with their gradient by the pictures.
 
-        Where a picture's gradient is exactly zero, it is asked for again with redirected ReLUs. Raises
-        ValueError where no gradient reaches the picture, and as the target does.
+        Where a picture's gradient is exactly zero, it is asked for again with redirected ReLUs: with the last
+        one alone, which is what the target would say before its own ReLU, and where that too is zero, with
+        all of them. Raises ValueError where no gradient reaches the picture, and as the target does.
         """
         leaf = images.detach().clone().requires_grad_(True)
         scores, price = self._read(through(leaf))
@@ -178,12 +183,20 @@ class Slopes:
             gradient = derivative(scores, leaf)
         dead = (gradient == 0).flatten(1).all(1)
         if dead.any():
-            rules = redirected_relu()
-            with rules:
-                again, _ = self._read(through(leaf))
-            found = derivative(again, leaf, grad=rules.grad)
+            found, ran = self._redirected(leaf, through, 0)
+            if ran > 1:
+                last, _ = self._redirected(leaf, through, ran - 1)
+                found = torch.where((last == 0).flatten(1).all(1)[:, None, None, None], found, last)
             gradient = torch.where(dead[:, None, None, None], found, gradient)
         return Slope(scores.detach(), gradient, dead, None if price is None else price.detach(), due)
+
+    def _redirected(self, leaf: Tensor, through: Callable[[Tensor], Tensor], kept: int) -> tuple[Tensor, int]:
+        """The gradient with all ReLUs redirected but the first so many; how many ReLUs there were."""
+        rules = redirected_relu(kept)
+        with rules:
+            again, _ = self._read(through(leaf))
+        ran = rules.state["ran"]
+        return derivative(again, leaf, grad=rules.grad), ran
 
 
 def _enough(*_: Any) -> None:

@@ -54,48 +54,13 @@ def described(
     return found
 
 
-def before_relu(model: torch.nn.Module, layer: str, image: Float[Tensor, "1 C H W"]) -> str:
-    """The layer that feeds ``layer``, if that is a ReLU: from a silent ReLU no gradient comes.
-
-    ``layer`` itself, if it is none, or if what it is fed is the output of no layer, such as a sum.
-
-    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
-    >>> before_relu(net, "1", torch.rand(1, 3, 8, 8)), before_relu(net, "0", torch.rand(1, 3, 8, 8))
-    ('0', '0')
-    """
-    kinds = dict(model.named_modules())
-    if "ReLU" not in type(kinds[layer]).__name__:
-        return layer
-    made: list[tuple[Tensor, str]] = []  # kept, so that no other tensor is taken for one of them
-    fed: list[str] = []
-
-    def keep(name: str) -> Callable[..., None]:
-        return lambda module, given, out: made.append((out, name))
-
-    def look(module: torch.nn.Module, given: tuple[Tensor, ...]) -> None:
-        fed.extend(name for out, name in made if out is given[0])
-
-    handles: list[Any] = [kinds[layer].register_forward_pre_hook(look)]
-    handles += [m.register_forward_hook(keep(name)) for name, m in kinds.items() if not list(m.children())]
-    try:
-        with torch.no_grad():
-            model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return fed[-1] if fed else layer
-
-
 def ascent(model: torch.nn.Module, layer: str, channel: int | Tensor, **options: Any) -> Tensor:
-    """The library's picture for a channel, or for a vector of values, one a channel; of a ReLU before it."""
-    from labkit.core.door import sides_of, weight_of
+    """The library's picture for a channel, or for a vector of values, one a channel."""
     from labkit.models import direction, unit
     from labkit.visualization import visualize_result
 
-    if isinstance(channel, Tensor):
-        return visualize_result(model, direction(layer, channel), **options).images[0]
-    blank = weight_of(model, torch.zeros(())).new_full((1, 3, *sides_of(model, options.get("side"))), 0.5)
-    return visualize_result(model, unit(before_relu(model, layer, blank), channel), **options).images[0]
+    wanted = direction(layer, channel) if isinstance(channel, Tensor) else unit(layer, channel)
+    return visualize_result(model, wanted, **options).images[0]
 
 
 def held(model: torch.nn.Module, data: Any, layer: str) -> list[list[tuple[str, float, float]]]:

@@ -226,6 +226,20 @@ def test_a_unit_that_is_off_at_the_start_is_reached_and_it_is_said() -> None:
     assert found.scores[0] == 0
 
 
+def test_a_silent_unit_goes_the_way_that_it_would_go_before_its_relu() -> None:
+    """Behind ReLUs of which some are off, and at a negative slope: the others stay as they are."""
+    torch.manual_seed(1)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    ).eval()  # fmt: skip
+    nn.init.constant_(net[2].bias, -100.0)
+    made = [visualize_result(net, unit(layer, 1), side=16, steps=8) for layer in ("2", "3")]
+    assert made[0].redirected.tolist() == [0]
+    assert made[1].redirected.tolist() == [8]
+    assert torch.equal(made[0].images, made[1].images)
+
+
 def test_a_unit_that_never_fires_is_said() -> None:
     with pytest.warns(UserWarning, match="exactly zero for 2 of 2 pictures in every step"):
         visualize(Threshold(2.0).eval(), 1, side=8, steps=5, count=2)

@@ -16,7 +16,7 @@ from labkit.visualization import (
     visualize,
 )
 from labkit.widgets import ActivationExplorer
-from labkit.widgets.unit_answers import ascent, before_relu
+from labkit.widgets.unit_answers import ascent
 
 
 class Net(torch.nn.Module):
@@ -220,23 +220,3 @@ def test_what_a_channel_holds_is_told_where_labels_are_known(pictures):
     plain = ActivationExplorer(Net().eval(), pictures, synthesize=False)
     plain.wait_idle()
     assert answer(plain, "patches")["holds"] is None
-
-
-def test_a_unit_that_is_silent_at_first_is_climbed_before_its_relu():
-    class Skip(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.relu = torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(inplace=True)
-            self.two, self.last = torch.nn.Conv2d(4, 4, 3, padding=1), torch.nn.ReLU()
-
-        def forward(self, x):
-            x = self.relu(self.conv(x))
-            return self.last(self.two(x) + x).mean((2, 3))
-
-    net, image = Skip().eval(), torch.rand(1, 3, 16, 16)
-    torch.nn.init.constant_(net.conv.bias, -100.0)
-    assert [before_relu(net, name, image) for name in ("conv", "relu", "last")] == ["conv", "conv", "last"]
-    made = [ascent(net, name, 1, steps=8, side=16) for name in ("conv", "relu")]
-    assert torch.equal(*made)
-    begun = ascent(net, "relu", 1, steps=1, side=16)
-    assert not torch.allclose(made[1], begun)
