@@ -7,14 +7,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from labkit.app.numbers import in_full, kept_number
-from labkit.experiments.measures import Measure, Result
+from labkit.experiments.measures import Measure, Result, verdict_of
 
 if TYPE_CHECKING:
     from labkit.ledger.claims import Number
 
 __all__ = ["ClaimTable"]
 
-HUES = {"holds": "#1c8a4a", "holds, and so does its control": "#b26a00", "does not hold": "#d0302a"}
+BLIND = "holds, and so does its control"
+HUES = {"holds": "#1c8a4a", BLIND: "#b26a00", "does not hold": "#d0302a"}
 PAGE = """\
 {% set left, right = "text-align: left", "text-align: right; white-space: nowrap" %}
 <table style="max-width: 68em">
@@ -30,7 +31,8 @@ PAGE = """\
 {% else %}beside it: {{ row.what }}
 {% endif %}</td>
 <td style="{{ right }}">{{ row.here }}</td>
-{% if full %}<td style="{{ right }}">{{ row.full }}</td>{% endif %}
+{% if full %}<td style="{{ right }}">{{ row.full }}
+{% if row.turned %}<br><b>{{ row.turned }}</b>{% endif %}</td>{% endif %}
 <td style="{{ left }}; white-space: nowrap">{{ row.wanted }}</td></tr>
 {% endfor %}
 </table>
@@ -84,10 +86,11 @@ class ClaimTable:
     def _rows(self, kept: Sequence[Number | None]) -> Iterator[dict[str, str]]:
         for measure, full in zip(self.result.measures, kept, strict=True):
             verdict = self.verdict(measure)
+            other = "" if full is None else verdict_of(full.holds, full.stands)
             yield {
                 "verdict": verdict, "hue": HUES.get(verdict, "currentColor"), "what": measure.what,
                 "here": _triple(measure.value, measure.unit), "full": "" if full is None else str(full),
-                "wanted": measure.threshold,
+                "turned": "" if other == verdict else other, "wanted": measure.threshold,
             }  # fmt: skip
             for name, value in measure.control.items():
                 known = {} if full is None else full.control
@@ -102,12 +105,22 @@ class ClaimTable:
         found = [kept_number(self.result.id, measure.what) for measure in self.result.measures]
         entry = None if self.mode == "full" else next((each[0] for each in found if each), None)
         numbers = [each[1] if each and entry else None for each in found]
+        rows = list(self._rows(numbers))
         old = ", stale" if entry and reasons(entry) else ""
-        told = [f"In full: measured on {entry.date}{old} (labkit claims {self.result.id})."] if entry else []
+        told = [
+            "Brackets are intervals of 95 %; a lower or upper bound is an end of these.",
+            *([f"In full: measured on {entry.date}{old} (labkit claims {self.result.id})."] if entry else []),
+        ]
+        if any(row.get("verdict") == BLIND or row.get("turned") == BLIND for row in rows):
+            told.insert(
+                0,
+                f'"{BLIND[0].upper()}{BLIND[1:]}": the threshold is reached, but something blind is as '
+                "good, or a control does not show what it must; so the number proves nothing.",
+            )
         several = len(self.result.measures) > 1 and self.mode != "quick"
         whole = self.result.verdict if several else ""
         here = {"quick": "here, few scenes", "class": "here, in class size", "full": "here, in full"}
         return _page().render(
             id=self.result.id, whole=whole, here=here[self.mode], full=bool(entry),
-            rows=list(self._rows(numbers)), notes=[*self.notes, *told],
+            rows=rows, notes=[*self.notes, *told],
         )  # fmt: skip

@@ -21,7 +21,7 @@ from labkit.sandbox.sandbox import SandboxError, plain_sandbox
 
 __all__ = ["check_notebook", "NotebookReport"]
 
-PREDICTION = re.compile(r"^\s*lab\.predict\(.*,\s*\.\.\.\s*\)", re.MULTILINE)  # `Lab.predict` with its dots
+PREDICTION = re.compile(r"^\s*lab\.predict\((.*),\s*\.\.\.\s*\)", re.MULTILINE)  # `Lab.predict` with its dots
 
 
 @dataclass
@@ -107,9 +107,9 @@ def _unwritten(path: str | Path) -> list[str]:
     texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
     count = sum(WORDS_HERE in text for text in texts)
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    guesses = sum(len(PREDICTION.findall(text)) for text in code)
+    guesses = [name.strip() for text in code for name in PREDICTION.findall(text)]
     said = [f"{count} answer(s) in words still say {WORDS_HERE!r}"] if count else []
-    return said + ([f"{guesses} prediction(s) are not written"] if guesses else [])
+    return said + ([f"not predicted yet: {', '.join(guesses)}"] if guesses else [])
 
 
 def _exercises_of(filename: str, book: Notebook) -> list[Exercise]:

@@ -54,7 +54,12 @@ def extent(found: Iterable[Interval]) -> Interval:
     )
 
 
-def _verdict(holds: bool, stands: bool) -> str:
+def verdict_of(holds: bool, stands: bool) -> str:
+    """In words: whether the threshold is reached, and whether what it was held against shows what it must.
+
+    >>> verdict_of(True, False)
+    'holds, and so does its control'
+    """
     if not holds:
         return "does not hold"
     return "holds" if stands else "holds, and so does its control"
@@ -95,7 +100,7 @@ class Measure:
     @property
     def verdict(self) -> str:
         """ "holds", "holds, and so does its control" (it proves nothing) or "does not hold"."""
-        return _verdict(self.holds, self.stands)
+        return verdict_of(self.holds, self.stands)
 
 
 @dataclass(frozen=True)
@@ -115,4 +120,4 @@ class Result:
     @property
     def verdict(self) -> str:
         """ "holds", "holds, and so does its control" (it proves nothing) or "does not hold"."""
-        return _verdict(all(m.holds for m in self.measures), all(m.stands for m in self.measures))
+        return verdict_of(all(m.holds for m in self.measures), all(m.stands for m in self.measures))

@@ -176,7 +176,7 @@ def v7(bench: Bench, *, facet_starts: Callable[..., Tensor]) -> Result:
                 control={
                     "gained from own pictures": bootstrap(gains["own"]),
                     "gained from cold pictures": bootstrap(gains["cold"]),
-                    "share of the distance that lay in the starts": there,
+                    "distance of the starts over that of the images": there,
                 },
             ),
             Measure(

@@ -24,6 +24,7 @@ from labkit.calls.exercise import Exercise
 from labkit.checking.notebook import check_notebook
 from labkit.core.files import write_whole
 
+PLACE = "YOUR-ID"  # what the last cell of a notebook says
 __all__ = ["submit", "Receipt", "receipt_of", "remembered_id"]
 
 
@@ -55,6 +56,10 @@ def remembered_id(file: Path | None = None) -> str:
 
 def _valid(student: str) -> str:
     student = student.strip()
+    if student.upper() == PLACE:
+        raise ValueError(
+            f"the id (--id) must be your own; {student} only stands for it. Write it in its place."
+        )
     if not re.fullmatch(r"[\w.@+-]{1,100}", student):
         raise ValueError(
             f"the id (--id) must be one word of letters, digits and . _ - @ +; got {student!r}. "

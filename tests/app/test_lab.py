@@ -177,7 +177,7 @@ def test_in_a_notebook_a_claim_is_a_table_with_the_numbers_in_full_beside(monkey
     page = ClaimTable(result, "class", ["attribution.cam"])._repr_html_()
     cells = [re.sub(r"<.*?>", " ", cell).split() for cell in re.findall(r"<td.*?</td>", page, re.S)]
     assert [" ".join(cell) for cell in cells] == [
-        "holds, and so does its control length", "3 [2.5, 4] px", "7 [6, 8]", "&gt;= 2",
+        "holds, and so does its control length", "3 [2.5, 4] px", "7 [6, 8] holds", "&gt;= 2",
         "beside it: twin", "2.9 [2, 3.1]", "0.25 [0, 0.5]", "&lt;= 1",
         "beside it: a &lt; b", "0.5 [0.4, 0.6]", "", "",
         "does not hold width", "1 [0, 2]", "", "&gt;= 2",
@@ -186,7 +186,11 @@ def test_in_a_notebook_a_claim_is_a_table_with_the_numbers_in_full_beside(monkey
     notes = re.findall(r"<p>(.*?)</p>", page)
     assert notes[0] == "a &amp; b"
     assert notes[1].endswith("a check is not passed: attribution.cam)")
-    assert notes[2] == "In full: measured on 2026-01-02, stale (labkit claims A0)."
+    assert "something blind is as good" in notes[2]
+    assert notes[3].startswith("Brackets are intervals of 95 %")
+    assert notes[4] == "In full: measured on 2026-01-02, stale (labkit claims A0)."
+    alone = ClaimTable(Result((measure,), id="A0"), "quick")._repr_html_()
+    assert "something blind" not in alone
     assert "in full</th>" not in ClaimTable(result, "full")._repr_html_().replace("here, in full", "")
     assert "not judged (quick mode)" in ClaimTable(result, "quick")._repr_html_()
 

@@ -35,7 +35,7 @@ WANTED = {
             [
                 "gained from own pictures",
                 "gained from cold pictures",
-                "share of the distance that lay in the starts",
+                "distance of the starts over that of the images",
             ],
         ),
         "least activation of a unit's images over its largest": (">= 0.8", []),

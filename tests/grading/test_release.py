@@ -293,9 +293,11 @@ def test_what_is_missing_is_said_before_anything_is_written(tmp_path):
         "not written yet: scale_add",
         "an error: gradient",
         "later is used in cell 4, above cell 5, which defines it: move that one up",
-        "1 prediction(s) are not written",
+        "not predicted yet: 'share'",
     ]
     assert not (tmp_path / "in").exists()
     with pytest.raises(ValueError, match="the id .--id. must be one word"):
         submit(tmp_path / "nowhere.ipynb", "Ada Lovelace", **settings)
+    with pytest.raises(ValueError, match="must be your own; your-id only stands for it"):
+        submit(tmp_path / "nowhere.ipynb", "your-id", **settings)
     assert submit(path, "ada", **settings).path.exists()
