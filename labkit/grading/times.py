@@ -94,5 +94,6 @@ def all_late(submissions: Sequence[Submission], times: Mapping[str, float], sett
         return ""
     return (
         f"All {len(late)} submissions are late by the times of their files: were these lost in a copy? "
-        "Unpack the learning system's zip anew, or give the times as a table: --times times.csv with student,time."
+        "Unpack the learning system's zip anew, or give the times as a table: "
+        "--times times.csv with student,time."
     )
