@@ -146,6 +146,7 @@ def words_page(report: ClassReport) -> str:
         .get_template("words.html")
         .render(
             title="Answers in words",
+            sheet=report.out / "words.csv",
             questions=report.words,
             texts=report.questions,
             worth=report.course.words,
