@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -194,20 +194,30 @@ def grade(
         bool, typer.Option("--collect", help="Grade nothing; write the tables of the parts' results.")
     ] = False,
     marks: Annotated[Path | None, typer.Option(help="CSV of marks by hand.")] = None,
+    times: Annotated[
+        Path | None, typer.Option(help="CSV of student and time handed in (default: the files' times).")
+    ] = None,
     export: Annotated[
         Path | None, typer.Option(help="Moodle's or Canvas' table, to be filled with the totals.")
     ] = None,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Scale what is exported to the table's own maximum.")
+    ] = False,
 ) -> None:
     """Grade a class: one row per student in grades.csv, feedback per student, an item analysis."""
     with _mistakes():
         from collections import Counter
 
         os.environ.setdefault("TQDM_DISABLE", "1")  # the reference answers' own bars
+        from labkit.app.workspace import UserError, find_notebooks
         from labkit.core.checks import check_choice
         from labkit.grading.export import fill_template
         from labkit.grading.grade import grade_class, part_of
 
         check_choice("--sandbox", sandbox, ["auto", "strict", "none"])
+        kit = None
+        with suppress(UserError):  # without the kit's notebooks, those handed in tell the questions
+            kit = find_notebooks()
         report = grade_class(
             submitted,
             out,
@@ -221,6 +231,8 @@ def grade(
             part=part_of(part),
             collect=collect,
             marks=marks,
+            times=times,
+            kit=kit,
         )
         kept = f" ({report.resumed} kept from before)" if report.resumed else ""
         counts = Counter(row.status for row in report.rows)
@@ -229,9 +241,12 @@ def grade(
         if part:
             typer.echo(f"Part {part} is done. When all are: labkit grade ... --collect, the same otherwise.")
             return
-        if export:
-            written, absent = fill_template(report, export)
-            typer.echo(f"{written} is to be uploaded{'; not in it: ' if absent else ''}{', '.join(absent)}")
+        filled = fill_template(report, export, scale) if export else None
+        for notice in [*report.notices, *(filled.warnings if filled else ())]:
+            typer.secho(notice, fg="yellow")
+        if filled:
+            absent = f"; not in it: {', '.join(filled.absent)}" if filled.absent else ""
+            typer.echo(f"{filled.path} is to be uploaded{absent}")
         typer.echo(f"Open {report.out / 'index.html'}; the marks are in {report.out / 'grades.csv'}")
 
 

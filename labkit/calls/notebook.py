@@ -52,7 +52,7 @@ class Step:
 @dataclass
 class Notebook:
     """The code cells of a notebook, as written; `broken` maps a cell's number to what is wrong with it;
-    `answers` are those in words, by their ids.
+    `answers` are those in words, by their ids, `questions` the texts above them.
 
     A statement that Python reads and cannot compile costs itself; one that cannot be read costs its cell.
     """
@@ -62,6 +62,7 @@ class Notebook:
     metadata: dict[str, Any] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
+    questions: dict[str, str] = field(default_factory=dict)
     _parsed: list[tuple[int, str, ast.stmt]] = field(default_factory=list)
     _free: list[set[str]] = field(default_factory=list)
 
@@ -196,18 +197,20 @@ def parse_notebook(data: bytes, name: str) -> Notebook:
         raw = json.loads(data.decode("utf-8-sig"))
         if not {"cells", "worksheets"} & raw.keys():
             raise TypeError("no cells")
-        cells, counts, answers = [], [], {}
+        cells, counts, answers, questions, above = [], [], {}, {}, ""
         for number, cell in enumerate(_code_cells(raw), start=1):
             source = cell.get("source", cell.get("input", ""))
             source = "".join(map(str, source)) if isinstance(source, list) else str(source)
             if id := _asked_in_words(cell):
-                answers[id] = source
+                answers[id], questions[id] = source, above
+            above = source if cell.get("cell_type") == "markdown" else ""
             retyped = cell.get("cell_type") != "code" and re.match(r"\s*(def|import|from|@)\s", source)
             if cell.get("cell_type") == "code" or retyped:
                 cells.append((number, source))
                 counts.append(cell.get("execution_count"))
         metadata = raw.get("metadata")
-        return Notebook(cells, counts, metadata if isinstance(metadata, dict) else {}, answers=answers)
+        about = metadata if isinstance(metadata, dict) else {}
+        return Notebook(cells, counts, about, answers=answers, questions=questions)
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{name} is not a notebook that can be read: {_no_notebook(name, error)}") from None
 

@@ -20,19 +20,20 @@ The course file is TOML; everything in it is optional::
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 import os
-import re
 import secrets
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-__all__ = ["Course", "Student", "check_ids", "read_course", "read_roster", "read_secret", "seed_for"]
+from labkit.grading.tables import did_you_mean, read_text
+
+__all__ = ["Course", "Student", "check_ids", "read_course", "read_secret", "seed_for"]
 
 KNOWN = {"name", "notebooks", "dropped", "deadline", "late_percent_per_day", "points", "extensions", "words"}
 
@@ -73,14 +74,46 @@ class Student:
     email: str = ""
 
 
-def _read(what: str, path: str | Path, encoding: str = "utf-8") -> str:
-    """A file's text, or an error that says which file of the course it is."""
-    try:
-        return Path(path).read_text(encoding=encoding)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no {what} at {path}.") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"the {what} {path} is not in UTF-8. Save it anew as UTF-8.") from None
+def _texts(raw: Mapping[str, Any], key: str, path: str | Path) -> list[str]:
+    """An entry that is a list of ids."""
+    given = raw.get(key, [])
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        example = given if isinstance(given, str) else "01_warm_up" if key == "notebooks" else "warm_up.train"
+        raise ValueError(
+            f'{key} in {path} must be a list of texts; got {given!r}. Write {key} = ["{example}"].'
+        )
+    return given
+
+
+def _is_number(value: Any, most: float = math.inf) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 <= value <= most and math.isfinite(value)
+
+
+def _under(raw: Mapping[str, Any], key: str, path: str | Path) -> dict[str, Any]:
+    """The entries below a heading of the file: numbers of at least 0, or for the extensions dates."""
+    given = raw.get(key, {})
+    right, example = ("a number of at least 0", "8")
+    if key == "extensions":
+        right, example = ("a date with a time", "2026-12-04T23:59:00")
+    if not isinstance(given, dict):
+        raise ValueError(
+            f'{key} in {path} must be a part of its own; got {given!r}. Write [{key}] and "id" = {example} '
+            "below it."
+        )
+    for id, value in given.items():
+        if isinstance(value, dict):
+            raise ValueError(
+                f"{id!r} under [{key}] in {path} is not {right}, but has parts of its own "
+                f"({', '.join(value)}): an id with a dot needs quotes. Write "
+                f'"{id}.{next(iter(value), "id")}" = {example}.'
+            )
+        if not (isinstance(value, datetime) if key == "extensions" else _is_number(value)):
+            raise ValueError(
+                f"{id!r} under [{key}] in {path} must be {right}; got {value!r}. "
+                f'Write "{id}" = {example}, the {right.split()[1]} without quotes.'
+            )
+    return given
 
 
 def read_course(path: str | Path | None) -> Course:
@@ -93,7 +126,7 @@ def read_course(path: str | Path | None) -> Course:
     from labkit.core.checks import nearest
 
     try:
-        raw = tomllib.loads(_read("course file", path))
+        raw = tomllib.loads(read_text("course file", path))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"the course file {path} is not TOML: {error}.") from None
     for key in raw:
@@ -102,92 +135,51 @@ def read_course(path: str | Path | None) -> Course:
                 f"the course file {path} holds an unknown entry {key!r}. "
                 f"Did you mean {nearest(key, KNOWN, n=1)[0]!r}?"
             )
-    deadline, points = raw.get("deadline"), raw.get("points", {})
+    deadline, name, percent = raw.get("deadline"), raw.get("name", ""), raw.get("late_percent_per_day", 0)
     if deadline is not None and not isinstance(deadline, datetime):
         raise ValueError(
             f"deadline in {path} must be a date with a time; got {deadline!r}. "
             "Write deadline = 2026-11-27T23:59:00, without quotes."
         )
-    words = raw.get("words", {})
-    for name, given in (("points", points), ("words", words)):
-        if not isinstance(given, dict) or not all(
-            isinstance(value, (int, float)) and value >= 0 for value in given.values()
-        ):
-            raise ValueError(
-                f'{name} in {path} must be numbers of at least 0. Write [{name}] and "id" = 8 below it.'
-            )
-    extensions = raw.get("extensions", {})
-    if not isinstance(extensions, dict) or not all(isinstance(d, datetime) for d in extensions.values()):
+    if not isinstance(name, str):
+        raise ValueError(f'name in {path} must be a text; got {name!r}. Write name = "{name}".')
+    if not _is_number(percent, most=100):
         raise ValueError(
-            f"extensions in {path} must be dates with a time, one a student. "
-            'Write [extensions] and "ada" = 2026-12-04T23:59:00 below it, the date without quotes.'
+            f"late_percent_per_day in {path} must be a number from 0 to 100, what a day of lateness takes "
+            f"off; got {percent!r}. Write late_percent_per_day = 10, without quotes."
         )
     return Course(
-        str(raw.get("name", "")),
-        tuple(raw.get("notebooks", ())),
-        frozenset(raw.get("dropped", ())),
+        name,
+        tuple(_texts(raw, "notebooks", path)),
+        frozenset(_texts(raw, "dropped", path)),
         deadline,
-        float(raw.get("late_percent_per_day", 0)),
-        points,
-        extensions,
-        words,
+        float(percent),
+        _under(raw, "points", path),
+        _under(raw, "extensions", path),
+        _under(raw, "words", path),
     )
 
 
-def check_ids(course: Course, exercises: Iterable[str], students: Iterable[str]) -> None:
-    """See to it that the course's file names only exercises and students that there are.
+def check_ids(
+    course: Course, exercises: Iterable[str], students: Iterable[str], questions: Iterable[str] = ()
+) -> None:
+    """See to it that the course's file names only exercises, students and questions that there are.
 
-    Raises ValueError naming the entry, and the nearest that there is.
+    Raises ValueError naming the entry, and the nearest that there are.
     """
-    from labkit.core.checks import nearest
-
-    ids, people = sorted(exercises), sorted(students)
+    ids, people, asked = set(exercises), set(students), set(questions)
     for place, given, there, what in (
-        ("dropped", sorted(course.dropped), ids, "exercise"),
-        ("[points]", sorted(course.points), ids, "exercise"),
-        ("[extensions]", sorted(course.extensions), people, "student"),
+        ("dropped", course.dropped, ids, "exercise"),
+        ("[points]", course.points, ids, "exercise"),
+        ("[words]", course.words, asked, "question in words"),
+        ("[extensions]", course.extensions, people, "student"),
     ):
-        for id in given:
+        for id in sorted(given):
             if id not in there:
-                close = nearest(id, there, n=1)
-                cure = f" Did you mean {close[0]!r}?" if close else ""
                 raise ValueError(
-                    f"{place} in the course file names {id!r}, and there is no {what} of this id.{cure}"
+                    f"{place} in the course file names {id!r}, and there is no {what} of this id."
+                    f"{did_you_mean(id, there)}"
                 )
-
-
-def read_roster(path: str | Path | None) -> list[Student]:
-    """The students of a CSV file with the columns id, name, e-mail (a header is recognised; order kept).
-
-    Semicolons or tabs, which spreadsheets of some languages write, may stand for the commas. Raises
-    ValueError for an id that stands there twice or a file that is not UTF-8, FileNotFoundError for none.
-    """
-    if path is None:
-        return []
-    text = _read("roster", path, "utf-8-sig")
-    lines = [line for line in text.splitlines() if line.strip()]
-    mark = max(",;\t", key=lines[0].count) if lines else ","  # of none, the first
-    rows = [row for row in csv.reader(lines, delimiter=mark) if any(cell.strip() for cell in row)]
-    order = [0, 1, 2]
-    if rows:
-        head = [re.sub(r"[\s_-]", "", cell.lower()) for cell in rows[0]]
-        names = (("id", "student", "studentid", "sid"), ("name", "fullname"), ("email", "mail"))
-        if any(cell in names[0] for cell in head):
-            order = [next((head.index(n) for n in known if n in head), -1) for known in names]
-            rows = rows[1:]
-    students = []
-    for row in rows:
-        cells = [row[i].strip() if 0 <= i < len(row) else "" for i in order]
-        if cells[0]:
-            students.append(Student(*cells))
-    seen: set[str] = set()
-    for student in students:
-        if student.id in seen:
-            raise ValueError(
-                f"the roster {path} holds the id {student.id!r} twice. Give each student one row."
-            )
-        seen.add(student.id)
-    return students
 
 
 def read_secret(path: str | Path) -> str:

@@ -22,10 +22,21 @@ from labkit.grading import course as courses
 from labkit.grading.fingerprint import fingerprint
 from labkit.grading.likeness import alike
 from labkit.grading.report import write_reports
+from labkit.grading.roster import read_roster
 from labkit.grading.rows import ClassReport, Row, safe_name
 from labkit.grading.student import grade_one, not_graded
 from labkit.grading.submissions import Submission, find_submissions
-from labkit.grading.words import answers_in_words, read_marks, with_marks
+from labkit.grading.tables import did_you_mean
+from labkit.grading.times import all_late, read_times, set_times
+from labkit.grading.words import (
+    answers_in_words,
+    check_marks,
+    not_marked_yet,
+    questions_in_words,
+    read_marks,
+    with_marks,
+    write_sheet,
+)
 from labkit.sandbox.sandbox import Sandbox
 
 __all__ = ["grade_class", "part_of"]
@@ -46,6 +57,8 @@ def grade_class(
     part: tuple[int, int] | None = None,
     collect: bool = False,
     marks: str | Path | None = None,
+    times: str | Path | None = None,
+    kit: str | Path | None = None,
 ) -> ClassReport:
     """Grade every submission in a folder and write the tables, the feedback and the item analysis.
 
@@ -64,6 +77,8 @@ def grade_class(
     parts may run on several machines that share the folders and the seed file.
     ``collect``: grade nothing; write the tables of the results that are there, which must be all.
     ``marks``: a CSV file of marks by hand, see `labkit.grading.words`; the results on disk stay without.
+    ``times``: a CSV file of when students handed in, see `labkit.grading.times`; else the files' times.
+    ``kit``: the folder of the kit's notebooks, where the questions in words stand.
 
     Raises OSError without a folder of submissions, ValueError for settings that make no sense or if
     no exercise can be told from what was handed in, SandboxError where strict walls are not possible.
@@ -75,15 +90,19 @@ def grade_class(
         raise ValueError(
             f"part must be k of n with 1 <= k <= n, and not be given to collect; got {part[0]}/{part[1]}."
         )
-    settings, people = courses.read_course(course), courses.read_roster(roster)
-    given, out = read_marks(marks), Path(out)
+    settings, people = courses.read_course(course), read_roster(roster)
+    given, handed_in, out = read_marks(marks), read_times(times), Path(out)
     (out / "results").mkdir(parents=True, exist_ok=True)
     secret = courses.read_secret(seed_file or out / "seed")
     known = dict(exercises) if exercises is not None else notebooks()
     submissions = find_submissions(submitted, people, known)
     every = [e.id for exercises in known.values() for e in exercises]
-    courses.check_ids(settings, every, [s.student.id for s in submissions])
+    students, questions = [s.student.id for s in submissions], questions_in_words(submissions, kit)
+    courses.check_ids(settings, every, students, questions)
+    set_times(submissions, handed_in, settings)
     asked = _asked(submissions, known, settings)
+    worth = {e.id: float(settings.points.get(e.id, e.points)) for e in asked}
+    check_marks(given, students, {**worth, **settings.words})
     identity = f"{secret} {sandbox} {fingerprint(asked, settings)}".encode()
     stamps = {s.student.id: _stamp(identity, s, settings) for s in submissions}
     places = {s.student.id: out / "results" / f"{safe_name(s.student.id)}.json" for s in submissions}
@@ -100,7 +119,11 @@ def grade_class(
         resumed = len(rows)
     walls = {row.sandbox for row in rows.values()}
     if left:
-        hidden = [submitted, out, *(path for path in (roster, seed_file, course) if path is not None)]
+        hidden = [
+            submitted,
+            out,
+            *(path for path in (roster, seed_file, course) if path is not None),
+        ]
         with Sandbox(sandbox, hidden=hidden) as box:
             walls.add(box.report)
 
@@ -123,8 +146,13 @@ def grade_class(
     in_order = [rows[submission.student.id] for submission in submissions]
     report = ClassReport(out, in_order, asked, "; ".join(sorted(walls)), settings, resumed)
     if part is None:
-        report.rows = with_marks(in_order, given, settings)
-        report.alike, report.words = alike(submissions, asked), answers_in_words(submissions)
+        report.words, report.questions = answers_in_words(submissions), questions
+        report.rows = with_marks(in_order, given, settings, report.words)
+        report.alike = alike(submissions, asked)
+        counted = {id: text for id, text in report.words.items() if id in (settings.words or report.words)}
+        sheet = write_sheet(out / "words.csv", counted, given)
+        told = [all_late(submissions, handed_in, settings), not_marked_yet(report.rows), sheet]
+        report.notices = list(filter(None, told))
         write_reports(report)
     return report
 
@@ -170,7 +198,7 @@ def _asked(
             if name is None:
                 raise ValueError(
                     f"the course file asks for the notebook {wanted!r}, which has no exercises. "
-                    f"There are {', '.join(known)}."
+                    f"{did_you_mean(wanted, known)} There are {', '.join(known)}."
                 )
             names.add(name)
     else:

@@ -22,8 +22,9 @@ from labkit.core.files import write_whole
 from labkit.grading.export import feedback_zip
 from labkit.grading.items import item_analysis
 from labkit.grading.rows import ClassReport, Row, safe_name
+from labkit.grading.tables import tame
 
-__all__ = ["write_reports", "feedback_page", "class_page", "gradescope", "WORDS"]
+__all__ = ["write_reports", "feedback_page", "class_page", "words_page", "gradescope", "WORDS"]
 
 EXPLAINED = {
     "graded": "Graded: every question was found and run.",
@@ -138,6 +139,22 @@ def feedback_page(row: Row) -> str:
     )
 
 
+def words_page(report: ClassReport) -> str:
+    """The page on which the answers in words are read."""
+    return (
+        _templates()
+        .get_template("words.html")
+        .render(
+            title="Answers in words",
+            sheet=report.out / "words.csv",
+            questions=report.words,
+            texts=report.questions,
+            worth=report.course.words,
+            names={row.student: row.name for row in report.rows},
+        )
+    )
+
+
 def gradescope(row: Row) -> dict[str, Any]:
     """Gradescope's ``results.json`` for one student: a test per exercise, hidden cases not described."""
     tests = []
@@ -160,18 +177,14 @@ def gradescope(row: Row) -> dict[str, Any]:
                 "visibility": "visible",
             }
         )
-    return {"score": row.total, "output": f"status: {row.status}", "tests": tests}
+    waiting = f"; not marked yet: {', '.join(row.open_words)}" if row.open_words else ""
+    return {"score": row.total, "output": f"status: {row.status}{waiting}", "tests": tests}
 
 
 def _table(rows: Iterable[Iterable[Any]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([[_tame(cell) for cell in row] for row in rows])
+    csv.writer(text, lineterminator="\n").writerows([[tame(cell) for cell in row] for row in rows])
     return text.getvalue()
-
-
-def _tame(cell: Any) -> Any:
-    """A text that a spreadsheet would run as a formula is made plain text."""
-    return "'" + cell if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 def _grades(report: ClassReport) -> str:
@@ -180,8 +193,8 @@ def _grades(report: ClassReport) -> str:
         ["student", "name", "email", *heads, *report.course.words, "total", "out_of", "late_days", "status"]
     ]
     for row in report.rows:
-        marks = [result.points for result in row.exercises]
-        marks += [points for _, points, _, _ in row.by_hand]
+        marks: list[float | str] = [result.points for result in row.exercises]
+        marks += ["" if points is None else points for _, points, _, _ in row.by_hand]
         whole = [row.total, row.out_of, row.late_days, row.status]
         table.append([row.student, row.name, row.email, *marks, *whole])
     return _table(table)
@@ -212,8 +225,7 @@ def write_reports(report: ClassReport) -> None:
         texts[row.student] = feedback_page(row)
         _write(report.out / "feedback" / f"{name}.html", texts[row.student])
         _write(report.out / "gradescope" / f"{name}.json", json.dumps(gradescope(row), indent=1))
-    page = _templates().get_template("words.html").render(title="Answers in words", questions=report.words)
-    _write(report.out / "words.html", page)
+    _write(report.out / "words.html", words_page(report))
     feedback_zip(report, texts)
     _write(report.out / "grades.csv", _grades(report))
     _write(report.out / "items.csv", _items(report))

@@ -8,14 +8,96 @@ label's beginning is meant, and of these the longest match; where two fit alike 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from labkit.calls.notebook import plain
 from labkit.grading.course import Student
+from labkit.grading.tables import places, read_table
 
-__all__ = ["owner_of", "others_named"]
+__all__ = ["owner_of", "others_named", "read_roster"]
 
 SEPARATORS = r"[_\s,\-()]+"
+HEADINGS: dict[str, tuple[str, ...]] = {  # the letters of a heading, what is taken first before the rest
+    "id": ("id", "studentid", "student", "sid", "studentnumber", "studentno", "matriculationnumber",
+           "matriculationno", "matrikelnummer", "matrikelnr", "matrikel", "matnr", "mtknr", "idnumber",
+           "idnummer", "kennung", "username", "userid", "user", "login", "loginid", "sisloginid", "sisuserid",
+           "benutzername", "benutzerkennung", "nutzername", "anmeldename", "identifier"),
+    "name": ("name", "fullname", "studentname", "displayname", "vollständigername", "vollstaendigername",
+             "vorundnachname", "namevorname", "student", "studentin", "teilnehmer", "anzeigename"),
+    "first name": ("firstname", "firstnames", "givenname", "givennames", "forename", "forenames", "vorname",
+                   "vornamen", "rufname"),
+    "last name": ("lastname", "surname", "familyname", "nachname", "familienname", "zuname"),
+    "e-mail": ("email", "mail", "emailaddress", "mailaddress", "emailadresse", "mailadresse"),
+}  # fmt: skip
+KNOWN_HEADINGS = (
+    "Known are id, student ID, ID number, username, Matrikelnummer, Benutzername; name, full name, "
+    "first name, last name, Vorname, Nachname; e-mail, email address, E-Mail-Adresse."
+)
+
+
+def read_roster(path: str | Path | None) -> list[Student]:
+    """The students of a CSV file with the columns id, name, e-mail, in its order.
+
+    A heading is recognised in English and German, whatever the order of its columns, and first and last
+    names are joined. Semicolons or tabs may stand for the commas. Raises ValueError for an id that stands
+    there twice, a heading that is not understood or a file that is not UTF-8, FileNotFoundError for none.
+    """
+    if path is None:
+        return []
+    rows = [cells for _, cells in read_table("roster", path)]
+    columns = _columns(rows, path) if rows else {}
+    students: dict[str, Student] = {}
+    for row in rows[1:] if columns else rows:
+        found = {kind: row[at] if at < len(row) else "" for kind, at in columns.items()}
+        if columns:
+            whole = " ".join(filter(None, (found.get("first name"), found.get("last name"))))
+            student = Student(found["id"], found.get("name") or whole, found.get("e-mail", ""))
+        else:
+            student = Student(*row[:3])
+        if student.id in students:
+            raise ValueError(
+                f"the roster {path} holds the id {student.id!r} twice. Give each student one row."
+            )
+        if student.id:
+            students[student.id] = student
+    return list(students.values())
+
+
+def _columns(rows: Sequence[Sequence[str]], path: str | Path) -> Mapping[str, int]:
+    """Where each kind of column stands; empty if the first row is a student's."""
+    head, below = rows[0], rows[1:]
+    said = f"the first line of the roster {path} ({', '.join(head)})"
+    found = {kind: [at for at in there if _filled(at, below)] or there[:1]
+             for kind, there in places(head, HEADINGS).items() if there}  # fmt: skip
+    if not found:
+        if any(_not_of_its_column(at, head, below) for at in range(len(head))):
+            raise ValueError(
+                f"{said} looks like a heading, and none of its words is known. {KNOWN_HEADINGS} If it is a "
+                "student, write id,name,e-mail above it."
+            )
+        return {}
+    columns = {kind: there[0] for kind, there in found.items()}
+    if "name" in columns and columns["name"] == columns.get("id"):  # "Student" is either
+        del columns["name"]
+    if "name" in columns and "first name" in columns and "last name" not in columns:
+        columns["last name"] = columns.pop("name")  # a name beside a first name is the last one
+    if "id" not in columns or (len(head) > 1 and len(columns) == 1):
+        lacks = "no column for the id" if "id" not in columns else "no name or e-mail that is known"
+        raise ValueError(f"{said} is a heading with {lacks}. {KNOWN_HEADINGS} Leave out what is neither.")
+    return columns
+
+
+def _filled(place: int, rows: Sequence[Sequence[str]]) -> bool:
+    return any(place < len(row) and row[place] for row in rows)
+
+
+def _not_of_its_column(place: int, head: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether all below a cell are addresses, or ids with digits (two at least), and the cell is not."""
+    cells = [row[place] for row in below if place < len(row)]
+    addresses = bool(cells) and all("@" in cell for cell in cells) and "@" not in head[place]
+    digits = len(cells) > 1 and all(re.search(r"\d", cell) for cell in cells)
+    return bool(head[place]) and (addresses or (place == 0 and digits and not re.search(r"\d", head[place])))
 
 
 def owner_of(label: str, roster: Sequence[Student], known: Iterable[str], whole: bool = False) -> Student:

@@ -27,7 +27,8 @@ class Row:
     read; ``files``: the notebooks' names; ``exercises``: their results; ``stamp``: a hash of all that the row
     rests on; ``sandbox``: how far the worker was locked in; ``doubts``: what an
     instructor should look at, not shown to the student; ``seal``: a hash of the row and the course's secret;
-    ``by_hand``: question in words, points, worth, comment; ``label``: as in `Submission`.
+    ``by_hand``: question in words, points (None: answered, not marked yet), worth, comment; ``label``: as in
+    `Submission`.
     """
 
     student: str
@@ -44,8 +45,13 @@ class Row:
     sandbox: str = ""
     doubts: list[str] = field(default_factory=list)
     seal: str = ""
-    by_hand: list[tuple[str, float, float, str]] = field(default_factory=list)
+    by_hand: list[tuple[str, float | None, float, str]] = field(default_factory=list)
     label: str = ""
+
+    @property
+    def open_words(self) -> list[str]:
+        """The questions in words that are answered and not marked yet."""
+        return [question for question, points, _, _ in self.by_hand if points is None]
 
     def to_json(self) -> str:
         """The row as text; each exercise is given its word as well, for whoever reads the file."""
@@ -75,7 +81,8 @@ class ClassReport:
     """What `grade_class` did: a row per student, and the folder it wrote; ``resumed`` rows were there before.
 
     ``sandbox``: a sentence on how far the workers were locked in; ``alike``: answers that are like others,
-    as student, exercise and sentence; ``words``: the answers in words, by question.
+    as student, exercise and sentence; ``words``: the answers in words, by question; ``questions``: these
+    questions' texts; ``notices``: what an instructor is to be told of the class as a whole.
     """
 
     out: Path
@@ -86,6 +93,8 @@ class ClassReport:
     resumed: int = 0
     alike: list[tuple[str, str, str]] = field(default_factory=list)
     words: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    questions: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
 
     def row(self, student: str) -> Row:
         """The row of one student. Raises KeyError for one who is not there."""

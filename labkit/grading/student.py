@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from labkit.calls.call import Outcome, another_id
@@ -31,6 +32,7 @@ def grade_one(
     """One student's row; whatever goes wrong in a submission becomes a status."""
     results: list[ExerciseResult] = []
     kinds: set[str] = set()
+    used: dict[str, list[Exercise]] = {}
     for exercise in asked:
         seed = seed_for(secret, submission.student.id, exercise.id, submission.digest)
         judge, trouble = _judge(exercise, seed)
@@ -50,6 +52,7 @@ def grade_one(
             done = _run(box, work, [group for group, _ in judge.cases])
             result = judge.result(_told(exercise, submission, done.outcomes))
             result.notes += [*done.notes, *_notes(exercise, book)]
+            used[exercise.id] = _own_functions(exercise, book, asked)
             if exercise.signed and (told := another_id(_public(judge, done), submission.student.id)):
                 result.notes.append(told)
             kinds |= {outcome.kind for outcome in done.outcomes}
@@ -58,6 +61,7 @@ def grade_one(
         result.points = round(result.points / result.out_of * worth, 2) if result.out_of else 0.0
         result.out_of = worth
         results.append(result)
+    _tell_helpers(results, used)
     late = settings.late_days(submission.handed_in, submission.student.id)
     total = round(sum(result.points for result in results) * settings.factor(late), 2)
     student = submission.student
@@ -171,6 +175,29 @@ def _notes(exercise: Exercise, book: Notebook) -> list[str]:
             "in the notebook: read it"
         )
     return notes
+
+
+def _own_functions(exercise: Exercise, book: Notebook, asked: Sequence[Exercise]) -> list[Exercise]:
+    """The other exercises whose functions, written in the notebook, an exercise's function uses."""
+    written = {
+        statement.name
+        for step in book.slice(exercise.name)
+        for statement in ast.parse(step.source).body
+        if isinstance(statement, ast.FunctionDef)
+    }
+    return [other for other in asked if other.name != exercise.name and other.name in written]
+
+
+def _tell_helpers(results: Sequence[ExerciseResult], used: Mapping[str, Sequence[Exercise]]) -> None:
+    """Say at an exercise that fails which of the student's own functions it uses that fail as well."""
+    wrong = {result.id for result in results if result.word != "right"}
+    for result in results:
+        names = [other.name for other in used.get(result.id, ()) if {result.id, other.id} <= wrong]
+        if names:
+            result.notes.append(
+                f"it uses your own {' and '.join(names)}, which {'is' if len(names) == 1 else 'are'} not "
+                "right either: mend that first, as the fault may lie there alone"
+            )
 
 
 def _status(submission: Submission, results: Sequence[ExerciseResult], kinds: set[str]) -> str:

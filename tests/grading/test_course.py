@@ -8,8 +8,9 @@ import sys
 import pytest
 from demo import EXERCISES, RIGHT_GRADIENT, RIGHT_SCALE, notebook
 
-from labkit.grading.course import Course, read_course, read_roster, read_secret, seed_for
+from labkit.grading.course import Course, read_course, read_secret, seed_for
 from labkit.grading.grade import grade_class
+from labkit.grading.roster import read_roster
 
 TOML = """
 name = "Autumn"
@@ -44,8 +45,19 @@ def test_points_deadline_and_dropped_exercises_count(tmp_path):
     [
         ("deadlin = 3", "unknown entry 'deadlin'. Did you mean 'deadline'"),
         ('deadline = "tomorrow"', "deadline in .* must be a date with a time"),
-        ('[extensions]\na = "later"', "extensions in .* must be dates with a time"),
-        ("[points]\na = -1", "points in .* must be numbers of at least 0"),
+        ('[extensions]\na = "later"', r"'a' under \[extensions\] in .* must be a date .*; got 'later'"),
+        ("[extensions]\na = 2026-12-04", "must be a date with a time; got datetime.date"),
+        ("[points]\na = -1", r"'a' under \[points\] in .*toml must be a number of at least 0; got -1"),
+        ("[points]\na = true", "must be a number of at least 0; got True"),
+        ("[words]\na = nan", r"'a' under \[words\] in .* got nan"),
+        ('[words]\na = "ten"', "got 'ten'. Write \"a\" = 8, the number without quotes"),
+        ("[points]\nwarm_up.train = 5", 'with a dot needs quotes. Write "warm_up.train" = 8'),
+        ("points = 5", r"points in .* must be a part of its own; got 5. Write \[points\]"),
+        ("late_percent_per_day = -10", "late_percent_per_day in .*toml must be .* 0 to 100.* got -10"),
+        ('late_percent_per_day = "ten"', "late_percent_per_day in .*toml must be .* got 'ten'"),
+        ('dropped = "warm_up.train"', r'dropped in .* must be a list.*Write dropped = \["warm_up.train"\]'),
+        ('notebooks = "01_warm_up"', r'notebooks in .* got \'01_warm_up\'. Write notebooks = \["01_warm_up"'),
+        ("name = 5", "name in .* must be a text; got 5"),
         ("=", "is not TOML"),
     ],
 )
@@ -62,11 +74,35 @@ def test_a_course_file_that_makes_no_sense_is_refused(tmp_path, text, words):
         "\ufeffName,Student ID,Email\nAda L,ada,ada@x\n",
         "id;name;e-mail\n\nada;Ada L;ada@x\n",
         "Name\tStudent ID\tEmail\nAda L\tada\tada@x\n",
+        "Matrikelnummer;Nachname;Vorname;E-Mail\nada;L;Ada;ada@x\n",
+        "Name;Vorname;Matrikel-Nr.;E-Mail-Adresse\nL;Ada;ada;ada@x\n",
+        "Student ID,First name,Last name,Email address\nada,Ada,L,ada@x\n",
+        "ID number,Full name,Department,Email address\nada,Ada L,CS,ada@x\n",
+        "First name,Surname,ID number,Username,Email\nAda,L,,ada,ada@x\nBob,M,,,b@x\n",
+        "Student,ID,Email\nAda L,ada,ada@x\n",
+        "Vollständiger Name;Anmeldename;E-Mail-Adresse\nAda L;ada;ada@x\n",
     ],
 )
 def test_rosters(tmp_path, text):
     (student,) = read_roster(write(tmp_path / "roster.csv", text))
     assert (student.id, student.name, student.email) == ("ada", "Ada L", "ada@x")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "Étudiant,Prénom,Courriel\n7,Ada,ada@x\n",
+            "Étudiant, Prénom, .* none of its words is known",
+        ),
+        ("nummer,wer\ns1,Ada\ns2,Bob\n", "looks like a heading, .* Known are id, .*Matrikelnummer"),
+        ("Vorname,Nachname\nAda,L\n", "is a heading with no column for the id. Known are id"),
+        ("id,prénom\n7,Ada\n", "is a heading with no name or e-mail that is known"),
+    ],
+)
+def test_a_heading_that_is_not_understood_is_refused(tmp_path, text, words):
+    with pytest.raises(ValueError, match=words):
+        read_roster(write(tmp_path / "roster.csv", text))
 
 
 def test_a_file_that_is_not_there_or_not_utf8_is_named(tmp_path):
@@ -131,6 +167,9 @@ def test_an_extension_is_one_students_own_deadline():
     [
         ('dropped = ["demo.gradien"]', "dropped in the course file names 'demo.gradien'.*'demo.gradient'"),
         ('[points]\n"demo.scale" = 3', "names 'demo.scale', and there is no exercise"),
+        ('[points]\n"demo.sc" = 3', "Did you mean 'demo.scale_add' or 'demo.gradient'"),
+        ('[words]\n"demo_fre_1" = 3', r"\[words\] .* names 'demo_fre_1', and there is no question in words"),
+        ('notebooks = ["05_dmeo"]', "Did you mean '05_demo'"),
         ("[extensions]\nadda = 2026-12-04T23:59:00", "there is no student of this id. Did you mean 'ada'"),
     ],
 )

@@ -176,3 +176,20 @@ def test_odd_ids_get_files_of_their_own():
     names = [safe_name(s) for s in ("ada", "Ada", "../ada", "..\\ada", "a/b", "a_b", ".hidden", "x" * 300)]
     assert len(set(names)) == len(names)
     assert not any("/" in name or "\\" in name or name.startswith("..") and name == ".." for name in names)
+
+
+def test_a_fault_that_a_students_own_helper_hands_on_is_called_so(tmp_path):
+    uses = RIGHT_GRADIENT.replace("    return ", "    x = scale_add(x, 1.0) - 1\n    return ")
+    wrong = "def scale_add(x, factor):\n    return x[:1]"
+    for student, cells in {
+        "both": (wrong, uses), "alone": (wrong, RIGHT_GRADIENT), "right": (RIGHT_SCALE, uses),
+        "own": (RIGHT_SCALE, uses.replace("amax", "mean")),
+    }.items():  # fmt: skip
+        notebook(tmp_path / "in" / student / "05_demo.ipynb", *cells)
+    report = grade_class(tmp_path / "in", tmp_path / "out", exercises=KIT, sandbox="none")
+    notes = {row.student: [result.notes for result in row.exercises] for row in report.rows}
+    assert notes["alone"] == notes["right"] == notes["own"] == [[], []]
+    assert notes["both"][0] == []
+    (note,) = notes["both"][1]
+    assert note.startswith("it uses your own scale_add, which is not right either: mend that first")
+    assert note in (tmp_path / "out" / "feedback" / "both.html").read_text()

@@ -63,6 +63,8 @@ def test_marks_are_told_by_a_sign_and_a_word_beside_the_colour():
     assert '<a href="feedback/ada.html">ada</a>' in page
     assert "1 students:\n1 graded" in page.replace("  ", "")
     assert "<title>Marks</title>" in page
+    head = page[page.index("<caption>Marks") :]
+    assert head.index(">total</th>") < head.index(">status</th>")  # in sight however many exercises there are
 
 
 def test_what_cost_most_stands_first_and_names_students():
