@@ -71,3 +71,21 @@ def test_a_mark_that_fits_nothing_is_refused(grade, line, words):
 def test_marks_without_their_columns_are_refused(grade):
     with pytest.raises(ValueError, match="have no column points, question"):
         grade("student,marks\nada,1\n")
+
+
+def test_cells_for_words_that_a_notebook_has_lost_are_told(tmp_path, grade):
+    path = tmp_path / "in" / "bob" / "05_demo.ipynb"
+    book = json.loads(path.read_text())
+    for cell in book["cells"]:
+        cell["metadata"] = {}
+    path.write_text(json.dumps(book))
+    doubts = {row.student: row.doubts for row in grade().rows}
+    assert doubts["ada"] == []
+    assert "were not found in 05_demo (demo_free_1)" in doubts["bob"][0]
+
+
+def test_an_empty_copy_does_not_take_an_answers_place(tmp_path, grade):
+    empty = (tmp_path / "in" / "bob" / "05_demo.ipynb").read_text()
+    (tmp_path / "in" / "ada" / "05_demo-Copy1.ipynb").write_text(empty)
+    grade()
+    assert "adds." in (tmp_path / "out" / "words.html").read_text()
