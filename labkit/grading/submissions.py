@@ -169,7 +169,7 @@ def _of_strangers(
     whose = {}
     claimed: dict[str, str] = {}
     for owner, parcel, when in sorted(strangers, key=lambda one: (one[0].id != one[1].student, one[2])):
-        submission = of(owner)
+        submission = None
         if parcel.student and parcel.student != owner.id:
             said = of(Student(parcel.student))
             if said.empty or claimed.get(said.student.id) == owner.id:
@@ -180,6 +180,7 @@ def _of_strangers(
                     )
             else:
                 parcel.doubts.append(_says(parcel.name, parcel.student, owner))
+        submission = submission or of(owner)
         claimed.setdefault(submission.student.id, owner.id)
         submission.take(parcel)
         submission.label = parcel.label

@@ -39,8 +39,10 @@ def report(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     here, right, stubs = folder / "in", book(*RIGHT), book(*STUBS)
     within = ("labs/05_demo.ipynb", 1, right)
-    packed(here / "checkpoint" / "l.zip", within, ("l/.ipynb_checkpoints/05_demo-checkpoint.ipynb", 2, stubs))
-    packed(here / "new" / "l.zip", within, ("labs/05_demo.new.ipynb", 2, stubs))
+    wrong = book(RIGHT_SCALE.replace("+ 1", "+ 2"), RIGHT_GRADIENT)
+    packed(here / "checkpoint" / "l.zip", within, ("l/.ipynb_checkpoints/05_demo.ipynb", 2, wrong))
+    packed(here / "autosave" / "l.zip", within, ("l/.ipynb_checkpoints/05_demo-checkpoint.ipynb", 2, wrong))
+    packed(here / "new" / "l.zip", within, ("labs/05_demo.new.ipynb", 2, wrong))
     packed(here / "archive_order" / "l.zip", ("05_demo-Copy1.ipynb", 3, right), ("05_demo.ipynb", 1, stubs))
     packed(here / "stub_newer" / "l.zip", ("a/05_demo.ipynb", 1, right), ("b/05_demo.ipynb", 3, stubs))
     notebook(here / "plain" / "05_demo.ipynb", *RIGHT)
@@ -49,7 +51,7 @@ def report(request, tmp_path_factory):
     packed(
         here / "two_answers" / "l.zip",
         ("05_demo.ipynb", 3, right),
-        ("old/05_demo.ipynb", 1, book(RIGHT_SCALE.replace("+ 1", "+ 2"), RIGHT_GRADIENT)),
+        ("old/05_demo.ipynb", 1, wrong),
     )
     notebook(here / "only_new" / "05_demo.new.ipynb", *RIGHT)
     notebook(here / "answer_in_new" / "05_demo.ipynb", RIGHT_SCALE, STUBS[1])
@@ -75,7 +77,7 @@ def report(request, tmp_path_factory):
 
 @pytest.mark.parametrize(
     "student",
-    ["checkpoint", "new", "archive_order", "stub_newer", "plain", "CAPITALS", "capitals_too"],
+    ["checkpoint", "autosave", "new", "archive_order", "stub_newer", "plain", "CAPITALS", "capitals_too"],
 )
 def test_copies_and_stubs_replace_nothing_and_leave_no_doubt(report, student):
     row = report.row(student)
