@@ -23,12 +23,12 @@ from labkit.calls import call, magics, names, notebook, probe, recipes
 from labkit.calls.exercise import Exercise
 from labkit.calls.wire import encode
 from labkit.checking import compare, judge
-from labkit.grading import student
+from labkit.grading import choice, student
 from labkit.grading.course import Course
 
 __all__ = ["fingerprint", "code_of"]
 
-JUDGES = (call, magics, names, notebook, probe, recipes, compare, judge, student)
+JUDGES = (call, magics, names, notebook, probe, recipes, compare, judge, choice, student)
 
 
 def fingerprint(exercises: Sequence[Exercise], course: Course) -> str:

@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from labkit.calls.exercise import Exercise
 from labkit.calls.notebook import notebook_name
@@ -34,6 +34,7 @@ from labkit.grading.words import (
     not_marked_yet,
     questions_in_words,
     read_marks,
+    tell_lost_answers,
     with_marks,
     write_sheet,
 )
@@ -96,6 +97,8 @@ def grade_class(
     secret = courses.read_secret(seed_file or out / "seed")
     known = dict(exercises) if exercises is not None else notebooks()
     submissions = find_submissions(submitted, people, known)
+    for submission in submissions:
+        submission.labs = {e.name: lab for lab, exercises in known.items() for e in exercises}
     every = [e.id for exercises in known.values() for e in exercises]
     students, questions = [s.student.id for s in submissions], questions_in_words(submissions, kit)
     courses.check_ids(settings, every, students, questions)
@@ -103,6 +106,7 @@ def grade_class(
     asked = _asked(submissions, known, settings)
     worth = {e.id: float(settings.points.get(e.id, e.points)) for e in asked}
     check_marks(given, students, {**worth, **settings.words})
+    tell_lost_answers(submissions, settings, known)
     identity = f"{secret} {sandbox} {fingerprint(asked, settings)}".encode()
     stamps = {s.student.id: _stamp(identity, s, settings) for s in submissions}
     places = {s.student.id: out / "results" / f"{safe_name(s.student.id)}.json" for s in submissions}
@@ -227,7 +231,7 @@ def _handed_in(submissions: Sequence[Submission], known: Mapping[str, Sequence[E
     by_function: dict[str, set[str]] = {}
     for submission in submissions:
         for file, book in submission.notebooks:
-            if name := notebook_name(file, known):
+            if name := notebook_name(PurePosixPath(file).name, known):
                 by_name.setdefault(name, set()).add(submission.student.id)
             for name, asked in known.items():
                 if any(book.defines(e.name) for e in asked):

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 from labkit.calls.notebook import LARGEST, Notebook, parse_notebook
 from labkit.grading.submit import receipt_of
 
-__all__ = ["Parcel", "open_parcel", "digest_of"]
+__all__ = ["SIDE_FILES", "Parcel", "open_parcel", "digest_of", "hidden", "laid_aside"]
 
 MANIFEST = "submission.json"
 SIDE_FILES = {".py", ".csv", ".txt", ".json", ".toml"}
@@ -28,7 +30,9 @@ MOST_BYTES = 128 << 20  # of all members together, unpacked
 
 @dataclass
 class Parcel:
-    """What a zip holds; ``student``: whose it says that it is, empty if it does not; ``label``: its name."""
+    """What a zip holds; ``student``: whose it says that it is, empty if it does not; ``label``: its name;
+    ``aside``: see `laid_aside`.
+    """
 
     name: str
     student: str = ""
@@ -38,6 +42,26 @@ class Parcel:
     raw: list[bytes] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     label: str = ""
+    aside: list[tuple[str, Notebook]] = field(default_factory=list)
+
+
+def hidden(parts: Sequence[str]) -> bool:
+    """Whether a path leads into what systems and Jupyter hide: checkpoints, ``__MACOSX``, dotted names.
+
+    >>> hidden(("labs", ".ipynb_checkpoints", "a.ipynb")), hidden(("..", "a.ipynb"))
+    (True, False)
+    """
+    kept = [part for part in parts if part not in (".", "..")]
+    return any(part.startswith(".") or part in ("__MACOSX", "__pycache__") for part in kept)
+
+
+def laid_aside(name: str) -> bool:
+    """Whether a notebook is a copy that ``labkit lab`` or Jupyter laid beside the student's own.
+
+    >>> [laid_aside(name) for name in ("a.new.ipynb", "a.new-2.ipynb", "a-checkpoint.ipynb", "new.ipynb")]
+    [True, True, True, False]
+    """
+    return re.search(r"(\.new(-\d+)?|-checkpoint)(-\d+| ?\(\d+\))?\.ipynb$", name, re.IGNORECASE) is not None
 
 
 def digest_of(data: bytes) -> bytes:
@@ -49,27 +73,30 @@ def open_parcel(path: Path, name: str) -> Parcel:
     """The parcel in a zip; whatever is wrong with it is one of its problems."""
     parcel = Parcel(name)
     manifest: dict[str, Any] = {}
-    digests: dict[str, str] = {}
+    digests: set[str] = set()
     try:
         with zipfile.ZipFile(path) as archive:
-            members = list(_members(archive, parcel, _Room()))
+            members = sorted(_members(archive, parcel, _Room()), key=lambda one: one[:2])  # the newest last
     except Exception as error:  # a damaged zip raises what it likes
         parcel.problems.append(f"{name} cannot be opened ({error}); hand it in again")
         return parcel
-    for member, data in members:
+    counts = Counter(place.name for _, place, _ in members)
+    for _, place, data in members:
+        member = place.name
         if member == MANIFEST:
             manifest = _manifest(data)
             continue
         parcel.raw.append(digest_of(data))
-        digests[member] = hashlib.sha256(data).hexdigest()
+        digests.add(hashlib.sha256(data).hexdigest())
         if member.endswith(".ipynb"):
+            aside, called = laid_aside(member), member if counts[member] == 1 else str(place)
             try:
-                parcel.notebooks.append((member, parse_notebook(data, member)))
+                (parcel.aside if aside else parcel.notebooks).append((called, parse_notebook(data, member)))
             except Exception as error:
-                parcel.problems.append(f"{name}: {error}")
+                parcel.problems += [] if aside else [f"{name}: {error}"]
         elif len(data) <= 1 << 20 and len(parcel.files) < 20:
             parcel.files[member] = data.decode("utf-8", "replace")
-    if not parcel.notebooks and not parcel.problems:
+    if not parcel.notebooks and not parcel.aside and not parcel.problems:
         parcel.problems.append(f"{name} holds no notebook (.ipynb); hand it in again with one")
     if manifest:
         parcel.student = manifest["student"].strip() if isinstance(manifest.get("student"), str) else ""
@@ -96,20 +123,21 @@ class _Room:
 
 def _members(
     archive: zipfile.ZipFile, parcel: Parcel, room: _Room, inner: bool = False
-) -> Iterator[tuple[str, bytes]]:
-    """The names and bytes of the members that count, those of zips within included."""
+) -> Iterator[tuple[tuple[int, ...], PurePosixPath, bytes]]:
+    """The times, paths and bytes of the members that count, those of zips within included."""
     for info in archive.infolist():
         member = PurePosixPath(info.filename.replace("\\", "/"))
-        within = member.suffix == ".zip" and not inner
-        if "__MACOSX" in member.parts or member.name.startswith("."):
+        ending = member.suffix.lower()
+        within = ending == ".zip" and not inner
+        if hidden(member.parts) or info.is_dir():
             continue
-        if not within and member.suffix not in {".ipynb", *SIDE_FILES}:
+        if not within and ending not in {".ipynb", *SIDE_FILES}:
             continue
         try:
             room.take(info)
             data = archive.read(info)
             if not within:
-                yield member.name, data
+                yield info.date_time, member.with_suffix(ending), data
                 continue
             with zipfile.ZipFile(io.BytesIO(data)) as nested:
                 yield from _members(nested, parcel, room, inner=True)
@@ -127,10 +155,10 @@ def _manifest(data: bytes) -> dict[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
-def _checked(manifest: dict[str, Any], digests: dict[str, str], name: str) -> list[str]:
+def _checked(manifest: dict[str, Any], digests: set[str], name: str) -> list[str]:
     """Doubts where a parcel is not what ``labkit submit`` has written."""
     if manifest.get("receipt") != receipt_of(manifest):
         return [f"the receipt in {name} does not fit what it says: it was changed after labkit submit"]
-    if manifest.get("sha256") not in digests.values():
+    if manifest.get("sha256") not in digests:
         return [f"the notebook in {name} is not the one that its receipt was written for"]
     return []

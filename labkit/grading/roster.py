@@ -3,19 +3,21 @@
 Learning systems put much around a name: "Ada Lovelace_123_assignsubmission_file", "lovelaceada_77_901_lab".
 Whole words are matched, so that "Li Weining" is not "Li Wei". Of several students that fit, the one at the
 label's beginning is meant, and of these the longest match; where two fit alike nobody is guessed.
+Where Canvas or Moodle wrote a label before a file's own name, that alone decides; the rest the student chose.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.calls.notebook import plain
 from labkit.grading.course import Student
 from labkit.grading.tables import places, read_table
 
-__all__ = ["owner_of", "others_named", "read_roster"]
+__all__ = ["Label", "label_of", "owner_of", "others_named", "read_roster"]
 
 SEPARATORS = r"[_\s,\-()]+"
 HEADINGS: dict[str, tuple[str, ...]] = {  # the letters of a heading, what is taken first before the rest
@@ -100,6 +102,44 @@ def _not_of_its_column(place: int, head: Sequence[str], below: Sequence[Sequence
     return bool(head[place]) and (addresses or (place == 0 and digits and not re.search(r"\d", head[place])))
 
 
+CANVAS = re.compile(r"(?P<head>[^_]+?)(_LATE)?_(?P<number>\d+)_\d+_(?P<own>.+)", re.IGNORECASE)
+MOODLE = re.compile(r"(?P<head>.+?)_(?P<number>\d+)_assignsubmission_[a-z]+(_(?P<own>.*))?", re.IGNORECASE)
+A_DAY = re.compile(r".*_20\d\d_\d\d?_.*")
+
+
+@dataclass(frozen=True)
+class Label:
+    """A file's or folder's name taken apart: whose it is, the system's number of the uploader (empty where no
+    system named it), and the file's own name (None where it cannot be told)."""
+
+    head: str
+    number: str = ""
+    own: str | None = None
+
+    @property
+    def uploader(self) -> str:
+        """What all files of one uploader have in common."""
+        return f"{self.head}_{self.number}" if self.number else self.head
+
+
+def label_of(label: str, known: Iterable[str]) -> Label:
+    """What Canvas or Moodle wrote before a file's own name; else what stands before a notebook's name.
+
+    >>> label_of("garcíacarlos_LATE_909_77009_s01_01_warm_up", ["01_warm_up"])
+    Label(head='garcíacarlos', number='909', own='s01_01_warm_up')
+    >>> label_of("ada_77_01_warm_up", ["01_warm_up"])
+    Label(head='ada_77', number='', own=None)
+    >>> label_of("kimdora_910_7701_warm_up", ["01_warm_up"]).uploader
+    'kimdora_910'
+    """
+    before, rest = _around(label, known)
+    for system in (MOODLE, CANVAS):
+        found = system.fullmatch(label)
+        if found and not (system is CANVAS and rest is not None and _no_system(before, found.start("own"))):
+            return Label(found["head"], found["number"], found["own"])
+    return Label(before.strip("_- "))
+
+
 def owner_of(label: str, roster: Sequence[Student], known: Iterable[str], whole: bool = False) -> Student:
     """The student of a label; where nobody of the roster fits, a stranger, called by what stands in it first.
 
@@ -111,28 +151,53 @@ def owner_of(label: str, roster: Sequence[Student], known: Iterable[str], whole:
     ['s2', 'Ann']
     """
     before, rest = _around(label, known)
-    fits = _fits(label, roster, known)
-    winners = [student for student in roster if fits and fits.get(student.id) == max(fits.values())]
+    parts = label_of(label, known)
+    winners = _best(_fits(parts.head, roster, ()) if parts.number else _fits(label, roster, known), roster)
+    winners = winners or [student for student in roster if _made_of(plain(parts.head), _words(student.name))]
+    winners = winners or [student for student in roster if parts.number and student.id == parts.number]
     if len(winners) == 1:
         return winners[0]
+    if parts.number and not whole:
+        return Student(parts.uploader)
     if whole or len(winners) > 1:
         return Student(label)
-    named = before.strip("_- ") if rest is not None else ""
-    return Student(named or re.split(r"[_\s]", label)[0] or label)
+    return Student((parts.head if rest is not None else "") or re.split(r"[_\s]", label)[0] or label)
 
 
 def others_named(
     label: str, owner: Student, roster: Sequence[Student], known: Iterable[str]
 ) -> list[Student]:
     """The students of the roster, other than its owner, whose names stand in a label too."""
-    fits = _fits(label, roster, known)
+    parts = label_of(label, known)
+    fits = _fits(f"{parts.head}_{parts.own or ''}" if parts.number else label, roster, known)
     return [student for student in roster if student.id in fits and student != owner]
+
+
+def _no_system(before: str, own: int) -> bool:
+    """Whether the numbers before a file's ``own`` name are a day, or begin a notebook's name."""
+    return (own > len(before) and before.endswith("_")) or A_DAY.fullmatch(before) is not None
+
+
+def _best(fits: dict[str, tuple[bool, int]], roster: Sequence[Student]) -> list[Student]:
+    return [student for student in roster if fits and fits.get(student.id) == max(fits.values())]
+
+
+def _made_of(head: str, words: Sequence[str], taken: int = 0) -> bool:
+    """Whether a name run together is made of two of these words or more, each taken once, in any turn."""
+    if not head:
+        return taken > 1
+    places = [place for place, word in enumerate(words) if head.startswith(word)]
+    return any(_made_of(head[len(words[i]) :], [*words[:i], *words[i + 1 :]], taken + 1) for i in places)
+
+
+def _words(name: str) -> list[str]:
+    return [plain(word) for word in re.split(SEPARATORS, name) if plain(word)]
 
 
 def _fits(label: str, roster: Sequence[Student], known: Iterable[str]) -> dict[str, tuple[bool, int]]:
     """For each student whom a label names: whether at its beginning, and by how many letters."""
     before, rest = _around(label, known)
-    words = [plain(word) for word in re.split(SEPARATORS, f"{before} {rest or ''}") if plain(word)]
+    words = _words(f"{before} {rest or ''}")
     runs = list(_runs(words))
     fits: dict[str, tuple[bool, int]] = {}
     for student in roster:
@@ -164,7 +229,7 @@ def _runs(words: Sequence[str], longest: int = 5) -> Iterator[tuple[int, str]]:
 
 def _names(student: Student) -> set[str]:
     """What a student may be called: the id, and the name in whatever turn its words stand."""
-    parts = [plain(word) for word in re.split(SEPARATORS, student.name) if plain(word)]
+    parts = _words(student.name)
     turned = {"".join(parts[k:] + parts[:k]) for k in range(len(parts))}
     return {name for name in {plain(student.id), *turned} if name}
 

@@ -76,7 +76,7 @@ def grade_one(
         list(submission.problems),
         [name for name, _ in submission.notebooks],
         results,
-        doubts=list(submission.doubts),
+        doubts=[*submission.doubts, *submission.choices(exercise.name for exercise in asked)],
         label=submission.label,
     )
 
@@ -156,6 +156,8 @@ def _blocks(asked: Sequence[Exercise]) -> list[str]:
 
 def _unanswered(exercise: Exercise, judge: Judge, submission: Submission) -> ExerciseResult:
     reason = f"no cell defines {exercise.name}" if submission.notebooks else "nothing handed in"
+    if submission.problems and not submission.notebooks:
+        reason = "what was handed in could not be read"
     missing = [Outcome("missing", message=reason)] * len(judge.cases)
     return judge.result(_told(exercise, submission, missing))
 

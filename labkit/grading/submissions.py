@@ -7,97 +7,21 @@ search: what cannot be read becomes a problem of its student.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from labkit.calls.notebook import LARGEST, Notebook, read_notebook
 from labkit.grading.course import Student
-from labkit.grading.parcel import Parcel, digest_of, open_parcel
-from labkit.grading.roster import others_named, owner_of
+from labkit.grading.handed import Submission, readable
+from labkit.grading.parcel import SIDE_FILES, Parcel, hidden, open_parcel
+from labkit.grading.roster import label_of, others_named, owner_of
 
 __all__ = ["Submission", "find_submissions"]
 
-SIDE_FILES = {".py", ".csv", ".txt", ".json", ".toml"}
 
-
-@dataclass
-class Submission:
-    """One student's notebooks (newest last), small text files beside them, and what could not be read.
-
-    ``doubts``: what an instructor should look at; ``raw``: a digest of each file, in order; ``label``: what
-    the learning system calls the newest of it, a folder (a slash at the end) or a file without its ending.
-    """
-
-    student: Student
-    notebooks: list[tuple[str, Notebook]] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    handed_in: float | None = None
-    raw: list[bytes] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
-    label: str = ""
-
-    @property
-    def empty(self) -> bool:
-        return not self.notebooks and not self.problems
-
-    @property
-    def digest(self) -> str:
-        """What was handed in, as a hash: another one at each hand-in, the same when graded again."""
-        return hashlib.sha256(b"".join(sorted(self.raw))).hexdigest()
-
-    def holder(self, function: str) -> tuple[str, Notebook] | None:
-        """The newest notebook that defines a function."""
-        return next((item for item in reversed(self.notebooks) if item[1].defines(function)), None)
-
-    def take(self, parcel: Parcel) -> None:
-        """Add what a zip holds."""
-        self.notebooks += parcel.notebooks
-        self.problems += parcel.problems
-        self.raw += parcel.raw
-        self.doubts += parcel.doubts
-        for name, text in parcel.files.items():
-            self.files.setdefault(name, text)
-
-
-def readable(label: str) -> str:
-    """A file's name as text: bytes that are not UTF-8 are read as Latin-1, as old systems wrote them.
-
-    >>> readable("M\\udcfcller")
-    'Müller'
-    """
-    try:
-        label.encode()
-        return label
-    except UnicodeEncodeError:
-        return os.fsencode(label).decode("latin-1")
-
-
-def _hidden(path: Path, top: Path) -> bool:
-    parts = path.relative_to(top).parts
-    return any(part.startswith(".") or part in ("__MACOSX", "__pycache__") for part in parts)
-
-
-def _take_file(submission: Submission, path: Path, name: str) -> None:
-    try:
-        data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
-        submission.raw.append(digest_of(data))
-        submission.notebooks.append((name, read_notebook(path)))
-    except Exception as error:  # whatever a file holds, it is its student's alone
-        submission.problems.append(readable(str(error)))
-
-
-def _take_side_file(submission: Submission, path: Path, name: str) -> None:
-    try:
-        if path.stat().st_size > 1 << 20 or len(submission.files) >= 20:
-            return
-        submission.files[name] = path.read_text(encoding="utf-8", errors="replace")
-        submission.raw.append(digest_of(submission.files[name].encode()))
-    except OSError as error:
-        submission.problems.append(readable(f"{name} cannot be read: {error.strerror}"))
+BOOKS = {".ipynb", ".zip"}
+DOCUMENTS = {".pdf", ".html", ".htm", ".doc", ".docx", ".odt", ".rtf", ".rar", ".7z", ".tar", ".gz", ".tgz"}
+LEFT_BY_SYSTEMS = {"thumbs.db", "desktop.ini"}
 
 
 def find_submissions(folder: str | Path, roster: Sequence[Student], known: Iterable[str]) -> list[Submission]:
@@ -120,24 +44,29 @@ def find_submissions(folder: str | Path, roster: Sequence[Student], known: Itera
         )
     found = {student.id: Submission(student) for student in roster}
     lower = {student.id.lower(): student for student in roster}
+    uploaders: dict[str, set[str]] = {}
 
     def of(student: Student) -> Submission:
         student = lower.get(student.id.lower(), student)
         return found.setdefault(student.id, Submission(student))
 
-    files = [path for path in folder.rglob("*") if path.is_file() and not _hidden(path, folder)]
     strangers: list[tuple[Student, Parcel, float]] = []
-    for path in sorted(files, key=lambda p: (p.stat().st_mtime, p.name)):
+    beside: list[Path] = []
+    whose: dict[str, str] = {}
+    for path in _files(folder):
         top = path.relative_to(folder).parts
-        flat, name = len(top) == 1, readable(path.name)
-        if path.is_symlink() or path.suffix not in {".ipynb", ".zip", *SIDE_FILES}:
-            continue
-        if flat and path.suffix in SIDE_FILES:
+        flat, name, ending = len(top) == 1, readable(path.name), path.suffix.lower()
+        if flat and ending not in BOOKS:
+            beside.append(path)
             continue
         label = readable(path.stem if flat else top[0])
         owner, when = owner_of(label, roster, known, whole=not flat), path.stat().st_mtime
         doubts = _named(label if flat else f"{label}_{readable(path.stem)}", owner, roster, known)
-        if path.suffix == ".zip":
+        parts = label_of(label, known)
+        uploaders.setdefault(owner.id, set()).add(parts.number)
+        if flat and parts.uploader:
+            whose[parts.uploader] = owner.id
+        if ending == ".zip":
             parcel = open_parcel(path, name)
             parcel.doubts += doubts
             if flat and owner not in roster:
@@ -147,19 +76,73 @@ def find_submissions(folder: str | Path, roster: Sequence[Student], known: Itera
             if roster and parcel.student and parcel.student.lower() != owner.id.lower():
                 parcel.doubts.append(_says(name, parcel.student, owner))
             of(owner).take(parcel)
-        elif path.suffix == ".ipynb":
-            _take_file(of(owner), path, name)
+        elif ending == ".ipynb":
+            of(owner).take_notebook(path, "/".join(map(readable, top[1:-1])))
             of(owner).doubts += doubts
         else:
-            _take_side_file(of(owner), path, name)
+            if ending in SIDE_FILES:
+                of(owner).take_side_file(path, readable(path.stem) + ending)
+            of(owner).others.append((ending or "file without an ending", when, f"{label}/"))
             continue
         of(owner).label = label if flat else f"{label}/"
         of(owner).handed_in = max(of(owner).handed_in or 0.0, when)
-    _of_strangers(of, strangers, bool(roster))
+    whose |= _of_strangers(of, strangers, bool(roster), known)
+    for path in beside:
+        _beside(of, path, whose, roster, known)
     for path in folder.iterdir():
-        if path.is_dir() and not _hidden(path, folder):
+        if path.is_dir() and not hidden(path.relative_to(folder).parts):
             of(owner_of(readable(path.name), roster, known, whole=True))
+    for submission in found.values():
+        submission.close()
+        numbers = uploaders.get(submission.student.id, set()) - {""}
+        if len(numbers) > 1:
+            submission.doubts.append(
+                f"came from the uploaders {' and '.join(sorted(numbers))}: look whether one of them, as the "
+                "learning system numbers them, is another student"
+            )
+        if roster and submission.student not in roster and not submission.empty:
+            submission.doubts.append("nobody of the roster fits what the learning system calls this")
     return sorted(found.values(), key=lambda submission: submission.student.id)
+
+
+def _files(folder: Path) -> list[Path]:
+    """What may have been handed in, the newest last."""
+    files = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not path.is_symlink()
+        and not hidden(path.relative_to(folder).parts)
+        and path.name.lower() not in LEFT_BY_SYSTEMS
+    ]
+    return sorted(files, key=lambda path: (path.stat().st_mtime, path.name))
+
+
+def _beside(
+    of: Callable[[Student], Submission],
+    path: Path,
+    whose: Mapping[str, str],
+    roster: Sequence[Student],
+    known: Sequence[str],
+) -> None:
+    """A file of a flat download that is no notebook: whose the notebook of the same label is, else whose the
+    label says; one of the instructor's own, such as a table, is nobody's."""
+    label, ending = readable(path.stem), path.suffix.lower()
+    parts = label_of(label, known)
+    same = [start for start in whose if re.match(rf"{re.escape(start)}([_\s-]|$)", label)]
+    start = parts.uploader if parts.number else max(same, key=len, default="")
+    owner = owner_of(label, roster, known)
+    if start in whose:
+        owner = Student(whose[start])
+    elif owner not in roster and not parts.number and ending not in DOCUMENTS:
+        return
+    own = (parts.own or label) if parts.number else label[len(start) :].lstrip("_- ") or label
+    if ending == ".py":  # Canvas numbers what is handed in again, and no module's name has a hyphen
+        own = re.sub(r"-\d+$", "", own)
+    submission = of(owner)
+    if ending in SIDE_FILES:
+        submission.take_side_file(path, own + ending)
+    submission.others.append((ending or "file without an ending", path.stat().st_mtime, label))
 
 
 def _named(label: str, owner: Student, roster: Sequence[Student], known: Iterable[str]) -> list[str]:
@@ -176,12 +159,17 @@ def _says(name: str, said: str, owner: Student) -> str:
 
 
 def _of_strangers(
-    of: Callable[[Student], Submission], strangers: Sequence[tuple[Student, Parcel, float]], tell: bool
-) -> None:
-    """Zips whose labels fit nobody: whose they say, unless that one has a label of his own."""
+    of: Callable[[Student], Submission],
+    strangers: Sequence[tuple[Student, Parcel, float]],
+    tell: bool,
+    known: Sequence[str],
+) -> dict[str, str]:
+    """Zips whose labels fit nobody: whose they say, unless that one has a label of his own. Gives whose the
+    uploaders' files are."""
+    whose = {}
     claimed: dict[str, str] = {}
     for owner, parcel, when in sorted(strangers, key=lambda one: (one[0].id != one[1].student, one[2])):
-        submission = of(owner)
+        submission = None
         if parcel.student and parcel.student != owner.id:
             said = of(Student(parcel.student))
             if said.empty or claimed.get(said.student.id) == owner.id:
@@ -192,7 +180,10 @@ def _of_strangers(
                     )
             else:
                 parcel.doubts.append(_says(parcel.name, parcel.student, owner))
+        submission = submission or of(owner)
         claimed.setdefault(submission.student.id, owner.id)
         submission.take(parcel)
         submission.label = parcel.label
         submission.handed_in = max(submission.handed_in or 0.0, when)
+        whose[label_of(parcel.label, known).uploader] = submission.student.id
+    return whose

@@ -11,10 +11,10 @@ import io
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from labkit.calls.notebook import WORDS_HERE, read_notebook
+from labkit.calls.notebook import WORDS_HERE, notebook_name, read_notebook
 from labkit.core.files import write_whole
 from labkit.grading.course import Course
 from labkit.grading.rows import Row
@@ -28,6 +28,7 @@ __all__ = [
     "not_marked_yet",
     "questions_in_words",
     "read_marks",
+    "tell_lost_answers",
     "with_marks",
     "write_sheet",
 ]
@@ -52,10 +53,14 @@ def answers_in_words(submissions: Sequence[Submission]) -> dict[str, list[tuple[
     """For each question in words, students and what they wrote; placeholders left standing are not told."""
     found: dict[str, list[tuple[str, str]]] = {}
     for submission in submissions:
-        newest = {id: text for _, book in submission.notebooks for id, text in book.answers.items()}
-        for id, text in newest.items():
-            if text.strip() and WORDS_HERE not in text:
-                found.setdefault(id, []).append((submission.student.id, text))
+        written = {
+            id: text
+            for _, book in submission.notebooks
+            for id, text in book.answers.items()
+            if text.strip() and WORDS_HERE not in text
+        }
+        for id, text in written.items():
+            found.setdefault(id, []).append((submission.student.id, text))
     return dict(sorted(found.items()))
 
 
@@ -85,6 +90,28 @@ def _cells(path: str | Path) -> list[tuple[int, list[str]]]:
          + [row[at] if at < len(row) else "" for at in order[2:]])
         for line, row in rows[1:]
     ]  # fmt: skip
+
+
+def tell_lost_answers(submissions: Sequence[Submission], course: Course, known: Iterable[str]) -> None:
+    """Put a doubt to each student whose notebook has lost cells for answers in words, as Colab may strip what
+    tells them from others: those that half of the class has, or the course gives points to.
+    """
+    known = list(known)
+    cells: dict[str, dict[str, set[str]]] = {}
+    for submission in submissions:
+        for file, book in submission.notebooks:
+            if lab := notebook_name(PurePosixPath(file).name, known):
+                cells.setdefault(lab, {}).setdefault(submission.student.id, set()).update(book.answers)
+    for lab, found in cells.items():
+        counts = Counter(id for ids in found.values() for id in ids)
+        worth = set(course.words) if len(cells) == 1 else set(course.words) & set(counts)
+        asked = worth | {id for id, count in counts.items() if 2 * count >= len(found)}
+        for submission in submissions:
+            if lost := sorted(asked - found.get(submission.student.id, asked)):
+                submission.doubts.append(
+                    f"the cells of the answers in words were not found in {lab} ({', '.join(lost)}): read "
+                    "them in the notebook itself"
+                )
 
 
 def read_marks(path: str | Path | None) -> dict[tuple[str, str], Mark]:

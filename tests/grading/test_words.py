@@ -132,3 +132,21 @@ def test_the_kits_own_notebooks_tell_a_question_that_nobody_has_kept(tmp_path):
     found = questions_in_words([], kit)
     assert found["warm_up_free_1"].startswith("**In your own words.** Take one channel")
     assert all(found.values())
+
+
+def test_cells_for_words_that_a_notebook_has_lost_are_told(tmp_path, grade):
+    path = tmp_path / "in" / "bob" / "05_demo.ipynb"
+    book = json.loads(path.read_text())
+    for cell in book["cells"]:
+        cell["metadata"] = {}
+    path.write_text(json.dumps(book))
+    doubts = {row.student: row.doubts for row in grade().rows}
+    assert doubts["ada"] == []
+    assert "were not found in 05_demo (demo_free_1)" in doubts["bob"][0]
+
+
+def test_an_empty_copy_does_not_take_an_answers_place(tmp_path, grade):
+    empty = (tmp_path / "in" / "bob" / "05_demo.ipynb").read_text()
+    (tmp_path / "in" / "ada" / "05_demo-Copy1.ipynb").write_text(empty)
+    grade()
+    assert "adds." in (tmp_path / "out" / "words.html").read_text()

@@ -230,8 +230,8 @@ def test_a_silent_unit_goes_the_way_that_it_would_go_before_its_relu() -> None:
     """Behind ReLUs of which some are off, and at a negative slope: the others stay as they are."""
     torch.manual_seed(1)
     net = nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
     ).eval()  # fmt: skip
     nn.init.constant_(net[2].bias, -100.0)
     made = [visualize_result(net, unit(layer, 1), side=16, steps=8) for layer in ("2", "3")]
