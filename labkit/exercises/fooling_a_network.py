@@ -102,6 +102,8 @@ def _ascent(model, images, labels, epsilon):
             "You clip the step, so that nothing gets darker. Clip the picture."),
         ("(images + epsilon * gradient.sign()).clamp(0, 1)", "(epsilon * gradient.sign()).clamp(0, 1)",
             "That is the step alone. Add it to the picture."),
+        ("images + epsilon * gradient.sign()", "images",
+            "The pictures come back as they were. Add the step: epsilon times the sign of the gradient."),
     ),
 )  # fmt: skip
 def fgsm(model, images, labels, epsilon):
@@ -134,6 +136,8 @@ def borrowed_cases(draw: Draw):
         ("signs[order]", "signs", "Each picture gets its own sign here: that is FGSM and no control."),
         ("(images + epsilon", "(images[order] + epsilon",
             "You exchange the pictures as well. The pictures stay, only the signs are dealt."),
+        ("(images + epsilon * signs[order])", "(images[order] + epsilon * signs)",
+            "You deal the pictures, and each keeps its own signs. Deal the signs instead: signs[order]."),
         ("images, labels).sign()", "images, labels[order]).sign()",
             "You exchange the labels. Each gradient is that of its own picture and label, and then dealt."),
         ("signs[order]", "signs[order.argsort()]",

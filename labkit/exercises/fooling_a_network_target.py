@@ -29,6 +29,14 @@ def toward_cases(draw: Draw):
     mistakes=(
         ("model(shown).argmax(1) != wanted", "torch.ones(len(images)).bool()",
             "You never stop: a picture that is named the class wanted is to stay as it is."),
+        ({"shown[left], wanted[left])": "shown, wanted)", "shown[left], images[left], ": "shown, images, ",
+          "shown[left] = moved": "shown = moved"},
+            "You count the steps of those left, but all step on. Who is named the class wanted stays as it "
+            "is: index pictures, classes and gradient with left."),
+        ({"if not left.any():": "if False:", "shown[left], wanted[left])": "shown, wanted)",
+          "shown[left], images[left], ": "shown, images, ", "shown[left] = moved": "shown = moved"},
+            "All step on to the last round, though you count only those left. Who is named the class wanted "
+            "stays as it is: index pictures, classes and gradient with left."),
         ("model(shown).argmax(1) != wanted", "model(images).argmax(1) != wanted",
             "You ask what the network says of the first pictures. Ask about those of now: shown."),
         ("model(shown).argmax(1) != wanted", "model(shown).argmax(1) == model(images).argmax(1)",

@@ -114,6 +114,9 @@ def color_cases(draw: Draw):
             "The sign is turned: this takes the stroke away from the content twice over."),
         ("content + light", "made + light",
             "You began with the colours of the style. Begin with the content, and change its light."),
+        ({"(made - content)": "(content - made)", "content + light": "made + light"},
+            "That is the other way round: the content's light in the style's colours. Add to the content "
+            "the light that the made picture has more."),
         (".clamp(0, 1)", "", "Some pixels have left the range from 0 to 1. Clip them."),
         (".sum(1, keepdim=True)", ".mean(1, keepdim=True)",
             "The three shares add up to 1 already. Add the channels up; the mean divides by 3 again."),

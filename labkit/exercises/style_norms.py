@@ -14,6 +14,8 @@ def norm_cases(draw: Draw):
     yield Case("two pictures", (draw.numbers(2, 3, 4, 5), draw.numbers(3), draw.numbers(3)))
     shown = draw.numbers(3, 2, 4, 4) * torch.tensor([1.0, 5.0, 0.2]).to(draw.dtype)[:, None, None, None]
     yield Case("of very different contrast", (shown + 3, draw.numbers(2), draw.numbers(2)))
+    faint = draw.numbers(2, 2, 4, 4) * torch.tensor([1.0, 2e-3]).to(draw.dtype)[:, None, None]
+    yield Case("one channel of hardly any contrast", (faint, draw.numbers(2), draw.numbers(2)))
     yield Case("one channel is the same everywhere",
                (draw.numbers(1, 2, 3, 3) * torch.tensor([0.0, 1.0]).to(draw.dtype)[:, None, None],
                 draw.numbers(2), draw.numbers(2)))  # fmt: skip
@@ -31,6 +33,9 @@ def norm_cases(draw: Draw):
             "That is layer norm: one mean and variance for all channels. Each channel has its own."),
         ("(variance + 1e-5).sqrt()", "(variance + 1e-5)",
             "You divide by the variance. Divide by its root."),
+        ("(variance + 1e-5).sqrt()", "(variance.sqrt() + 1e-5)",
+            "You add 1e-5 to the root. Add it to the variance, then take the root: a channel of hardly any "
+            "contrast must not be blown up."),
         ("variance + 1e-5", "variance",
             "A channel that is the same everywhere gives 0 over 0. Add 1e-5 to the variance."),
         ("correction=0", "correction=1",
@@ -75,6 +80,8 @@ def conditional_cases(draw: Draw):
         ("scale[:, :, None, None]", "(1 + scale[:, :, None, None])",
             "You add 1 to the scale. The scales are given whole."),
         ("(x - x.mean((2, 3), keepdim=True))", "x", "The mean is still there. Subtract it first."),
+        ("(variance + 1e-5).sqrt()", "(variance.sqrt() + 1e-5)",
+            "You add 1e-5 to the root. Add it to the variance, then take the root."),
         ("mix @ scales", "mix @ scales / mix.sum() * len(mix) * scales.shape[0]",
             "The shares add up to 1 already. Do not multiply by the number of styles."),
     ),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -159,16 +160,21 @@ def quiz(bench: Bench, count: int = 6) -> Quiz:
 
 
 def shown_images(asked: Quiz) -> tuple[Float[Tensor, "R 3 H W"], list[str]]:
-    """What the first guess is made from: in a row a unit's made image and the pictures A and B."""
+    """What the first guess is made from: a unit a row of three, its made image and the pictures A and B."""
     rows = [torch.cat([made[None], pair]) for made, pair in zip(asked.made, asked.pairs, strict=True)]
-    titles = [f"{k + 1}: {what}" for k in range(len(rows)) for what in ("made for it", "A", "B")]
+    titles = [f"unit {k + 1}: {what}" for k in range(len(rows)) for what in ("made for it", "A", "B")]
     return torch.cat(rows), titles
 
 
-def shown_patches(asked: Quiz) -> tuple[Float[Tensor, "R 3 p p"], list[str]]:
-    """What the second guess is made from: each unit's four top patches."""
-    count = len(asked.patches)
-    return asked.patches.flatten(0, 1), [f"{k + 1}: top {i + 1}" for k in range(count) for i in range(4)]
+def shown_patches(asked: Quiz) -> tuple[Float[Tensor, "R 3 H W"], list[str]]:
+    """What the second guess is made from: a unit a row of six, its four top patches, then A and B again."""
+    side = asked.pairs.shape[-2:]
+    rows = [
+        torch.cat([F.interpolate(part, size=side, mode="nearest"), pair])
+        for part, pair in zip(asked.patches, asked.pairs, strict=True)
+    ]
+    what = ("top 1", "top 2", "top 3", "top 4", "A", "B")
+    return torch.cat(rows), [f"unit {k + 1}: {one}" for k in range(len(rows)) for one in what]
 
 
 def marks(asked: Quiz, said: object, reader: Callable[..., Tensor], of: str) -> dict[str, Interval]:

@@ -24,6 +24,7 @@ from labkit.experiments.fooling_a_network import (
     random_sign,
     wrong,
 )
+from labkit.experiments.measures import Result
 
 Own = Callable[..., Any]
 LEVELS = (0, 1, 2, 4, 8, 16, 32)  # grey levels
@@ -76,10 +77,19 @@ def with_noise(images: Float[Tensor, "N 3 H W"], epsilon: float) -> Float[Tensor
 
 
 class Errors(NamedTuple):
-    """``levels``: sizes of a step in grey levels; ``lines``: by its way the share of pictures misread."""
+    """``levels``: sizes of a step in grey levels; ``lines``: by its way the share of ``scenes`` misread."""
 
     levels: tuple[int, ...]
     lines: dict[str, list[float]]
+    scenes: int
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """How curves over the levels are labelled: at equal distances, though each is twice the last."""
+        return {
+            "xlabel": "epsilon, grey levels (doubled from 1 on)",
+            "ylabel": f"share of {self.scenes} scenes misread",
+        }
 
 
 def errors_over_epsilon(bench: Bench, *, fgsm: Own, borrowed_step: Own) -> Errors:
@@ -109,7 +119,7 @@ def errors_over_epsilon(bench: Bench, *, fgsm: Own, borrowed_step: Own) -> Error
                 share = float(wrong(model, step(level * GREY), labels).mean())
                 lines.setdefault(way, []).append(share)
                 work.at(sum(map(len, lines.values())))
-    return Errors(LEVELS, lines)
+    return Errors(LEVELS, lines, len(images))
 
 
 def fooled_by(
@@ -122,3 +132,13 @@ def fooled_by(
         return bool((answers(model, toward(model, image[None], target, epsilon, steps)[0]) == target).all())
 
     return fools
+
+
+def read_elsewhere(found: Result) -> str:
+    """What D2 found of another network that is shown the pictures, in the words of the question."""
+    carried = found.measures[0].control["another seed, all 20 steps"]
+    return (
+        f"another network names the class wanted in a share of {carried.value:.2f} of few pictures here "
+        f"(95% interval {carried.low:.2f} to {carried.high:.2f}); in full: the table's last column, "
+        "another seed"
+    )

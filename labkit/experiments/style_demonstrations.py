@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 
 from labkit.data import sample_photos
 from labkit.data.textures import texture
+from labkit.evaluation import twin
 from labkit.experiments.bench import Bench
-from labkit.experiments.style_and_content import LOSS, Eye, eye
+from labkit.experiments.style_and_content import FADES, JUDGE, LOSS, Eye, eye, measured, sought
 from labkit.experiments.style_networks import BATCH, FOUR, SINGLE, running_on
 from labkit.models import layer_shapes
 from labkit.models.stylenet import ConditionalNorm
@@ -106,6 +108,13 @@ class Contrasts(NamedTuple):
         return {name: float((made[0] - made[-1]).abs().mean()) for name, made in self.made.items()}
 
     @property
+    def told(self) -> str:
+        """The same in words, a line a network, in grey levels."""
+        ends = f"from contrast {self.contrasts[0]:g} to {self.contrasts[-1]:g} a value moves by"
+        lines = [f"{name}: {ends} {255 * moved:.2g} grey levels" for name, moved in self.moved.items()]
+        return "\n".join(lines)
+
+    @property
     def rows(self) -> Float[Tensor, "R 3 H W"]:
         """The pictures and below them each network's."""
         return torch.cat([self.shown, *self.made.values()])
@@ -143,6 +152,22 @@ class Many(NamedTuple):
         own = sum(m.scale[0].numel() * 2 for m in self.network.modules() if isinstance(m, ConditionalNorm))
         return whole, own
 
+    @property
+    def told(self) -> str:
+        """The same in words, with the part that one style's own numbers are of all."""
+        whole, own = self.sizes
+        return f"one style's own numbers: {own:,} of {whole:,}, about 1/{whole / own:.0f}"
+
+    @property
+    def styles(self) -> Float[Tensor, "S 3 H W"]:
+        """The styles' own pictures."""
+        return torch.stack([texture(name, SIDE) for name in self.names])
+
+    def beside_the_styles(self, image: Float[Tensor, "1 3 H W"]) -> tuple[Tensor, list[str]]:
+        """The styles' own pictures, and below each the picture in that style, with titles."""
+        rows = torch.cat([torch.ones_like(image), self.styles, image, self.each(image)])
+        return rows, ["", *self.names, "content", *(f"in {name}" for name in self.names)]
+
     def each(self, image: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "S 3 H W"]:
         """The picture in every style."""
         count = len(self.names)
@@ -178,9 +203,43 @@ def axes(show: Mapping[str, Any]) -> dict[str, Any]:
     return {"ticks": ticks, "xlabel": "style weight", "ylabel": "style loss, by the judge"}
 
 
-def front(show: Mapping[str, Any]) -> tuple[Tensor, list[str]]:
-    """S4's first scene at every style weight between content and style, with titles."""
-    return enlarged(show["pictures"][0]), ["content", *axes(show)["ticks"], "style"]
+def matching(
+    by: Eye, made: Float[Tensor, "R 3 H W"], content: Float[Tensor, "1 3 H W"],
+    style: Float[Tensor, "1 3 H W"], *, content_loss: Own, style_loss: Own,
+) -> list[float]:  # fmt: skip
+    """For each picture how much of the style a cross-fade of the same content loss has, 0 to 1, by an eye."""
+    grams = by.grams(style)
+    fades = torch.cat([content.lerp(style, float(share)) for share in FADES])
+    away, faded = (
+        measured(by, shown, content.expand_as(shown), grams, content_loss, style_loss)[1]
+        for shown in (made, fades)
+    )
+    order = np.argsort(faded)
+    return np.interp(away, faded[order], FADES[order]).tolist()
+
+
+def beside_cross_fades(
+    bench: Bench, show: Mapping[str, Any], *, content_loss: Own, style_loss: Own
+) -> tuple[Tensor, list[str]]:
+    """S4's first scene in three rows: its transfers, the cross-fades of their content loss by the judge, and
+    a twin's transfers; content and style stand at the left. With titles."""
+    own = {"content_loss": content_loss, "style_loss": style_loss}
+    content, *found, style = show["pictures"][0].split(1)
+    shares = matching(eye(bench.network(JUDGE), JUDGE), torch.cat(found), content, style, **own)
+    network, ticks = bench.network(LOSS), axes(show)["ticks"]
+    blind = eye(twin(network, bench.scenes(128, "val", lesson=32).images), LOSS)
+    made = sought(blind, content, style, bench.steps(80, few=3), **own)[:, 0]
+    rows = [
+        content, *found,
+        style, *(content.lerp(style, share) for share in shares),
+        torch.ones_like(content), *made.split(1),
+    ]  # fmt: skip
+    titles = [
+        "content", *(f"transfer: weight {tick}" for tick in ticks),
+        "style", *(f"its cross-fade: {share:.0%} style" for share in shares),
+        "", *(f"twin's transfer: weight {tick}" for tick in ticks),
+    ]  # fmt: skip
+    return enlarged(torch.cat(rows)), titles
 
 
 def walks(show: Mapping[str, Any], count: int = 3) -> tuple[Tensor, list[str]]:
@@ -191,15 +250,30 @@ def walks(show: Mapping[str, Any], count: int = 3) -> tuple[Tensor, list[str]]:
     return rows, [title for other in others[:count] for title in (first, *between, other)]
 
 
-def norms(show: Mapping[str, Any]) -> tuple[Tensor, list[str]]:
-    """S5's pictures, a row a network, with the network's name at the first of its row."""
-    rows = show["pictures"]
-    titles = [title for name, made in rows.items() for title in (name, *[""] * (len(made) - 1))]
-    return torch.cat([*rows.values()]), titles
+def norms(show: Mapping[str, Any], style: str = "mosaic") -> tuple[Tensor, list[str]]:
+    """S5's pictures, a network a row of four with its name at the first; at the end of the first row, which
+    has the content itself, the style."""
+    made = {name: shown for name, shown in show["pictures"].items() if name != "content"}
+    names = ["content itself", *(name for name in made if name != "content itself")]
+    beside = texture(style, made["content itself"].shape[-1])[None]
+    rows, titles = [], []
+    for name in names:
+        rows += [made[name][:3], beside if name == names[0] else torch.ones_like(beside)]
+        titles += [name, *[""] * (len(made[name][:3]) - 1), "style" if name == names[0] else ""]
+    return torch.cat(rows), titles
 
 
-def beside_a_fade(between: Float[Tensor, "T 3 H W"]) -> tuple[Tensor, list[str]]:
-    """A walk between styles and below it the pixel fade of its ends, with titles."""
-    steps = len(between)
-    rows = torch.cat([between, faded(between[[0, -1]], steps)])
-    return rows, ["walk between styles", *[""] * (steps - 1), "pixel fade"]
+def beside_a_fade(
+    between: Float[Tensor, "T 3 H W"], first: str, last: str
+) -> tuple[Tensor, list[str]]:  # fmt: skip
+    """A walk between two styles and below it the pixel fade of its ends, a row of T + 2 each, with titles.
+
+    The two styles' own pictures stand at the ends of the first row.
+    """
+    steps, blank = len(between), torch.ones_like(between[:1])
+    ends = [texture(name, between.shape[-1])[None] for name in (first, last)]
+    rows = [ends[0], between, ends[1], blank, faded(between[[0, -1]], steps), blank]
+    shares = [f"{float(share):.0%}" for share in torch.linspace(0, 1, steps)]
+    said = [f"all {first}", *(f"{share} {last}" for share in shares[1:-1]), f"all {last}"]
+    walked, pixels = ([f"{way}: {one}" for one in said] for way in ("walk", "fade of pixels"))
+    return torch.cat(rows), [first, *walked, last, "", *pixels, ""]

@@ -8,10 +8,12 @@ from torch import nn
 
 from labkit.adversarial import fgsm as library_fgsm
 from labkit.adversarial import pgd
+from labkit.core.statistics import share
 from labkit.exercises import find
 from labkit.experiments import fooling_demonstrations as demonstrations
 from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.fooling_a_network import _half, another_class, random_sign
+from labkit.experiments.measures import Measure, Result
 
 from .spy import assert_sound, controls, quick, unwritten
 
@@ -127,8 +129,18 @@ def test_what_the_notebook_draws():
     found = demonstrations.errors_over_epsilon(bench, fgsm=own("fgsm"), borrowed_step=own("borrowed_step"))
     assert list(found.lines) == ["FGSM", "another picture's signs", "signs by lot", "blocks by lot"]
     assert all(len(line) == len(found.levels) and line[0] == 0 for line in found.lines.values())
+    assert found.axes["ylabel"] == f"share of {found.scenes} scenes misread"
+    assert found.scenes > 1
     fools = demonstrations.fooled_by(model, images[0], int(wanted[0]), 4, toward=own("toward"))
     assert fools(16 / 255)
     assert not fools(0.0)
     with pytest.raises(NotImplementedError):
         demonstrations.errors_over_epsilon(bench, fgsm=unwritten, borrowed_step=own("borrowed_step"))
+
+
+def test_the_share_read_elsewhere_is_said_in_the_question_s_words():
+    measure = Measure(
+        "a share", share([True]), ">= 0", control={"another seed, all 20 steps": share([True, False])}
+    )
+    said = demonstrations.read_elsewhere(Result((measure,)))
+    assert said.startswith("another network names the class wanted in a share of 0.50 of few pictures here")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from labkit.data.textures import texture
 from labkit.exercises import find
 from labkit.experiments import style_demonstrations as demonstrations
 from labkit.experiments.bench import EXPERIMENTS, Bench
@@ -121,6 +122,47 @@ def test_demonstrations_run_on_the_students_functions():
     mix = find("style.walk").reference(0, 2, 4, 3)
     assert torch.allclose(network.along(at.content[:1], mix)[[0, 2]], each[[0, 2]], atol=1e-4)
     assert torch.allclose(demonstrations.faded(each[:2], 3)[1:2], each[:2].mean(0, keepdim=True), atol=1e-6)
+
+
+def test_a_cross_fade_of_the_same_content_loss_is_found_again():
+    by, content, style = eye(load_model(JUDGE), JUDGE), torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
+    own = {name: find(f"style.{name}").reference for name in ("content_loss", "style_loss")}
+    made = torch.cat([content.lerp(style, share) for share in (0.2, 0.65, 1.0)])
+    assert demonstrations.matching(by, made, content, style, **own) == pytest.approx([0.2, 0.65, 1], abs=0.02)
+
+
+def test_every_transfer_stands_above_its_cross_fade_and_a_twins():
+    own = {name: find(f"style.{name}").reference for name in ("content_loss", "style_loss")}
+    found, _ = quick("S4")
+    rows, titles = demonstrations.beside_cross_fades(Bench("quick"), found.show, **own)
+    assert rows.shape == (21, 3, 128, 128)
+    assert [title.partition(":")[0] for title in titles] == [
+        "content", *["transfer"] * 6, "style", *["its cross-fade"] * 6, "", *["twin's transfer"] * 6,
+    ]  # fmt: skip
+    content, style = rows[0], rows[7]
+    share = int(titles[8].partition(": ")[2].partition("%")[0]) / 100
+    assert torch.allclose(rows[8], content.lerp(style, share), atol=0.01)
+
+
+def test_rows_of_styles_are_named_and_no_picture_comes_twice():
+    bench = Bench("quick")
+    network = demonstrations.many(bench, conditional_norm=find("style.conditional_norm").reference)
+    assert network.told == "one style's own numbers: 864 of 172,515, about 1/200"
+    rows, titles = network.beside_the_styles(bench.firsts(1).images)
+    assert titles[1:5] == network.names
+    assert torch.equal(rows[1], texture(network.names[0], 128))
+    assert len(rows) == len(titles) == 10
+    rows, titles = demonstrations.beside_a_fade(torch.rand(3, 3, 32, 32), "mosaic", "weave")
+    assert titles[:5] == ["mosaic", "walk: all mosaic", "walk: 50% weave", "walk: all weave", "weave"]
+    assert titles[6:9] == [f"fade of pixels: {end}" for end in ("all mosaic", "50% weave", "all weave")]
+    assert torch.equal(rows[0], texture("mosaic", 32))
+    assert len(rows) == len(titles)
+    shown = {"content": rows[:3], "instance norm": torch.rand(3, 3, 32, 32), "content itself": rows[:3]}
+    rows, titles = demonstrations.norms({"pictures": shown})
+    assert titles == ["content itself", "", "", "style", "instance norm", "", "", ""]
+    assert len(rows) == len(titles)
+    moved = demonstrations.Contrasts((0.3, 1.0), rows[:2], {"batch norm": torch.stack([rows[0] * 0] * 2)})
+    assert moved.told == "batch norm: from contrast 0.3 to 1 a value moves by 0 grey levels"
 
 
 def test_a_guests_network_has_an_eye_as_well():

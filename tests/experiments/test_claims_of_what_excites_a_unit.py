@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from labkit.exercises import find
+from labkit.experiments import excitement_demonstrations as demonstrations
 from labkit.experiments import synthesis_judge
 from labkit.experiments.bench import EXPERIMENTS, Bench
 from labkit.experiments.synthesis_judge import apart, codes, distance, high_share, in_spectrum, spectrum
@@ -109,3 +110,15 @@ def test_a_patch_lies_about_the_peak_and_within_the_picture():
     assert found.shape == (2, 3, 64, 64)
     assert found[0, 0, 32, 32] == 1
     assert found[1, 0, 4, 60] == 1
+
+
+def test_the_quiz_shows_a_unit_a_row_and_its_two_pictures_with_both_guesses():
+    made, pairs, patches = torch.rand(2, 3, 8, 8), torch.rand(2, 2, 3, 8, 8), torch.rand(2, 4, 3, 4, 4)
+    asked = demonstrations.Quiz(made, patches, pairs, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), "AB")
+    images, titles = demonstrations.shown_images(asked)
+    assert titles == [f"unit {k}: {what}" for k in (1, 2) for what in ("made for it", "A", "B")]
+    assert torch.equal(images[3:6], torch.cat([made[1:], pairs[1]]))
+    images, titles = demonstrations.shown_patches(asked)
+    assert titles[6:] == [f"unit 2: {what}" for what in ("top 1", "top 2", "top 3", "top 4", "A", "B")]
+    assert torch.equal(images[6:10, :, ::2, ::2], patches[1])
+    assert torch.equal(images[10:], pairs[1])
