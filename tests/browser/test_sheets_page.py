@@ -41,7 +41,9 @@ def test_arrows_choose_a_sheet_and_the_address_keeps_it(open_page, address):
 
 
 def test_a_page_may_open_with_another_sheet_than_the_first(open_page, tmp_path):
-    sheets = [Sheet(f"{n} / 255", f"Steps of {n}.", [Panel("x", torch.zeros(3, 4, 4), "x")]) for n in range(3)]
+    sheets = [
+        Sheet(f"{n} / 255", f"Steps of {n}.", [Panel("x", torch.zeros(3, 4, 4), "x")]) for n in range(3)
+    ]
     (tmp_path / "page.html").write_text(sheets_html("How small a step?", sheets, "Epsilon", first=2), "utf-8")
     page = open_page((tmp_path / "page.html").as_uri(), ready="img")
     assert page.inner_text(".answer") == "Steps of 2."
