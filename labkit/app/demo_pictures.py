@@ -36,15 +36,22 @@ class Chosen(NamedTuple):
         return {"names": self.names, "labels": None if self.question else self.labels}
 
 
-def check_network(name: str) -> None:
-    """Raise ValueError unless the demos can be drawn for this network; it says which they are."""
+def check_network(name: str, photographs: bool = False) -> None:
+    """Raise ValueError unless the demos can be drawn for this network; it says which they are.
+
+    ``photographs``: whether the page that is asked for could show photographs to any network instead.
+    """
     from labkit.core.checks import check_choice
     from labkit.models import list_models
 
     if name not in NETWORKS and name in list_models():
+        cure = (
+            f"show it photographs, --model {name} --photos FOLDER, or explore" if photographs else "explore"
+        )
         raise ValueError(
-            f"--model must be a network that was trained on the objects of the toy world, where the truth is "
-            f"planted: one of {', '.join(NETWORKS)}; got {name!r}. Explore other networks in a notebook: "
+            f"--model must be one of the networks that this page's scenes and layers are chosen for: "
+            f"{', '.join(NETWORKS)}; got {name!r}. Others may know the same objects, but nobody has chosen "
+            f"what to show of them. Take minivgg, or {cure} it in a notebook: "
             f"labkit.widgets.Comparer(load_model({name!r}), pictures)."
         )
     check_choice("--model", name, NETWORKS)

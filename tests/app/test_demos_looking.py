@@ -36,7 +36,8 @@ def test_two_photographs_of_a_kind_come_before_others(tmp_path: Path) -> None:
     from labkit.app.demo_pictures import photographs
 
     names = ("001_goldfish", "007_cock", "207_golden_retriever", "250_Siberian_husky", "251_dalmatian",
-             "281_tabby", "285_Egyptian_cat", "407_ambulance", "555_fire_engine", "house 1", "house 2")  # fmt: skip
+             "281_tabby", "285_Egyptian_cat", "407_ambulance",
+             "555_fire_engine", "house 1", "house 2")  # fmt: skip
     for name in names:
         Image.new("RGB", (8, 8), "red").save(tmp_path / f"{name}.png")
     known = ["golden retriever", "Siberian husky", "ambulance", "fire engine", "tabby", "Egyptian cat"]
