@@ -51,7 +51,7 @@ def check_network(name: str, photographs: bool = False) -> None:
         raise ValueError(
             f"--model must be one of the networks that this page's scenes and layers are chosen for: "
             f"{', '.join(NETWORKS)}; got {name!r}. Others may know the same objects, but nobody has chosen "
-            f"what to show of them. Take minivgg, or {cure} it in a notebook: "
+            f"what to show of them. Take minivgg{cure}. Explore other networks in a notebook: "
             f"labkit.widgets.Comparer(load_model({name!r}), pictures)."
         )
     check_choice("--model", name, NETWORKS)
