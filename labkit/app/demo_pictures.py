@@ -45,9 +45,7 @@ def check_network(name: str, photographs: bool = False) -> None:
     from labkit.models import list_models
 
     if name not in NETWORKS and name in list_models():
-        cure = (
-            f"show it photographs, --model {name} --photos FOLDER, or explore" if photographs else "explore"
-        )
+        cure = f", or show it photographs: --model {name} --photos FOLDER" if photographs else ""
         raise ValueError(
             f"--model must be one of the networks that this page's scenes and layers are chosen for: "
             f"{', '.join(NETWORKS)}; got {name!r}. Others may know the same objects, but nobody has chosen "
