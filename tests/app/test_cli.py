@@ -92,7 +92,7 @@ def test_every_command_explains_itself(command: str) -> None:
         (["demo", "compare", "--model", "minivgg-tags"], "The nearest are 'minivgg-tag'"),
         (
             ["demo", "tcav", "--model", "squeezenet1_1"],
-            "'squeezenet1_1'. Explore other networks in a note",
+            "Take minivgg. Explore other networks in a notebook",
         ),
         (["demo", "dream", "--model", "miniresnet"], "--model miniresnet --photos FOLDER"),
         (["demo", "compare", "--model", "minivgg-scenes"], "scenes and layers are chosen for"),
