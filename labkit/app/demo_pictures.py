@@ -36,15 +36,20 @@ class Chosen(NamedTuple):
         return {"names": self.names, "labels": None if self.question else self.labels}
 
 
-def check_network(name: str) -> None:
-    """Raise ValueError unless the demos can be drawn for this network; it says which they are."""
+def check_network(name: str, photographs: bool = False) -> None:
+    """Raise ValueError unless the demos can be drawn for this network; it says which they are.
+
+    ``photographs``: whether the page that is asked for could show photographs to any network instead.
+    """
     from labkit.core.checks import check_choice
     from labkit.models import list_models
 
     if name not in NETWORKS and name in list_models():
+        cure = f", or show it photographs: --model {name} --photos FOLDER" if photographs else ""
         raise ValueError(
-            f"--model must be a network that was trained on the objects of the toy world, where the truth is "
-            f"planted: one of {', '.join(NETWORKS)}; got {name!r}. Explore other networks in a notebook: "
+            f"--model must be one of the networks that this page's scenes and layers are chosen for: "
+            f"{', '.join(NETWORKS)}; got {name!r}. Others may know the same objects, but nobody has chosen "
+            f"what to show of them. Take minivgg{cure}. Explore other networks in a notebook: "
             f"labkit.widgets.Comparer(load_model({name!r}), pictures)."
         )
     check_choice("--model", name, NETWORKS)
@@ -55,16 +60,33 @@ def of_the_toy_world(name: str, photos: Path | None) -> bool:
     return photos is None and name in NETWORKS
 
 
-def photographs(side: int, folder: Path | None, count: int | None = None) -> tuple[Any, list[str]]:
+# ImageNet classes of which two are of one kind: dogs, buses and trucks, cats, birds
+KINDS = (range(151, 269), (407, 555, 569, 675, 717, 734, 779, 864, 867, 874), range(281, 286), range(7, 25))
+
+
+def photographs(
+    side: int, folder: Path | None, count: int | None = None, *, in_pairs: bool = False
+) -> tuple[Any, list[str]]:
     """The first photographs of a folder (N, 3, side, side) with their names, or those that come with other
-    packages."""
+    packages; ``in_pairs``: two of one kind before others, where ImageNet classes or names tell kinds."""
     import torch
 
     from labkit.data import sample_photos
 
-    found = sample_photos(side, folder)[:count]
+    found = sample_photos(side, folder)
+    found = (_paired(found) if in_pairs else found)[:count]
     names = [photo.name.lstrip("0123456789").strip("_").replace("_", " ") for photo in found]
     return torch.stack([photo.image for photo in found]), names
+
+
+def _paired(photos: list[Any]) -> list[Any]:
+    """Two photographs of each kind that has two, then all others as they come."""
+    kinds: dict[Any, list[int]] = {kind: [] for kind in range(len(KINDS))}
+    for i, photo in enumerate(photos):
+        own = [kind for kind, labels in enumerate(KINDS) if photo.label in labels]
+        kinds.setdefault(own[0] if own else photo.name.strip("0123456789_- ()"), []).append(i)
+    first = [i for group in kinds.values() if len(group) > 1 for i in group[:2]]
+    return [photos[i] for i in [*first, *(i for i in range(len(photos)) if i not in first)]]
 
 
 def chosen(name: str, count: int, photos: Path | None = None) -> Chosen:

@@ -12,6 +12,7 @@ PICTURES, INVERTED = 2, 100  # on a page; steps of an inversion
 SIDE, OCTAVES, STEPS, RATE, EVERY = 320, 4, 8, 0.012, 4  # of dreams on photographs; every so many shown
 TOY_SIDE, TOY_OCTAVES = 256, 3  # scenes are dreamt of at twice their size: finer, and fit for a projector
 TV_WEIGHT = 1e-2
+STEADY = "; its picture changes all the same, as every step has one size, whatever it gains"
 
 
 def _pictures(network: Any, model: str, photos: Path | None, side: int) -> tuple[Any, list[str]]:
@@ -133,8 +134,8 @@ def _dream(model: str = "minivgg", photos: Path | None = None) -> str:
         name = list(layers)[layer]
         own, blind = (float(grown[name, kind][step][picture]) for kind in ("trained", "untrained"))
         says = (
-            f"{name} answers {own:.1f} times as long as to the picture itself. The same network with random "
-            f"weights, by the same rule: {blind:.1f} times."
+            f"The length of {name}'s answer is {own:.1f} times that to the picture itself. The same network "
+            f"with random weights, by the same rule: {blind:.1f} times{STEADY if step else ''}."
         )
         panels = [
             Panel(names[picture], pictures[picture], f"the picture, {names[picture]}"),

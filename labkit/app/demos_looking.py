@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["LOOKING"]
 
-PHOTOGRAPHS = 6
+PHOTOGRAPHS = 4  # with those of a second network below them, as many as a projector shows large
 
 
 class Shown(NamedTuple):
@@ -40,7 +40,7 @@ def _overlay(model: str = "minivgg", photos: Path | None = None) -> str:
         shown = _scenes()
     else:
         side = int(network.input_size)  # type: ignore[arg-type]
-        shown = Shown(*photographs(side, photos, PHOTOGRAPHS), None)
+        shown = Shown(*photographs(side, photos, PHOTOGRAPHS, in_pairs=True), None)
     given: dict[str, Any] = {"place": shown.place} if shown.place else {}
     if len(shown.images) > 1:
         given["beside"] = twin(network, shown.images)

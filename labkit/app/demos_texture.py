@@ -59,7 +59,8 @@ def _made(
     upto = [f"up to {layer}" if k else layer for k, layer in enumerate(layers)]
     says = [
         f"{words[0].upper()}{words[1:]}: from the texture, Gram matrices are {judge(one, sample) / unit:.1f} "
-        f"times as far as those of {asked}. Beside it: {beside}."
+        f"times as far as those of {asked}. Beside it: {beside}. "
+        "Nearer in Gram matrices is no better picture."
         for words, one in zip(upto, made, strict=True)
     ]
     return Made(
@@ -70,7 +71,7 @@ def _made(
         ],
         [
             *(Panel("another piece", other[0], f"another piece of {name}") for other in others[:1]),
-            Panel("untrained network", blind[0], "the same with an untrained network"),
+            Panel("untrained", blind[0], "the same with an untrained network"),
             Panel("pixels permuted", permuted[0], "the texture's pixels in another order"),
         ],
         says,

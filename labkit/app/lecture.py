@@ -125,7 +125,7 @@ def demo(
         elif photos is not None:
             raise ValueError(f"--photos goes with {', '.join(OF_PHOTOGRAPHS)}; {name} needs planted truth.")
         else:
-            check_network(model)
+            check_network(model, name in OF_PHOTOGRAPHS)
         if make_all:
             raise ValueError(f"--all makes every page; leave out the name {name!r}, or leave out --all.")
         page = (out or Path(f"{stem_of(name, model)}.html")).expanduser().absolute()

@@ -35,7 +35,7 @@ class Tcav(NamedTuple):
     """``score``: the share of pictures whose score rises along the concept, mean over ``scores`` (R,), one a
     draw of other pictures; ``null`` (K,): the same of random concepts; ``z`` and ``p``: the score among them,
     both sides; ``paper_p``: the paper's t-test; ``derivatives`` (N,): mean over draws, along unit vectors;
-    ``constant``: whether the gradient is the same for all pictures, so that scores are 0 or 1 by algebra."""
+    ``constant``: whether the gradient is the same for all pictures: ``scores`` are then 0 or 1 by algebra."""
 
     score: float
     scores: Float[Tensor, " R"]

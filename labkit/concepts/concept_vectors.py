@@ -28,8 +28,8 @@ __all__ = [
 Pictures = Tensor | ndarray
 CONSTANT = (
     "layer: the derivative at {} is the same for all these pictures, as after the last nonlinearity of a "
-    "network with global average pooling; a TCAV score is 0 or 1 there by algebra, whatever the concept. "
-    "Name an earlier layer."
+    "network with global average pooling; each vector's TCAV score is 0 or 1 there by algebra, whatever the "
+    "concept, and the score that is returned is their mean over draws. Name an earlier layer."
 )
 
 

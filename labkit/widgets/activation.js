@@ -55,7 +55,11 @@ class Activation extends View {
   subject() { return `channel ${this.state.channel} of ${this.state.layer}`; }
 
   // ---- the hand
-  choose(channel) { if (channel >= 0 && channel < this.entry.channels && this.known({ channel })) this.set({ channel }); }
+  choose(channel) {
+    if (!(channel >= 0 && channel < this.entry.channels)) return;
+    if (this.known({ channel })) this.set({ channel });
+    else setText(this.ui.grid.foot, `channel ${channel}: not in this page`);
+  }
   turn(layer) { const channel = this.firstOf(layer); if (channel !== undefined) this.set({ layer, channel }); }
   // the channel to begin with at a layer: the one on view if it is there, else one that is known, else the first
   firstOf(layer) {
@@ -96,8 +100,8 @@ class Activation extends View {
   answerText() {
     const patches = this.of("patches");
     if (!patches) return this.live ? "Looking at all pictures once, for every channel of the layer \u2026" : "";
-    if (!patches.fired) return `It never fires in ${patches.seen} pictures.`;
-    return `It fires in ${patches.fired} of ${patches.seen} pictures, at most ${precise(patches.values[0])}; a unit sees ${this.entry.whole ? "the whole picture" : `${this.entry.sees[0]} \u00D7 ${this.entry.sees[1]} pixels`}.${this.holds(patches)}`;
+    if (!patches.fired) return `Channel ${this.state.channel} never fires in ${patches.seen} pictures.`;
+    return `Channel ${this.state.channel} fires in ${patches.fired} of ${patches.seen} pictures, at most ${precise(patches.values[0])}; a unit sees ${this.entry.whole ? "the whole picture" : `${this.entry.sees[0]} \u00D7 ${this.entry.sees[1]} pixels`}.${this.holds(patches)}`;
   }
   // the concepts under its strongest activations: share, and that of all places
   holds({ holds }) {

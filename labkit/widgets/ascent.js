@@ -21,7 +21,8 @@ class Ascent extends SearchView {
     ui.layer = radios("What is to be excited", ...ui.layers);
     ui.layer.className = "lk-buttons";
     ui.channel = stopSlider("Channel", String, guarded(el, (channel) => this.set({ channel, frame: -1 })));
-    return { aside: [ui.picture.node, ui.chart], main: [ui.made.node], controls: [ui.frames.node, ui.channel.node, ui.layer, switches, ui.runs] };
+    const held = this.page ? [h("span", { class: "lk-held" }, "Other combinations are not in this page.")] : [];
+    return { aside: [ui.picture.node, ui.chart], main: [ui.made.node], controls: [ui.frames.node, ui.channel.node, ui.layer, switches, ...held, ui.runs] };
   }
   // a switch is offered only where the ascent with it is known or can be climbed
   switchFor(key, text, title) {
@@ -40,6 +41,8 @@ class Ascent extends SearchView {
     const own = range(this.channelsOf(layer)), kept = own.includes(this.state.channel) ? this.state.channel : 0;
     return [kept, ...own].find((channel) => this.known({ layer, channel })) ?? kept;
   }
+  // in a page: the classes that were climbed for, likely at the start or not
+  get climbed() { return [...new Set([...this.answers.values()].filter((one) => !one.layer).map((one) => one.target))].slice(0, 5); }
   get goal() { return this.state.layer ? `channel ${this.state.channel} of ${this.state.layer}` : this.className(this.target); }
 
   question() { return ["What excites ", "?"]; }
@@ -47,15 +50,16 @@ class Ascent extends SearchView {
   answerText() {
     const { answer } = this, all = this.model.get("steps");
     if (!answer) return this.live ? "The ascent begins \u2026" : "";
-    const first = answer.scores[0], last = answer.scores[answer.scores.length - 1], steps = answer.at[answer.at.length - 1];
-    if (!answer.fired) return `It has not fired in ${steps} steps: the picture says nothing about it.`;
+    const i = Math.max(0, this.at), first = number(answer.scores[0]), done = answer.at[answer.at.length - 1];
+    if (!answer.fired) return `It has not fired in ${done} steps: the picture says nothing about it.`;
+    if (!i) return `At the start, after 0 of ${all} steps, its activation is ${first}.`;
     const late = answer.redirected ? ` It did not fire for ${answer.redirected} steps, and its gradient was redirected.` : "";
-    return `In ${steps} of ${all} steps its activation went from ${number(first)} to ${number(last)}.${late}`;
+    return `In ${answer.at[i]} of ${all} steps its activation went from ${first} to ${number(answer.scores[i])}.${late}`;
   }
 
   paint(photo) {
     const { ui, state, answer } = this, i = Math.max(0, this.at);
-    ui.picker.refresh(photo, this.target);
+    ui.picker.refresh(this.page ? { ...photo, top: this.climbed } : photo, this.target);
     if (state.layer) ui.picker.node.hidden = true;
     check(ui.layers, (node) => node.dataset.layer === state.layer, (node) => this.live || this.known({ layer: node.dataset.layer, channel: this.firstChannel(node.dataset.layer) }));
     ui.layer.hidden = ui.layers.filter((node) => !node.hidden).length < 2;
@@ -66,7 +70,7 @@ class Ascent extends SearchView {
     this.paintSearch({ answer, i, label: answer ? `Made for ${this.goal}, after ${answer.at[i]} steps: ${said}` : "" });
     this.drawLines(answer, i, [{ name: "activation", strong: true, values: answer?.scores ?? [null] }], answer ? `after ${answer.at[i]} steps, ${said}` : "not known yet");
     setText(ui.made.aside, answer ? `after ${answer.at[i]} steps` : "");
-    setText(ui.made.foot, said);
+    setText(ui.made.foot, answer ? `${said}; named ${this.className(answer.named[i])} ${percent(answer.sure[i])}` : "");
   }
 }
 

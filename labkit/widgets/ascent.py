@@ -72,6 +72,7 @@ class AscentExplorer(LayerSearch):
         check_positive("every", every)
         self.every = every
         self._runs: dict[tuple, Any] = {}
+        self._names: dict[tuple, dict[int, tuple[int, float]]] = {}
         if images is None:
             images, given = _starts(model), {"names": ["noise", "grey"], **given}
         wanted = {name: given.pop(name) for name in ("layer", "channel", "target", "frame") if name in given}
@@ -87,6 +88,7 @@ class AscentExplorer(LayerSearch):
     # -- the answers: frames and scores of an ascent, sent again and again while it runs
     def _forget(self, key: tuple) -> None:
         self._runs.pop(key, None)
+        self._names.pop(key, None)
 
     def _make(self, key: tuple, stale: Stale = never, report: Report = lambda share: None) -> Answer:
         from labkit.core.locks import lock_of
@@ -148,13 +150,24 @@ class AscentExplorer(LayerSearch):
         kept = [step for step in range(0, self.steps + 1) if step in steps and self._shows(step)]
         first = [steps.index(step) for step in kept]
         scores = run.scores[:, 0].float().cpu()
+        said = self._names.setdefault(key, {})
+        for step, i in zip(kept, first, strict=True):
+            if step not in said:
+                said[step] = self._says(run.frames[i, 0])
         kind, *setting = key
         return dict(zip(self.ASKS, setting, strict=True)) | {
             "kind": kind, "complete": complete, "at": kept,
             "data": b"".join(pixels(run.frames[i, 0].float()) for i in first),
             "scores": [float(scores[max(0, min(step, len(scores)) - 1)]) for step in kept],
+            "named": [said[step][0] for step in kept], "sure": [said[step][1] for step in kept],
             "redirected": int(run.redirected[0]), "fired": bool(run.fired[0]),
         }  # fmt: skip
+
+    def _says(self, picture: Float[Tensor, "C H W"]) -> tuple[int, float]:
+        """The class that the network names a frame, and with what probability."""
+        logits = self._logits(picture.float().clamp(0, 1))
+        best = int(logits.argmax())
+        return best, float(logits.softmax(0)[best])
 
     def _shows(self, step: int) -> bool:
         return step % self.every == 0 or step == self.steps

@@ -22,6 +22,7 @@ const cosines = (rows, row, out) => {
   }
 };
 
+const DRAWN = 24, ALIKE = 0.9; // places for the level of chance; mean cosine from which everything looks alike
 const THIN = 0.35, THICK = 0.85; // how opaque the colours of cosine 0 and 1 are over a picture
 
 class Overlay extends View {
@@ -30,7 +31,7 @@ class Overlay extends View {
 
   build() {
     const { ui, el, model } = this;
-    Object.assign(this, { ghost: null, last: -1, cells: [], layers: model.get("layers"), titles: model.get("titles"), most: model.get("most") });
+    Object.assign(this, { ghost: null, last: -1, cells: [], chances: new Map(), layers: model.get("layers"), titles: model.get("titles"), most: model.get("most") });
     this.byName = new Map(this.layers.map((one) => [one.name, one]));
     ui.picture = panel(this, "Picture", "asked"); // the frame paints it; here every picture has a panel of its own
     ui.layer = stopSlider("Layer", (i) => this.layers[i].name, guarded(el, (i) => this.set({ layer: this.layers[i].name })));
@@ -128,7 +129,32 @@ class Overlay extends View {
     const others = this.cells.filter((one) => one.network === 0 && one.picture !== at.picture && one.top !== undefined), best = others.reduce((a, b) => (a && a.top >= b.top ? a : b), null);
     if (!this.of(at.picture, 0)) return this.live ? "Asking the network \u2026" : "";
     if (this.cells.some((one) => one.network === 0 && one.dead)) return "The layer gives nothing here: a zero vector is like nothing, cosine 0.";
-    return best ? `Most alike in another picture: ${best.title}, cosine ${precise(best.top)}.` : "One picture only: bring another to compare.";
+    if (!best) return "One picture only: bring another to compare.";
+    const chance = this.chance(0), beside = this.networks > 1 ? this.chance(1) : null;
+    const level = chance ? `; a random place's best is ${precise(chance.best)}` : "";
+    const other = beside ? ` ${this.titles[1]}: ${precise(beside.mean)} between any two places${beside.mean >= ALIKE ? ": it sees everything alike, and tells nothing" : ""}.` : "";
+    return `Most alike in another picture: ${best.title}, cosine ${precise(best.top)}${level}.${other.replace(/^ ./, (word) => word.toUpperCase())}`;
+  }
+  // what places drawn by lot give in the other pictures on view: the mean of their best cosines, and of all
+  chance(network) {
+    const shown = this.onView().map((picture) => this.of(picture, network)).filter(Boolean), key = [network, this.state.layer, ...shown.map((one) => one.picture)].join("|");
+    if (shown.length < 2) return null;
+    if (this.chances.has(key)) return this.chances.get(key);
+    let best = 0, mean = 0;
+    for (const k of range(DRAWN)) {
+      const asked = shown[k % shown.length], { count } = asked, rows = this.rows(asked), place = (7919 * k + 101) % (rows.length / count), row = rows.subarray(place * count, (place + 1) * count);
+      let top = -1, sum = 0, places = 0;
+      for (const other of shown) {
+        if (other === asked) continue;
+        const map = new Float32Array(other.map.length);
+        cosines(this.rows(other), row, map);
+        for (const v of map) { top = Math.max(top, v); sum += v; }
+        places += map.length;
+      }
+      best += top / DRAWN; mean += sum / places / DRAWN;
+    }
+    this.chances.set(key, { best, mean });
+    return this.chances.get(key);
   }
   paint() {
     const { ui, state, layers } = this, i = layers.findIndex((one) => one.name === state.layer);

@@ -111,7 +111,25 @@ class Style extends SearchView {
     return `In ${answer.at[last]} of ${answer.steps} steps its Gram distance from the style, by another network, is ${precise(v(0, last))}; the picture was at ${precise(v(1, last))}, with the style\u2019s colours alone ${precise(v(2, last))}.`;
   }
 
-  paint(photo) {
+  // the style, or both of a blend beside each other in their shares
+  paintStyles([a, b, share]) {
+    const { ui, blends } = this, { width, height } = this.pictures[a] ?? {}, drawn = [a, b, share].join();
+    const names = [a, ...(share ? [b] : [])].map((k) => this.styleName(k)), frames = [a, b].map((k) => this.pictures[k]?.frame);
+    setText(ui.stylePanel.aside, blends ? "" : names[0]);
+    setText(ui.stylePanel.foot, blends ? names.join(" | ") : "");
+    ui.stylePanel.canvas.setAttribute("aria-label", `Style: ${names.join(" and ")}`);
+    if (!width || this.drawnStyle === drawn || frames.some((frame) => frame instanceof Image && !frame.complete)) return;
+    const edge = Math.round((1 - share) * width), pen = sized(ui.stylePanel.canvas, width, height);
+    [[a, 0, edge], [b, edge, width]].forEach(([k, from, to]) => {
+      if (from === to || !this.pictures[k]) return;
+      const own = h("canvas"), { frame, width: wide, height: high } = this.pictures[k];
+      paintFrame(own, frame, wide, high);
+      pen.drawImage(own, (from / width) * wide, 0, ((to - from) / width) * wide, high, from, 0, to - from, height);
+    });
+    this.drawnStyle = drawn;
+  }
+
+  paint() {
     const { ui, state, model, answer, blends } = this, i = Math.max(0, this.at), there = (changes) => Boolean(this.landing(changes)), { style, content } = model.get("weights");
     ui.picker.node.hidden = true;
     check(ui.modes, (node) => node.dataset.mode === state.mode, (node) => this.modesThere.includes(node.dataset.mode));
@@ -124,13 +142,7 @@ class Style extends SearchView {
       slider.set(stops.length, Math.max(0, stops.indexOf(state[key])), (k) => there({ [key]: stops[k] }), (k) => Boolean(this.find({ [key]: stops[k] })));
     }
     ui.switches.hidden = blends || ![...ui.switches.children].some((node) => !node.hidden);
-    setText(ui.picture.foot, `named ${this.className(photo.top[0])} ${percent(photo.p[photo.top[0]])}`);
-    const [a, b, share] = blends ? this.mixAt(answer?.at[i] ?? 0) : [state.style, 0, 0], shown = share > 0.5 ? b : a, picture = this.pictures[shown];
-    if (picture && this.drawnStyle !== shown) {
-      if (!(picture.frame instanceof Image) || picture.frame.complete) { paintFrame(ui.stylePanel.canvas, picture.frame, picture.width, picture.height); this.drawnStyle = shown; }
-      ui.stylePanel.canvas.setAttribute("aria-label", `Style: ${picture.name}`);
-    }
-    setText(ui.stylePanel.aside, this.styleName(shown));
+    this.paintStyles(blends ? this.mixAt(answer?.at[i] ?? 0) : [state.style, 0, 0]);
     const said = answer ? this.wordsAt(answer, i) : "", count = model.get("blended");
     const names = blends ? range(count).map((k) => this.styleName(k)) : ["made", "the picture", "colours alone"];
     const lines = names.map((name, k) => ({ name, strong: !blends && k === 0, values: answer?.lines[k] ?? [null] }));

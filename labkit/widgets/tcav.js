@@ -1,6 +1,8 @@
 // The TCAV explorer: a row a concept, its score among those of random concepts, and the logit where it is drawn anew.
 
-const ALPHA = 0.05, MOVES = 0.5; // significant; a logit that matters
+const ALPHA = 0.05;
+// whether drawing anew moves the logit: its interval leaves out 0; the headline and the colours ask this alone
+const moves = (row) => Boolean(row?.moved) && row.moved[1] * row.moved[2] > 0;
 
 class Tcav extends View {
   static kind = "tcav"; static cell = 62; static traits = ["layer"]; static asks = ["layer"];
@@ -12,14 +14,14 @@ class Tcav extends View {
     this.drawnPhoto = this.stand; // the picture panel is painted here
     ui.picture = panel(this, "Its pictures", "picture");
     ui.pair = h("canvas", { class: "lk-near", role: "img", "aria-label": "The same scene without it and with it" });
-    ui.pairWord = h("figcaption", {}, h("b", {}, "Drawn anew"), h("span"));
+    ui.pairWord = h("figcaption", {}, h("b", {}, "Drawn anew"), h("span", {}, "without, with"));
     ui.pairs = h("figure", { class: "lk-panel", "data-panel": "pair" }, ui.pairWord, ui.pair);
     ui.bars = panel(this, "Concepts", "bars");
     ui.bars.canvas.remove();
     const head = (title, text) => h("div", { class: "lk-chead" }, h("b", {}, title), h("span", {}, text));
     ui.rows = h("div", { class: "lk-crows" });
     ui.chart = h("div", { class: "lk-concepts" },
-      h("div", { class: "lk-crow" }, h("span"), head("TCAV score", "grey: random concepts"), head("Change of the logit", "bar: drawn anew, ring: by its vector")), ui.rows);
+      h("div", { class: "lk-crow" }, h("span"), head("TCAV score", "grey: random concepts"), head("Change of the logit", "bar: drawn anew, ring: by vector")), ui.rows);
     ui.bars.stage.append(ui.chart);
     ui.bars.stage.classList.add("lk-chartstage");
     ui.bars.node.querySelector("figcaption").remove();
@@ -66,10 +68,11 @@ class Tcav extends View {
   answerText() {
     const answer = this.find(), names = this.model.get("captions").map((c) => c.name);
     if (!answer) return this.few ? "A concept needs at least two pictures." : "";
-    if (answer.constant) return "At this layer the gradient is the same for all pictures: every score is 0 or 1, by algebra.";
     const those = (test) => { const found = names.filter((_, i) => answer.rows[i] && test(answer.rows[i])); return found.length ? listed(found) : "none"; };
-    const drawn = answer.rows.some((row) => row?.moved) ? ` Drawn anew, moves the logit: ${those((row) => row.moved && Math.abs(row.moved[0]) >= MOVES && row.moved[1] * row.moved[2] > 0)}.` : "";
-    return `Significant among random concepts: ${those((row) => row.p <= ALPHA)}.${drawn}`;
+    const drawn = answer.rows.some((row) => row?.moved) ? ` Drawn anew, moves the logit (95% interval without 0): ${those(moves)}.` : "";
+    if (answer.constant) return `One gradient for all pictures here: each draw gives 0 or 1, by algebra; shown is the mean of ${answer.draws} draws.${drawn}`;
+    const tested = answer.rows.filter(Boolean), low = tested.filter((row) => row.p <= ALPHA).length;
+    return `Significant among random concepts: ${those((row) => row.p <= ALPHA)} (p \u2264 .05 in ${low} of ${tested.length}; by chance in ${hundredths(ALPHA * tested.length)}).${drawn}`;
   }
 
   // ---- the hand
@@ -109,15 +112,16 @@ class Tcav extends View {
       parts.mark.style.left = `${3 + 94 * row.score}%`;
       parts.mark.dataset.hit = String(right);
       setText(parts.score, hundredths(row.score));
-      setText(parts.p, answer.constant ? "by algebra" : `p ${row.p < 0.0095 ? "< .01" : hundredths(row.p).replace("0.", ".")}`);
+      setText(parts.p, answer.constant ? "no test" : `p ${row.p < 0.0095 ? "< .01" : hundredths(row.p).replace("0.", ".")}`);
       const at = (v) => `${50 + 48 * clamp(v / this.top2, -1, 1)}%`, wide = (v) => `${48 * Math.min(1, Math.abs(v) / this.top2)}%`, { moved, effect } = row;
       for (const part of [parts.bar, parts.span, parts.ring]) part.hidden = !moved;
       setText(parts.moved, moved ? number(moved[0], true) : NONE); // no pairs of it were drawn
       setText(parts.effect, moved ? `ring ${number(effect, true)}` : "");
-      parts.moved.dataset.sign = !moved || moved[1] * moved[2] <= 0 ? "" : moved[0] > 0 ? "positive" : "negative";
+      const sign = !moves(row) ? "" : moved[0] > 0 ? "positive" : "negative";
+      parts.moved.dataset.sign = sign;
       if (moved) {
         Object.assign(parts.bar.style, { left: moved[0] > 0 ? "50%" : at(moved[0]), width: wide(moved[0]) });
-        parts.bar.dataset.sign = moved[0] > 0 ? "positive" : "negative";
+        parts.bar.dataset.sign = sign;
         Object.assign(parts.span.style, { left: at(moved[1]), width: `${48 * Math.abs(clamp(moved[2] / this.top2, -1, 1) - clamp(moved[1] / this.top2, -1, 1))}%` });
         parts.ring.style.left = at(effect);
       }
@@ -147,8 +151,7 @@ class Tcav extends View {
     pen.clearRect(0, 0, across * side, across * side); near.clearRect(0, 0, 2 * side, side);
     ui.picture.canvas.setAttribute("aria-label", `Pictures of the concept ${name}`);
     ui.pairs.style.visibility = from === undefined ? "hidden" : "";
-    setText(ui.pairWord.lastChild, `${this.className(state.target)}, without and with`);
-    if (!this.sheet) return;
+        if (!this.sheet) return;
     for (const n of range(Math.min(count, across * across))) pen.drawImage(this.sheet, ...this.cell(first + n), (n % across) * side, Math.floor(n / across) * side, side, side);
     if (from === undefined) return;
     near.drawImage(this.sheet, ...this.cell(from + 1), 0, 0, side, side);

@@ -188,6 +188,7 @@ class TcavExplorer(PhotographExplorer):
         tested = self._tests.of_chance(layer, self._tests.size(concept), target)
         self._answers[target, layer] = {
             "kind": "test", "target": target, "layer": layer, "rows": rows, "constant": tested.constant,
+            "draws": self._tests.draws,
         }  # fmt: skip
 
     def _saved(self) -> list[dict[str, Any]]:

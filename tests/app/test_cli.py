@@ -92,9 +92,10 @@ def test_every_command_explains_itself(command: str) -> None:
         (["demo", "compare", "--model", "minivgg-tags"], "The nearest are 'minivgg-tag'"),
         (
             ["demo", "tcav", "--model", "squeezenet1_1"],
-            "'squeezenet1_1'. Explore other networks in a note",
+            "Take minivgg. Explore other networks in a notebook",
         ),
-        (["demo", "compare", "--model", "minivgg-scenes"], "trained on the objects of the toy world"),
+        (["demo", "dream", "--model", "miniresnet"], "--model miniresnet --photos FOLDER"),
+        (["demo", "compare", "--model", "minivgg-scenes"], "scenes and layers are chosen for"),
         (["demo", "tcav", "--photos", "here"], "tcav needs planted truth"),
         (["demo", "overlay", "--model", "squeezenet"], "squeezenet1_1"),
         (["demo", "overlay", "--photos", "nowhere"], "nowhere"),

@@ -101,7 +101,7 @@ def test_photographs_take_the_place_of_scenes_with_what_the_network_names(tmp_pa
     assert show.names == ["some thing"] * 2
     assert torch.equal(show.labels, show.network(show.images).argmax(1))
     assert (show.masks, show.question) == (None, "")
-    with pytest.raises(ValueError, match="trained on the objects of the toy world"):
+    with pytest.raises(ValueError, match="scenes and layers are chosen for"):
         chosen("minivgg-scenes", 2)
 
 

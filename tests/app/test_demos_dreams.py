@@ -73,5 +73,9 @@ def test_dreams_of_photographs(photos: Path, monkeypatch: pytest.MonkeyPatch) ->
         "the picture", "octave 1, step 1", "octave 1, step 2", "octave 2, step 1", "octave 2, step 2"
     ]  # fmt: skip
     assert data["start"] == [0, 2, 4]
-    assert data["cells"][0]["says"].startswith("conv2 answers 1.0 times as long as to the picture")
+    assert data["cells"][0]["says"].startswith(
+        "The length of conv2's answer is 1.0 times that to the picture"
+    )
+    assert data["cells"][0]["says"].endswith("by the same rule: 1.0 times.")
+    assert data["cells"][1]["says"].endswith("as every step has one size, whatever it gains.")
     assert len(data["pictures"]) == 2 + 2 * 3 * 2 * 4

@@ -30,6 +30,21 @@ def test_overlays_of_photographs_take_any_network_and_fit_a_page(tmp_path: Path)
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
 
 
+def test_two_photographs_of_a_kind_come_before_others(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from labkit.app.demo_pictures import photographs
+
+    names = ("001_goldfish", "007_cock", "207_golden_retriever", "250_Siberian_husky", "251_dalmatian",
+             "281_tabby", "285_Egyptian_cat", "407_ambulance",
+             "555_fire_engine", "house 1", "house 2")  # fmt: skip
+    for name in names:
+        Image.new("RGB", (8, 8), "red").save(tmp_path / f"{name}.png")
+    known = ["golden retriever", "Siberian husky", "ambulance", "fire engine", "tabby", "Egyptian cat"]
+    assert photographs(8, tmp_path, 9, in_pairs=True)[1] == [*known, "house 1", "house 2", "goldfish"]
+    assert photographs(8, tmp_path, 2)[1] == ["goldfish", "cock"]
+
+
 def test_a_tree_is_drawn_at_each_depth_with_its_fidelity_and_controls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -74,7 +74,7 @@ def test_every_class_and_step_has_five_pictures_with_the_judges_answer(data: dic
     ("options", "words"),
     [
         (["--model", "squeezenet1_1"], "minivgg"),
-        (["--model", "minivgg-scenes"], "trained on the objects of the toy world"),
+        (["--model", "minivgg-scenes"], "scenes and layers are chosen for"),
         (["--photos", "."], "prior needs planted truth"),
     ],
 )

@@ -46,10 +46,13 @@ def test_a_texture_by_layer_beside_its_controls() -> None:
     assert data["ticks"] == ["conv1", "conv2", "conv3", "conv4"]
     assert data["start"] == [0, 3]
     assert len(data["cells"]) == 8
-    titles = ["weave", "made up to conv2", "another piece", "untrained network", "pixels permuted"]
+    titles = ["weave", "made up to conv2", "another piece", "untrained", "pixels permuted"]
     assert [panel["title"] for panel in data["cells"][1]["panels"]] == titles
     assert data["cells"][0]["says"].startswith("Conv1: from the texture, Gram matrices are ")
     assert "another piece of it. Beside it: the twin's " in data["cells"][0]["says"]
+    assert all(
+        cell["says"].endswith("Nearer in Gram matrices is no better picture.") for cell in data["cells"]
+    )
     assert len(data["pictures"]) == 2 * (4 + 4)
 
 

@@ -60,5 +60,5 @@ def test_squares_are_filmed_and_say_how_often_they_fool(data: dict) -> None:
 
 
 def test_a_network_of_grounds_is_refused() -> None:
-    with pytest.raises(ValueError, match="trained on the objects"):
+    with pytest.raises(ValueError, match="scenes and layers are chosen for"):
         DEMOS["transfer"]("minivgg-scenes")

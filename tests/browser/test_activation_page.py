@@ -104,3 +104,20 @@ def test_own_scales_make_every_channel_as_bright(page):
     page.click("text=Own scales")
     after = drawn(page, "grid")
     assert after.astype(float).mean() > before.astype(float).mean()
+
+
+def test_a_channel_that_is_not_in_the_page_says_so_when_it_is_clicked(page):
+    known = page.evaluate(f"() => [...Array(12).keys()].filter((channel) => {VIEW}.known({{ channel }}))")
+    other, before = next(k for k in range(12) if k not in known), page.evaluate(f"() => {VIEW}.state.channel")
+    box = page.locator(".lk-vector").bounding_box()
+    page.mouse.click(box["x"] + (other + 0.5) * box["width"] / 12, box["y"] + box["height"] / 2)
+    foot = page.locator("[data-panel=grid] .lk-foot")
+    assert foot.inner_text() == f"channel {other}: not in this page"
+    assert page.evaluate(f"() => {VIEW}.state.channel") == before
+    page.keyboard.press("+")
+    assert "silent" in foot.inner_text()
+
+
+def test_the_headline_says_which_channel_fires(page):
+    said = f"Channel {page.evaluate(f'() => {VIEW}.state.channel')} "
+    assert page.inner_text(".lk-answer").startswith((f"{said}fires in ", f"{said}never fires in "))

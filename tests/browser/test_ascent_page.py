@@ -44,7 +44,35 @@ def test_the_slider_scrubs_the_frames(page, explorer):
         page.locator("input[aria-label=Steps]").fill(str(i))
         assert np.array_equal(shown(page), wanted[i])
         assert f"after {explorer.answer['at'][i]} steps" in page.inner_text("[data-panel=made]")
-    assert "In 12 of 12 steps its activation went from" in page.inner_text(".lk-answer")
+
+
+def test_the_headline_and_the_name_are_of_the_frame_on_view(page, explorer):
+    frames(explorer)
+    answer, classes = explorer.answer, explorer.classes
+    for i in (1, 3):
+        page.locator("input[aria-label=Steps]").fill(str(i))
+        said = page.inner_text(".lk-answer")
+        assert said.startswith(f"In {answer['at'][i]} of 12 steps its activation went from")
+        assert float(said.split(" to ")[1].rstrip(".").replace("\u2212", "-")) == pytest.approx(
+            answer["scores"][i], rel=0.01
+        )
+        foot = page.inner_text("[data-panel=made] .lk-foot")
+        assert f"; named {classes[answer['named'][i]]} {100 * answer['sure'][i]:.0f}%" in foot
+    page.locator("input[aria-label=Steps]").fill("0")
+    assert page.inner_text(".lk-answer").startswith("At the start, after 0 of 12 steps")
+
+
+def test_a_class_to_climb_for_says_no_probability_of_the_start(open_page, tiny, tmp_path):
+    widget = AscentExplorer(tiny, torch.rand(1, 3, 32, 32), steps=4, every=4)
+    widget.precompute(settings=[{"target": 1}, {"target": 2}])
+    widget._photo(0)["top"] = [0, 3]  # neither is likely at the start
+    page = open_page(widget.save_html(tmp_path / "two.html").as_uri())
+    assert page.locator(".lk-pick:visible").count() == 2
+    assert "%" not in page.inner_text(".lk-picks")
+
+
+def test_a_page_says_that_it_holds_what_was_computed(page):
+    assert page.inner_text(".lk-held") == "Other combinations are not in this page."
 
 
 def test_the_curve_and_the_slider_are_one(page):

@@ -82,3 +82,30 @@ def test_all_fits_a_screen_on_a_projector_too(open_page, address, width, height)
         width, height
     ]  # fmt: skip
     assert page.get_attribute("#projector", "aria-pressed") == "true"
+
+
+def figures(open_page, tmp_path, count, titles):
+    """Boxes of the pictures of a page with so many panels, on a projector."""
+    picture = torch.rand(3, 8, 8)
+    panels = [Panel(titles[k % len(titles)], picture, "it") for k in range(count)]
+    shown = frames_html("What?", [], Choice("Step", ["0"]), lambda _: Sheet("", "it", panels))
+    (tmp_path / "panels.html").write_text(shown, "utf-8")
+    address = (tmp_path / "panels.html").as_uri()
+    page = open_page(f"{address}#theme=projector", width=1280, height=720, ready="img")
+    return [one.bounding_box() for one in page.locator("img").all()]
+
+
+def test_a_title_of_two_lines_moves_no_picture_out_of_line(open_page, tmp_path):
+    boxes = figures(
+        open_page, tmp_path, 4, ["short", "a title so long that it takes a second line of its own"]
+    )
+    assert len({round(box["y"]) for box in boxes}) == 1
+    assert len({round(box["height"]) for box in boxes}) == 1
+
+
+def test_of_five_panels_the_first_two_are_large_and_the_page_is_filled(open_page, tmp_path):
+    boxes = figures(open_page, tmp_path, 5, ["a", "b"])
+    sides = [min(box["width"], box["height"]) for box in boxes]
+    assert min(sides[:2]) > 1.6 * max(sides[2:])
+    assert sum(side * side for side in sides) > 0.35 * 1280 * 720
+    assert boxes[0]["y"] == boxes[1]["y"] == boxes[2]["y"]

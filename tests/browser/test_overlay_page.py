@@ -118,6 +118,45 @@ def test_two_networks_stand_side_by_side_each_with_its_own_cosines(page, saved):
     assert page.locator(".lk-main .lk-stage:visible").count() == 2
 
 
+def level(page, network):
+    """The mean best cosine, and the mean cosine, of 24 places with those of the other picture."""
+    rows = []
+    for picture in (0, 1):
+        answer = page.evaluate(
+            f"""(key) => {{ const one = {VIEW}.answers.get(key);
+            return [Array.from({VIEW}.rows(one)), one.count] }}""",
+            f"{picture}|5|{network}",
+        )
+        rows.append(np.array(answer[0]).reshape(-1, answer[1]))
+    every = [rows[k % 2][(7919 * k + 101) % len(rows[0])] @ rows[1 - k % 2].T for k in range(24)]
+    return np.mean([one.max() for one in every]), np.mean(every)
+
+
+def test_the_best_match_has_a_level_of_chance_beside_it(page):
+    page.mouse.move(*place(page, 0, 32, 20))
+    page.evaluate(FRAMES)
+    best, _ = level(page, 0)
+    said = page.inner_text(".lk-answer")
+    assert float(said.split("a random place's best is ")[1].rstrip(".")) == pytest.approx(best, abs=0.006)
+    assert "any two places" not in said
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_second_network_on_view_says_what_any_two_places_have(page, alike):
+    page.mouse.move(*place(page, 0, 32, 20))
+    if alike:  # all features one and the same
+        page.evaluate(
+            f"""() => {{ for (const p of [0, 1]) {{ const one = {VIEW}.answers.get(`${{p}}|5|1`);
+            {VIEW}.rows(one).fill(1 / Math.sqrt(one.count)) }} }}"""
+        )
+    page.keyboard.press("b")
+    page.evaluate(FRAMES)
+    said, (_, mean) = page.inner_text(".lk-answer"), level(page, 1)
+    assert float(said.split(" between any two places")[0].split()[-1]) == pytest.approx(mean, abs=0.006)
+    assert said.endswith(": it sees everything alike, and tells nothing.") is bool(mean >= 0.9)
+    assert not alike or mean >= 0.9
+
+
 def test_a_finger_is_a_pointer(open_page, saved):
     page = open_page(saved.address, width=1280, height=720)
     x, y = place(page, 1, 10, 50)

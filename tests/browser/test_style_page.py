@@ -90,3 +90,21 @@ def test_the_blend_s_slider_leads_from_style_to_style(page, explorer):
     assert page.inner_text("h1") == "How does the network paint in dots?"
     page.click("[data-mode=search]")
     assert np.array_equal(shown(page), frames(explorer)[-1])
+
+
+def test_both_styles_of_a_blend_are_shown_in_their_shares(page, explorer):
+    page.keyboard.press("m")
+    first, second = ((explorer.style_images[k].permute(1, 2, 0).numpy() * 255).round() for k in (0, 1))
+    foot = page.locator("[data-panel=style] .lk-foot")
+    assert foot.inner_text() == "dots"
+    assert np.array_equal(shown(page, "style"), first)
+    page.locator("input[aria-label=Steps]").fill("5")
+    assert foot.inner_text() == "dots | spots"
+    left, right = (shown(page, "style")[:, part] for part in (slice(0, 12), slice(12, 24)))
+    assert np.array_equal(left, first[:, :12])
+    assert np.array_equal(right, second[:, 12:])
+
+
+def test_no_class_is_said_of_the_content(page):
+    """The loss network's classes need not be those of a photograph."""
+    assert "%" not in page.inner_text("[data-panel=picture]")

@@ -74,11 +74,64 @@ def test_the_pair_is_shown_where_there_is_one(page):
     assert not page.locator("[data-panel=pair] canvas").is_visible()
 
 
-def test_the_answer_names_what_is_significant_and_what_moves_the_logit(page, saved):
+def test_the_answer_names_what_is_significant_and_how_many_were_asked(page, saved):
     explorer = saved.explorer
     explorer.picture, explorer.target, explorer.layer = 0, 0, 0
     explorer.wait_idle()
     found = [name for name, row in explorer.rows.items() if row["p"] <= 0.05]
     said = " and ".join(found) or "none"
-    assert page.inner_text(".lk-answer").startswith(f"Significant among random concepts: {said}.")
-    assert "Drawn anew, moves the logit:" in page.inner_text(".lk-answer")
+    asked = f"(p \u2264 .05 in {len(found)} of 2; by chance in 0.10)"
+    assert page.inner_text(".lk-answer").startswith(f"Significant among random concepts: {said} {asked}.")
+
+
+def answers(page, rows, **more):
+    """Put rows made by hand into the answer on view, and say what is drawn of them."""
+    page.evaluate(
+        f"""([rows, more]) => {{ const view = {VIEW}, answer = view.find();
+        rows.forEach((row, i) => Object.assign(answer.rows[i], row)); Object.assign(answer, more);
+        view.draw() }}""",
+        [rows, more],
+    )
+    signs = "() => [...document.querySelectorAll('.lk-crow [data-sign]')].map((n) => n.dataset.sign)"
+    return page.inner_text(".lk-answer"), page.evaluate(signs)
+
+
+@pytest.mark.parametrize(
+    ("moved", "sign"),
+    [([0.43, 0.1, 0.8], "positive"), ([-0.31, -0.6, -0.05], "negative"), ([0.9, -0.1, 1.8], "")],
+)
+def test_the_headline_and_the_colours_ask_one_thing_of_the_interval(page, moved, sign):
+    said, signs = answers(page, [{"moved": moved}])
+    named = "red" if sign else "none"
+    assert said.endswith(f"Drawn anew, moves the logit (95% interval without 0): {named}.")
+    assert signs[:2] == [sign, sign]  # the bar and its number
+
+
+def test_where_the_gradient_is_the_same_for_all_pictures_a_score_is_a_mean_over_draws(page, saved):
+    before, _ = answers(page, [])
+    said, _ = answers(page, [{"score": 2 / 3}], constant=True)
+    assert "each draw gives 0 or 1, by algebra; shown is the mean of 3 draws" in said
+    assert said.split("Drawn")[1] == before.split("Drawn")[1]
+    assert page.locator(".lk-cword small").first.inner_text() == "no test"
+
+
+@pytest.mark.parametrize("theme", ["light", "projector"])
+def test_long_headlines_leave_the_panels_apart_and_names_whole(open_page, saved, theme):
+    page = open_page(f"{saved.titled}#theme={theme}", width=1280, height=720)
+    answers(page, [{"moved": [0.9, 0.8, 1.0]}], constant=True)
+    page.evaluate(
+        f"""() => {{ const view = {VIEW}; view.model.get('captions')[0].name = 'checkered'; view.draw() }}"""
+    )
+    page.evaluate(FRAMES)
+    bottom = "() => document.querySelector('[data-panel=pair] canvas').getBoundingClientRect().bottom"
+    assert page.evaluate(bottom) <= page.locator(".lk-below").bounding_box()["y"]
+    lines = """(where) => { const range = document.createRange();
+      range.selectNodeContents(document.querySelector(where)); return range.getClientRects().length }"""
+    assert page.evaluate(lines, ".lk-crows b") == 1
+    word, next_one = page.locator(".lk-crows .lk-crow").first.locator(".lk-cword, .lk-czero").all()[:2]
+    word = page.evaluate(
+        """() => { const range = document.createRange();
+        range.selectNodeContents(document.querySelector('.lk-crows .lk-cword small'));
+        return range.getBoundingClientRect().right }"""
+    )
+    assert word <= next_one.bounding_box()["x"]

@@ -35,6 +35,18 @@ def test_frames_and_scores_are_the_library_s(explorer, pictures):
     )
 
 
+def test_each_frame_is_named_by_the_network(explorer, pictures):
+    answer, wanted = (
+        explorer.answer,
+        visualize_result(explorer.model, 1, start=pictures[:1], steps=12, every=1, **PLAIN),
+    )
+    shown = wanted.frames[answer["at"], 0].clamp(0, 1)
+    with torch.no_grad():
+        p = explorer.model(shown).softmax(1)
+    assert answer["named"] == p.argmax(1).tolist()
+    assert answer["sure"] == pytest.approx(p.amax(1).tolist(), abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("changes", "options"),
     [
