@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from labkit.core.checks import check_images
 from labkit.core.door import asked, derivative
-from labkit.core.registry import signature_of
+from labkit.core.registry import signature_of, warn_caller
 from labkit.core.targets import as_logits, class_indices
 
 NO_WAY = (
@@ -196,10 +195,9 @@ def fgsm(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     """
     found = fgsm_result(*args, **options)
     if dead := int((found.still == 1).sum()):
-        warnings.warn(
+        warn_caller(
             f"the gradient is exactly zero for {dead} of {len(found.still)} pictures, which did not move: an "
             "attack that moves nothing is no test. A rounding or a saturated step hides the gradient; begin "
-            "elsewhere (start=), or attack the model without it.",
-            stacklevel=2,
+            "elsewhere (start=), or attack the model without it."
         )
     return found.images

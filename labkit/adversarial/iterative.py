@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from labkit.adversarial.attacks import check_step, check_wanted, loss_and_answer
 from labkit.core.checks import check_choice, check_positive
 from labkit.core.door import asked, seeded
 from labkit.core.progress import working
-from labkit.core.registry import signature_of
+from labkit.core.registry import signature_of, warn_caller
 
 __all__ = [
     "NORMS", "Minimal", "Pgd", "minimal_perturbation", "minimal_perturbation_result", "pgd", "pgd_result",
@@ -182,11 +181,10 @@ def pgd_result(
 
 def _warn_of_still(still: Float[Tensor, " N"]) -> None:
     if dead := int((still == 1).sum()):
-        warnings.warn(
+        warn_caller(
             f"the gradient is exactly zero for {dead} of {len(still)} pictures in every step: an attack that "
             "follows no gradient is no test. A rounding or a saturated step hides it; attack the model "
-            "without it, or try what fools a network like it.",
-            stacklevel=3,
+            "without it, or try what fools a network like it."
         )
 
 
@@ -292,9 +290,8 @@ def minimal_perturbation(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]
     found = minimal_perturbation_result(*args, **options)
     _warn_of_still(found.still)
     if left := int((~found.fooled & (found.still < 1)).sum()):
-        warnings.warn(
+        warn_caller(
             f"the largest ball fooled the network for all but {left} of {len(found.fooled)} pictures; these "
-            "are as far as they went. Give it a larger most= or more steps.",
-            stacklevel=2,
+            "are as far as they went. Give it a larger most= or more steps."
         )
     return found.images

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ from labkit.core.checks import check_positive
 from labkit.core.door import own_copy, seeded
 from labkit.core.hooks import borrow
 from labkit.core.progress import working
-from labkit.core.registry import signature_of
+from labkit.core.registry import signature_of, warn_caller
 from labkit.core.statistics import permutation_test, rank_p
 from labkit.core.targets import pick
 from labkit.models import Target
@@ -98,7 +97,7 @@ def tcav_result(
     slopes = layer_gradients(model, images, target, layer=layer)
     constant = is_constant(slopes)
     if constant:
-        warnings.warn(CONSTANT.format(repr(layer)), stacklevel=3)
+        warn_caller(CONSTANT.format(repr(layer)))
     slopes = by_channel(slopes) if pool else slopes.flatten(1)
     half = torch.float16 if pool is None else torch.float32
     rows = torch.cat([

@@ -122,7 +122,8 @@ def top_pictures(*args: Any, **options: Any) -> Float[Tensor, "U k C H W"]:
 
     ``pictures``: a tensor or bytes, as ``labkit.models.features`` takes them, or a folder, whose photographs
     are cut to ``side`` (default: ``model.input_size``) and held in memory as bytes. ``units``: the channels
-    wanted, None for all. ``count``: pictures a unit; one that is above its threshold in fewer gets grey ones.
+    wanted, None for all. ``count``: pictures a unit; one that is above its threshold in fewer gets grey ones,
+    and all do, with a warning, where the share of the layer's places is less than one place.
     ``rotation``: the channels are turned by it first. The result form says which picture, how strongly, and
     gives the masks, which is what to keep of a large layer.
 
