@@ -238,9 +238,9 @@ def dissect(*args: Any, **options: Any) -> list[tuple[str, str, float]]:
     for each kind of label, 0 for none, over the whole picture, as fine as it is or coarser or finer alike in
     height and width; ``names``: a tuple of their names from 1 on (``MiniBroden.names`` without the first).
     ``rotation``: the channels are turned by it first. Shards: ``unit_thresholds`` on all, then
-    ``unit_counts`` of each part, which add up. Warns where ``quantile`` of the layer's places is less than one
-    place: then next to nothing is above a threshold. Raises KeyError for a wrong layer, ValueError for one
-    that is no feature map, maps that do not fit the pictures, labels without a name and shares outside (0, 1).
+    ``unit_counts`` of each part, which add up. Warns where ``quantile`` of the layer's places is less than
+    one: then next to nothing is above a threshold. Raises KeyError for a wrong layer, ValueError for one that
+    is no feature map, maps that do not fit the pictures, labels without a name and shares outside (0, 1).
 
     Unit: share. Labels: post hoc, specific to networks with feature maps, global.
     Source: Bau et al. 2017, "Network Dissection", section 2; they sample the quantile.
