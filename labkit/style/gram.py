@@ -257,8 +257,8 @@ def style_transfer(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     alone. ``start``: "content", "noise" or pictures; ``keep_colors``: the style's colours are first given the
     mean and covariance of the content's. ``optimizer``: "lbfgs" or "adam", for ``steps``; after each the
     picture is clipped to [0, 1]. ``on_frame``: told the steps done and the pictures. ``generator``: of noise
-    (None: seed 0). Raises ValueError for layers that are no feature map, several styles, one of one colour and
-    bad options, TypeError for layers that are no names, KeyError for wrong ones, RuntimeError for a model in
+    (None: seed 0). Raises ValueError for layers that are no feature map, several styles or one of one colour,
+    bad options, TypeError for what is no layer's name, KeyError for a wrong one, RuntimeError for a model in
     training mode.
 
     Unit: picture value. Labels: post hoc, specific to differentiable models, local.
