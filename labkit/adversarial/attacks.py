@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -49,7 +50,8 @@ def check_step(name: str, value: Any, most: float = 1.0) -> None:
     ...
     ValueError: epsilon must be a step in picture values, 0 to 1; got 8. Eight grey levels are 8 / 255.
     """
-    if isinstance(value, bool) or not 0 <= value <= most:
+    known = isinstance(value, Real | Tensor) and not isinstance(value, bool)
+    if not known or not 0 <= value <= most:
         raise ValueError(
             f"{name} must be a step in picture values, 0 to {most:g}; got {value!r}. "
             "Eight grey levels are 8 / 255."

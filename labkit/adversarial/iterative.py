@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from torch import Tensor, nn
 
 from labkit.adversarial.attacks import check_step, check_wanted, loss_and_answer, slope_of_loss
@@ -134,7 +135,8 @@ def pgd_result(
     check_choice("norm", norm, NORMS)
     check_positive("steps", steps)
     check_positive("restarts", restarts)
-    for value in torch.as_tensor(epsilon).flatten().tolist():
+    several = isinstance(epsilon, Tensor | ndarray | list | tuple)
+    for value in torch.as_tensor(epsilon).flatten().tolist() if several else [epsilon]:
         check_step("epsilon", value, 1.0 if norm == "linf" else 1e3)
     if step is not None:
         check_step("step", step, 1.0 if norm == "linf" else 1e3)
@@ -240,6 +242,7 @@ def minimal_perturbation_result(
     """
     check_positive("halvings", halvings)
     largest = most if most is not None else (1.0 if norm == "linf" else 16.0)
+    check_step("most", largest, 1.0 if norm == "linf" else 1e3)
     given: dict[str, Any] = {"steps": steps, "targeted": targeted, "norm": norm, "random_start": False}
     given |= {"progress": lambda _: None, "should_stop": should_stop, "generator": generator}
     bar = working("bisection", halvings + 1, "ball", progress=progress, should_stop=should_stop)

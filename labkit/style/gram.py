@@ -157,7 +157,7 @@ def color_matched(
 
 
 def _begin(start: Any, content: Tensor | None, shape: Sequence[int], own: torch.Generator) -> Tensor:
-    if isinstance(start, Tensor):
+    if not isinstance(start, str):
         check_images(start, "start")
         return start.detach().clone()
     check_choice("start", start, STARTS)

@@ -81,7 +81,7 @@ def first_values(
 ) -> Tensor:  # fmt: skip
     """The values that the search begins with: row after row from one stream, so that a batch's first rows are
     those of a smaller one."""
-    if isinstance(start, Tensor):
+    if not isinstance(start, str):
         check_images(start, "start")
         if len(start) not in (1, count) or start.shape[1:] != shape:
             raise ValueError(
