@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from labkit.core.checks import check_images
 from labkit.core.door import asked, derivative
-from labkit.core.registry import signature_of
+from labkit.core.registry import signature_of, warn_caller
 from labkit.core.targets import as_logits, class_indices
 
 NO_WAY = (
@@ -50,7 +50,8 @@ def check_step(name: str, value: Any, most: float = 1.0) -> None:
     ...
     ValueError: epsilon must be a step in picture values, 0 to 1; got 8. Eight grey levels are 8 / 255.
     """
-    if isinstance(value, bool) or not 0 <= value <= most:
+    known = isinstance(value, Real | Tensor) and not isinstance(value, bool)
+    if not known or not 0 <= value <= most:
         raise ValueError(
             f"{name} must be a step in picture values, 0 to {most:g}; got {value!r}. "
             "Eight grey levels are 8 / 255."
@@ -196,10 +197,9 @@ def fgsm(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     """
     found = fgsm_result(*args, **options)
     if dead := int((found.still == 1).sum()):
-        warnings.warn(
+        warn_caller(
             f"the gradient is exactly zero for {dead} of {len(found.still)} pictures, which did not move: an "
             "attack that moves nothing is no test. A rounding or a saturated step hides the gradient; begin "
-            "elsewhere (start=), or attack the model without it.",
-            stacklevel=2,
+            "elsewhere (start=), or attack the model without it."
         )
     return found.images

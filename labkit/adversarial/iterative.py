@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from torch import Tensor, nn
 
 from labkit.adversarial.attacks import check_step, check_wanted, loss_and_answer, slope_of_loss
 from labkit.core.checks import check_choice, check_positive
 from labkit.core.door import asked, seeded
 from labkit.core.progress import working
-from labkit.core.registry import signature_of
+from labkit.core.registry import signature_of, warn_caller
 
 __all__ = [
     "NORMS", "Minimal", "Pgd", "minimal_perturbation", "minimal_perturbation_result", "pgd", "pgd_result",
@@ -135,7 +135,8 @@ def pgd_result(
     check_choice("norm", norm, NORMS)
     check_positive("steps", steps)
     check_positive("restarts", restarts)
-    for value in torch.as_tensor(epsilon).flatten().tolist():
+    several = isinstance(epsilon, Tensor | ndarray | list | tuple)
+    for value in torch.as_tensor(epsilon).flatten().tolist() if several else [epsilon]:
         check_step("epsilon", value, 1.0 if norm == "linf" else 1e3)
     if step is not None:
         check_step("step", step, 1.0 if norm == "linf" else 1e3)
@@ -182,11 +183,10 @@ def pgd_result(
 
 def _warn_of_still(still: Float[Tensor, " N"]) -> None:
     if dead := int((still == 1).sum()):
-        warnings.warn(
+        warn_caller(
             f"the gradient is exactly zero for {dead} of {len(still)} pictures in every step: an attack that "
             "follows no gradient is no test. A rounding or a saturated step hides it; attack the model "
-            "without it, or try what fools a network like it.",
-            stacklevel=3,
+            "without it, or try what fools a network like it."
         )
 
 
@@ -242,6 +242,7 @@ def minimal_perturbation_result(
     """
     check_positive("halvings", halvings)
     largest = most if most is not None else (1.0 if norm == "linf" else 16.0)
+    check_step("most", largest, 1.0 if norm == "linf" else 1e3)
     given: dict[str, Any] = {"steps": steps, "targeted": targeted, "norm": norm, "random_start": False}
     given |= {"progress": lambda _: None, "should_stop": should_stop, "generator": generator}
     bar = working("bisection", halvings + 1, "ball", progress=progress, should_stop=should_stop)
@@ -292,9 +293,8 @@ def minimal_perturbation(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]
     found = minimal_perturbation_result(*args, **options)
     _warn_of_still(found.still)
     if left := int((~found.fooled & (found.still < 1)).sum()):
-        warnings.warn(
+        warn_caller(
             f"the largest ball fooled the network for all but {left} of {len(found.fooled)} pictures; these "
-            "are as far as they went. Give it a larger most= or more steps.",
-            stacklevel=2,
+            "are as far as they went. Give it a larger most= or more steps."
         )
     return found.images

@@ -13,11 +13,12 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from labkit.concepts.label_maps import check_labels
 from labkit.core.checks import check_positive
 from labkit.core.door import seeded
 from labkit.core.progress import working
 
-__all__ = ["Pixels", "check_labels", "fit_weights", "pixels_of", "strongest", "unit_ious"]
+__all__ = ["Pixels", "fit_weights", "pixels_of", "strongest", "unit_ious"]
 
 GRID = tuple(step / 20 for step in range(1, 20))  # where the cut-off of a probability is looked for
 
@@ -91,39 +92,6 @@ def unit_ious(pixels: Pixels, *, at: int = 1) -> Float[Tensor, "K C"]:
     either = own + pixels.label.sum((0, 1)) - both
     seen = pixels.shown.any(0)
     return torch.where(seen, both / either.clamp(min=1), torch.nan).float()
-
-
-def check_labels(
-    maps: Mapping[str, ndarray], names: Mapping[str, Sequence[str]], count: int
-) -> tuple[tuple[str, str], ...]:
-    """(kind, name) of every concept, in the order of its values; raises ValueError for maps that do not fit.
-
-    ``maps``: whole numbers (N, H, W) by kind, 0 for none; ``names``: their names, from 1 on.
-
-    >>> check_labels({"part": np.array([[[0, 1]]])}, {"part": ["wheel"]}, 1)
-    (('part', 'wheel'),)
-    """
-    if not maps:
-        raise ValueError(
-            'maps must hold at least one kind of labels, such as {"object": (N, H, W) integers}.'
-        )
-    sides = {np.shape(values)[1:] for values in maps.values()}
-    for kind, values in maps.items():
-        if np.ndim(values) != 3 or len(values) != count or len(sides) > 1:
-            raise ValueError(
-                f"maps[{kind!r}] must be (N, H, W) with a map a picture, N = {count}, all of one size; "
-                f"got {tuple(np.shape(values))}."
-            )
-        if kind not in names:
-            raise ValueError(
-                f"names must name the labels of {kind!r}, from 1 on; it names {', '.join(names)}."
-            )
-        if int(np.max(values)) > len(names[kind]):
-            raise ValueError(
-                f"maps[{kind!r}] must hold 0 (none) to {len(names[kind])}, the labels that are named; "
-                f"got {int(np.max(values))}."
-            )
-    return tuple((kind, name) for kind in maps for name in names[kind])
 
 
 def _enlarging(small: int, large: int) -> Float[Tensor, "large small"]:

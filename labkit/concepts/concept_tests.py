@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor, nn
 
 from labkit.concepts.concept_vectors import (
@@ -18,11 +18,12 @@ from labkit.concepts.concept_vectors import (
     layer_gradients,
 )
 from labkit.concepts.directions import Directions, by_channel
+from labkit.concepts.label_maps import side_of
 from labkit.core.checks import check_positive
 from labkit.core.door import own_copy, seeded
 from labkit.core.hooks import borrow
 from labkit.core.progress import working
-from labkit.core.registry import signature_of
+from labkit.core.registry import signature_of, warn_caller
 from labkit.core.statistics import permutation_test, rank_p
 from labkit.core.targets import pick
 from labkit.models import Target
@@ -67,6 +68,37 @@ def _check_pool(pool: str | None) -> None:
         raise ValueError(f'pool must be None or "mean"; got {pool!r}.')
 
 
+def _check_pictures(given: Mapping[str, Any]) -> None:
+    for name, pictures in given.items():
+        if not isinstance(pictures, Tensor | ndarray):
+            raise TypeError(
+                f"{name} must be pictures, a tensor or an array; got {type(pictures).__name__}. Read files "
+                "first: torch.stack([labkit.data.load_photo(file, side) for file in files])."
+            )
+
+
+def _features(
+    model: nn.Module, layer: str, pool: str | None, dtype: torch.dtype, images: Tensor, slopes: Tensor,
+    sets: Mapping[str, Pictures],
+) -> list[Float[Tensor, "N D"]]:  # fmt: skip
+    """What a layer gives for sets of pictures, in rows as long as the slopes of the images; raises ValueError
+    where the layer, or the model, does not take their sizes together."""
+    sides = {name: side_of(pictures) for name, pictures in {"images": images, **sets}.items()}
+    try:
+        found = [features(model, one, layer, pool=pool, dtype=dtype).flatten(1) for one in sets.values()]
+    except RuntimeError:
+        if len(set(sides.values())) == 1:
+            raise
+        found = []
+    if not found or any(rows.shape[1] != slopes.shape[1] for rows in found):
+        got = ", ".join(f"{name} {high} x {wide}" for name, (high, wide) in sides.items())
+        raise ValueError(
+            f"{', '.join(sides)} must be of one size; got {got}. Cut them to one, "
+            'or for a network that takes any size compare the means of channels: pool="mean".'
+        )
+    return found
+
+
 def tcav_result(
     model: nn.Module,
     images: Float[Tensor, "N C H W"],
@@ -86,6 +118,7 @@ def tcav_result(
     check_positive("random_concepts", random_concepts)
     check_positive("draws", draws)
     _check_pool(pool)
+    _check_pictures({"concept": concept, "others": others})
     size = len(concept)
     if size < 2:
         raise ValueError(f"concept must be at least 2 pictures, better 30; got {size}.")
@@ -98,12 +131,12 @@ def tcav_result(
     slopes = layer_gradients(model, images, target, layer=layer)
     constant = is_constant(slopes)
     if constant:
-        warnings.warn(CONSTANT.format(repr(layer)), stacklevel=3)
+        warn_caller(CONSTANT.format(repr(layer)))
     slopes = by_channel(slopes) if pool else slopes.flatten(1)
     half = torch.float16 if pool is None else torch.float32
-    rows = torch.cat([
-        features(model, pictures, layer, pool=pool, dtype=half).flatten(1) for pictures in (concept, others)
-    ])  # fmt: skip
+    sets = {"concept": concept, "others": others}
+    found = _features(model, layer, pool, half, images, slopes, sets)
+    rows = torch.cat(found)
     vectors = Directions(rows, slopes, penalty)
     first, rest = torch.arange(size), torch.arange(size, len(rows))
     null = []
@@ -152,7 +185,8 @@ def tcav(*args: Any, **options: Any) -> float:
     ``images``: of the class; ``concept``, ``others``: pictures, as ``labkit.models.features`` takes them,
     tensors or bytes. ``pool``: None takes the layer's numbers in a row (kept in float16), "mean" the means
     of channels. Warns where the derivative is the same for all pictures. Raises ValueError for too few
-    pictures and a concept that the layer does not tell from the others, else as ``layer_gradients``.
+    pictures, sets of several sizes (unless pooled) and a concept that the layer does not tell from the
+    others, TypeError for a folder, which is to be read first, else as ``layer_gradients``.
 
     Unit: share. Labels: post hoc, specific to differentiable networks, global.
     Source: Kim et al. 2018, "Interpretability Beyond Feature Attribution", section 3.
@@ -193,6 +227,7 @@ def paired_cav_result(
     """``paired_cav`` with its effect on a target, the test, and what re-drawing does (see ``PairedCav``)."""
     check_positive("flips", flips)
     _check_pool(pool)
+    _check_pictures({"present": present, "absent": absent})
     if len(present) != len(absent) or len(present) < 2:
         raise ValueError(
             "present and absent must be the same scenes with and without one thing, in the same order, at "
@@ -200,10 +235,9 @@ def paired_cav_result(
         )
     slopes = layer_gradients(model, images, target, layer=layer)
     slopes = by_channel(slopes) if pool else slopes.flatten(1)
-    with_it, without = (
-        features(model, pictures, layer, pool=pool).double() for pictures in (present, absent)
-    )
-    pairs = (with_it - without).flatten(1)
+    sets = {"present": present, "absent": absent}
+    with_it, without = _features(model, layer, pool, torch.float32, images, slopes.flatten(1), sets)
+    pairs = with_it.double() - without.double()
     if not pairs.any():
         raise ValueError(
             "present and absent must differ in what the layer gives; for every pair it is the same."

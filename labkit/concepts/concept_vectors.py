@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from labkit.core.checks import check_images, check_share
 from labkit.core.door import NO_INFLUENCE, asked, derivative, finite, seeded
 from labkit.core.hooks import find_layer
 from labkit.core.progress import working
-from labkit.core.registry import signature_of
+from labkit.core.registry import signature_of, warn_caller
 from labkit.core.targets import select
 from labkit.models import Target, record, scores
 from labkit.models.features import features
@@ -173,7 +172,7 @@ def directional_derivatives(
     """
     slopes = layer_gradients(model, images, target, layer=layer, batch_size=batch_size)
     if is_constant(slopes):
-        warnings.warn(CONSTANT.format(repr(layer)), stacklevel=2)
+        warn_caller(CONSTANT.format(repr(layer)))
     return along(slopes, vector, layer)
 
 

@@ -14,6 +14,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from labkit.concepts.enlarging import pixels_above
+from labkit.concepts.label_maps import check_kinds, check_values, side_of
 from labkit.concepts.thresholds import LayerMaps, unit_thresholds
 from labkit.core.checks import check_fraction, check_positive
 from labkit.core.hooks import borrow
@@ -62,32 +63,9 @@ class Counts:
         return (torch.minimum(unit, label) / torch.maximum(unit, label).clamp(min=1)).float()
 
 
-def _check_maps(maps: Mapping[str, ndarray], names: Mapping[str, Any], count: int) -> None:
-    if not maps:
-        raise ValueError(
-            'maps must hold at least one kind of labels, such as {"object": (N, H, W) integers}.'
-        )
-    for kind, values in maps.items():
-        if values.ndim != 3 or len(values) != count:
-            raise ValueError(
-                f"maps[{kind!r}] must be (N, H, W) with a map a picture, N = {count}; "
-                f"got {tuple(values.shape)}."
-            )
-        side = next(iter(maps.values())).shape[1:]
-        if values.shape[1:] != side:
-            raise ValueError(
-                f"maps must all be of one size, {side[0]} x {side[1]} as the first is; maps[{kind!r}] is "
-                f"{values.shape[1]} x {values.shape[2]}."
-            )
-        if kind not in names:
-            raise ValueError(
-                f"names must name the labels of {kind!r}, from 1 on; it names {', '.join(names)}."
-            )
-
-
-def _integers(values: ndarray) -> Int[Tensor, "B H W"]:
+def _integers(values: ndarray | Tensor) -> Int[Tensor, "B H W"]:
     """A batch of label maps, read now; bytes stay bytes."""
-    read = np.array(values)
+    read = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.array(values)
     return torch.from_numpy(read if read.dtype == np.uint8 else read.astype(np.int64))
 
 
@@ -139,7 +117,7 @@ def unit_counts(
     neighbours stay below it they are not enlarged, which changes nothing. Arguments and errors as in
     ``dissect``.
     """
-    _check_maps(maps, names, len(images))
+    check_kinds(maps, names, len(images), side_of(images))
     kinds = tuple(maps)
     sizes = [len(names[kind]) for kind in kinds]
     starts = torch.tensor([0, *sizes]).cumsum(0)
@@ -158,11 +136,7 @@ def unit_counts(
             rows = slice(done, done + len(part))
             own = {kind: _integers(values[rows]) for kind, values in maps.items()}
             for g, kind in enumerate(kinds):
-                if int(own[kind].max()) > sizes[g]:
-                    raise ValueError(
-                        f"maps[{kind!r}] must hold 0 (none) to {sizes[g]}, the labels that are named; "
-                        f"got {int(own[kind].max())}."
-                    )
+                check_values(kind, own[kind], sizes[g])
             high, wide = next(iter(own.values())).shape[1:]
             for n in range(len(part)):
                 which, held = _combinations(torch.stack([v[n].flatten() for v in own.values()]), sizes)
@@ -236,7 +210,7 @@ def dissect_result(
     """``dissect`` with every IoU, its ceiling, the unique detectors and the cap (see ``Dissection``)."""
     check_positive("batch_size", batch_size)
     check_fraction("iou", iou)
-    _check_maps(maps, names, len(images))
+    check_kinds(maps, names, len(images), side_of(images))
     half = (
         None if progress is None else (lambda done: progress(done / 2), lambda done: progress(0.5 + done / 2))
     )
@@ -261,10 +235,12 @@ def dissect(*args: Any, **options: Any) -> list[tuple[str, str, float]]:
     of other pictures are the floor: with this kit's scenes units pass .04 there, not .10.
 
     ``images``: tensors or bytes, as ``labkit.models.features`` takes them. ``maps``: whole numbers (N, H, W)
-    for each kind of label, 0 for none; ``names``: their names from 1 on (``MiniBroden.names`` without the
-    first). ``rotation``: the channels are turned by it first. Shards: ``unit_thresholds`` on all, then
-    ``unit_counts`` of each part, which add up. Raises KeyError for a wrong layer, ValueError for a layer that
-    is no feature map, for maps that do not fit the pictures, labels without a name and shares outside (0, 1).
+    for each kind of label, 0 for none, over the whole picture, as fine as it is or coarser or finer alike in
+    height and width; ``names``: a tuple of their names from 1 on (``MiniBroden.names`` without the first).
+    ``rotation``: the channels are turned by it first. Shards: ``unit_thresholds`` on all, then
+    ``unit_counts`` of each part, which add up. Warns where ``quantile`` of the layer's places is less than
+    one: then next to nothing is above a threshold. Raises KeyError for a wrong layer, ValueError for one that
+    is no feature map, maps that do not fit the pictures, labels without a name and shares outside (0, 1).
 
     Unit: share. Labels: post hoc, specific to networks with feature maps, global.
     Source: Bau et al. 2017, "Network Dissection", section 2; they sample the quantile.

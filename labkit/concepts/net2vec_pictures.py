@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
 
-from labkit.concepts.concept_pixels import check_labels, strongest
+from labkit.concepts.concept_pixels import strongest
+from labkit.concepts.label_maps import check_labels, side_of
 from labkit.concepts.net2vec_segmentation import check_shown, parted
 from labkit.core.checks import check_positive
 from labkit.core.door import seeded
@@ -110,7 +111,7 @@ def net2vec_classification_result(
 ) -> Net2VecClassification:
     """``net2vec_classification`` with its accuracy and the best single unit's (see that class)."""
     check_positive("penalty", penalty, integer=False)
-    labels = check_labels(maps, names, len(images))
+    labels = check_labels(maps, names, len(images), side_of(images))
     train, held = parted(len(images), held_out, seeded(generator))
     shown = torch.cat([
         (torch.from_numpy(np.array(values)).long().flatten(1)[..., None]

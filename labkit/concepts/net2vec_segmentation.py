@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from labkit.concepts.concept_pixels import (
     Pixels,
-    check_labels,
     fit_weights,
     pixels_of,
     strongest,
     unit_ious,
 )
+from labkit.concepts.label_maps import check_labels, side_of
 from labkit.concepts.thresholds import thresholds_of
 from labkit.core.checks import check_feature_map, check_share
 from labkit.core.door import seeded
@@ -174,7 +174,7 @@ def net2vec_result(
 ) -> Net2Vec:
     """``net2vec`` with its IoU, the best single unit and the best few beside it (see ``Net2Vec``)."""
     check_share("quantile", quantile, "0.005 is the paper's.")
-    labels, own = check_labels(maps, names, len(images)), seeded(generator)
+    labels, own = check_labels(maps, names, len(images), side_of(images)), seeded(generator)
     train, held = parted(len(images), held_out, own)
     told = [None if progress is None else (lambda done, p=p: progress((p + done) / 2)) for p in range(2)]
     given = features(model, images, layer, progress=told[0])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int8
+from numpy import ndarray
 from torch import Tensor, nn
 
 from labkit.core.checks import check_choice, check_feature_map, check_index, check_positive
@@ -46,8 +48,8 @@ def similarity_map(
 
     ``picture``, ``place``: the one asked about, (row, column) of the layer's map (``place_at`` finds it under
     a pixel). ``upsample``: None gives the layer's own size, "nearest" or "bilinear" the pictures'. Places
-    where the layer gives nothing have 0. Raises IndexError for a picture or a place out of range, KeyError
-    for a wrong layer, ValueError for a layer that is no feature map.
+    where the layer gives nothing have 0. Raises IndexError for a picture or a place out of range, TypeError
+    for one that is no whole number, KeyError for a wrong layer, ValueError for one that is no feature map.
 
     Unit: cosine, -1 to 1. Labels: post hoc, specific to networks with feature maps, local.
     Source: Fong and Vedaldi 2018, "Net2Vec"; Olah et al. 2018, "The Building Blocks of Interpretability".
@@ -59,6 +61,8 @@ def similarity_map(
     """
     if upsample is not None:
         check_choice("upsample", upsample, ("nearest", "bilinear"))
+    if not isinstance(place, Sequence | Tensor | ndarray) or len(place) != 2:
+        raise ValueError(f"place must be (row, column) of the layer's map; got {place!r}.")
     find_layer(model, layer)
     with asked(model, pictures) as inputs, torch.no_grad(), record(model, layer) as kept:
         model(inputs)

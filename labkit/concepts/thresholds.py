@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -13,6 +14,7 @@ from labkit.core.checks import check_feature_map, check_share
 from labkit.core.door import own_copy
 from labkit.core.hooks import borrow, find_layer, record
 from labkit.core.progress import working
+from labkit.core.registry import warn_caller
 from labkit.models.features import batches
 
 __all__ = ["LayerMaps", "thresholds_of", "unit_thresholds"]
@@ -55,6 +57,20 @@ class LayerMaps:
         return torch.einsum("jk,bkhw->bjhw", self.rotation.to(maps), maps)
 
 
+def _warn_of_few(quantile: float, pictures: int, total: int, place: str) -> None:
+    """Warn where a share of all places is less than one place: then nothing exceeds the threshold."""
+    if quantile * total >= 1:
+        return
+    step = 10.0 ** (math.floor(-math.log10(total)) - 1)
+    enough = math.ceil(1 / total / step - 1e-9) * step
+    cure = f"quantile={enough:.2g} leaves one; more" if enough < 1 else "More"
+    warn_caller(
+        f"quantile={quantile:g} leaves no place above the thresholds: of the {total} places{place}, over "
+        f"{pictures} {'pictures' if pictures != 1 else 'picture'}, it is less than one. {cure} pictures or "
+        "an earlier layer leave more."
+    )
+
+
 def unit_thresholds(
     model: nn.Module,
     images: Tensor | ndarray,
@@ -70,7 +86,7 @@ def unit_thresholds(
 
     The activations are counted as float16, in constant memory: the threshold is one of these numbers, and at
     most the share lies above it. A unit that never gives two different numbers gets infinity: it is dead.
-    Errors as in ``dissect``.
+    Warns where the share of all places is less than one place. Errors as in ``dissect``.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.ReLU()).eval()
     >>> nn.init.ones_(net[0].weight)[0, 0, 0, 0].item()
@@ -94,6 +110,7 @@ def unit_thresholds(
     assert histogram is not None  # batches() refuses no pictures
     above = histogram.flip(1).cumsum(1).flip(1)  # how many are at least this number
     total = int(histogram[0].sum())
+    _warn_of_few(quantile, done, total, f" in {layer!r}")
     lowest = (above <= quantile * total).int().argmax(1) - 1  # the last number that more reach
     thresholds = _values(lowest)
     alive = (histogram > 0).sum(1) > 1
@@ -111,6 +128,7 @@ def thresholds_of(activations: Float[Tensor, "N K h w"], quantiles: Sequence[flo
         check_share("quantile", quantile, "0.005 is the paper's.")
     values = activations.movedim(1, 0).flatten(1).half().float()
     total = values.shape[1]
+    _warn_of_few(min(quantiles), len(activations), total, "")
     # as many as may lie above, and the next one: of equal ones none lies above
     found = [values.kthvalue(total - int(quantile * total), dim=1).values for quantile in quantiles]
     alive = values.amax(1) > values.amin(1)

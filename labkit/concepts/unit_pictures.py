@@ -14,8 +14,8 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from labkit.concepts.thresholds import LayerMaps, unit_thresholds
-from labkit.core.checks import check_index, check_positive
-from labkit.core.door import weight_of
+from labkit.core.checks import check_positive
+from labkit.core.door import as_units, weight_of
 from labkit.core.hooks import borrow
 from labkit.core.progress import working
 from labkit.core.registry import signature_of
@@ -60,7 +60,7 @@ def top_pictures_result(
     pictures: Tensor | ndarray | str | Path,
     layer: str,
     *,
-    units: Sequence[int] | None = None,
+    units: int | Sequence[int] | None = None,
     count: int = 6,
     quantile: float = 0.005,
     rotation: Float[Tensor, "K K"] | None = None,
@@ -75,7 +75,7 @@ def top_pictures_result(
 
 def _sought(
     model: nn.Module, given: Tensor | ndarray, names: tuple[str, ...], layer: str,
-    units: Sequence[int] | None, count: int, quantile: float, rotation: Tensor | None, batch_size: int,
+    units: int | Sequence[int] | None, count: int, quantile: float, rotation: Tensor | None, batch_size: int,
     progress: Callable[[float], None] | None,
 ) -> TopPictures:  # fmt: skip
     check_positive("count", count)
@@ -84,9 +84,7 @@ def _sought(
     every = unit_thresholds(
         model, given, layer=layer, quantile=quantile, rotation=rotation, batch_size=batch_size, progress=half
     )
-    for one in units or ():
-        check_index("units", one, len(every), "units in the layer")
-    chosen = torch.arange(len(every)) if units is None else torch.tensor(list(units), dtype=torch.long)
+    chosen = as_units(units, len(every))
     thresholds, peaks, done, size = every[chosen], [], 0, (0, 0)
     rest = None if progress is None else lambda share: progress(0.5 + share / 2)
     with borrow(model), working("top pictures", len(given), "picture", progress=rest) as work:
@@ -122,7 +120,8 @@ def top_pictures(*args: Any, **options: Any) -> Float[Tensor, "U k C H W"]:
 
     ``pictures``: a tensor or bytes, as ``labkit.models.features`` takes them, or a folder, whose photographs
     are cut to ``side`` (default: ``model.input_size``) and held in memory as bytes. ``units``: the channels
-    wanted, None for all. ``count``: pictures a unit; one that is above its threshold in fewer gets grey ones.
+    wanted, one or several, None for all. ``count``: pictures a unit; one that is above its threshold in fewer
+    gets grey ones, and all do, with a warning, where the share of the layer's places is less than one place.
     ``rotation``: the channels are turned by it first. The result form says which picture, how strongly, and
     gives the masks, which is what to keep of a large layer.
 

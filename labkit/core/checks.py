@@ -292,6 +292,8 @@ def check_index(argument: str, value: int, count: int, things: str) -> None:
     ...
     IndexError: picture must be from 0 to 1; got 5. There are 2 pictures.
     """
+    if isinstance(value, float):
+        raise TypeError(f"{argument} must be a whole number; got {value!r}.")
     if not 0 <= int(value) < count:
         there = f"There are {count} {things}." if count != 1 else "There is only one."
         raise IndexError(f"{argument} must be from 0 to {count - 1}; got {int(value)}. {there}")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from labkit.core.checks import check_channels, check_images, check_positive
+from labkit.core.checks import check_channels, check_images, check_index, check_positive
 from labkit.core.hooks import borrow
 
 # what torch says of a custom operator and of its own, as its error begins
@@ -90,9 +91,56 @@ def asked(
         yield own_copy(model, images)
 
 
-def seeded(generator: torch.Generator | None) -> torch.Generator:
-    """The caller's generator, or one with seed 0, so that a call gives the same answer every time."""
+def seeded(generator: torch.Generator | None, argument: str = "generator") -> torch.Generator:
+    """The caller's generator, or one with seed 0, so that a call gives the same answer every time.
+
+    Raises TypeError for what is no generator, such as a seed.
+    """
+    if generator is not None and not isinstance(generator, torch.Generator):
+        cure = f"Write torch.Generator().manual_seed({generator if isinstance(generator, int) else 0})."
+        raise TypeError(
+            f"{argument} must be a torch.Generator or None; got {type(generator).__name__}. {cure}"
+        )
     return torch.Generator().manual_seed(0) if generator is None else generator
+
+
+def as_units(units: int | Sequence[int] | None, count: int) -> Int[Tensor, " U"]:
+    """The units asked for, of a layer's ``count``: None for all, one, or several.
+
+    Raises TypeError for what is no whole number, ValueError for none, IndexError for one that is not there.
+
+    >>> as_units(2, 4), as_units(None, 3)
+    (tensor([2]), tensor([0, 1, 2]))
+    """
+    if units is None:
+        return torch.arange(count)
+    given: Any = units.tolist() if isinstance(units, Tensor | np.ndarray | np.generic) else units
+    chosen = [given] if isinstance(given, int) else given
+    if not isinstance(chosen, Sequence) or not all(isinstance(unit, int) for unit in chosen):
+        raise TypeError(f"units must be None for all, a unit's number or several of them; got {given!r}.")
+    if not chosen:
+        raise ValueError("units must be at least one unit, or None for all; got an empty list.")
+    for unit in chosen:
+        check_index("units", unit, count, "units in the layer")
+    return torch.tensor(list(chosen))
+
+
+@contextmanager
+def channels_in_own_words(model: nn.Module, channels: int) -> Iterator[None]:
+    """For a block in which a model meets pictures that a search has made: raise ValueError that names
+    ``channels`` where the pictures have another number than the model takes."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        means = [getattr(model, name, None) for name in ("labkit_mean", "mean")]
+        taken = [m.shape[1] for m in means if isinstance(m, Tensor) and m.ndim == 4]
+        taken += [m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)]
+        if "channels" not in str(error) or not taken or taken[0] == channels:
+            raise
+        raise ValueError(
+            f"channels must be those of the pictures that the model takes, {taken[0]}; got {channels}. "
+            f"Pass channels={taken[0]}."
+        ) from None
 
 
 @contextmanager

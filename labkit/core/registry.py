@@ -6,14 +6,18 @@ Each package fills a ``METHODS`` of its own; nothing here imports upward.
 from __future__ import annotations
 
 import inspect
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import update_wrapper
-from types import FunctionType, ModuleType
+from pathlib import Path
+from types import FrameType, FunctionType, ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 from labkit.core.checks import nearest
 
+_HOME = str(Path(__file__).resolve().parents[1])
 # What a method is given -> the argument's name.
 TAKES = {
     "model": "model",
@@ -142,6 +146,22 @@ def _misfit(
             return TypeError(f"{name} lacks {', '.join(map(repr, lacking))}. Write {name}({call}).")
         return TypeError(f"{name}: {error}.")
     return None
+
+
+def warn_caller(message: str) -> None:
+    """Warn at the line outside the library that called it, however deep within the warning is told.
+
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     warn_caller("mind the gap")
+    >>> told[0].filename == __file__
+    False
+    """
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_code.co_filename.startswith(_HOME):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ __all__ = [
     "pick",
     "reads_layers",
     "rewarded",
+    "scores_alone",
     "select",
     "unit",
 ]
@@ -93,12 +94,34 @@ def _as_tensor(target: Any) -> Any:
     return torch.as_tensor(target) if isinstance(target, np.ndarray) else target
 
 
+def scores_alone(outputs: Any, model: str = "model") -> str:
+    """The line by which a network that gives more than scores, or other ones, gives (N, classes).
+
+    >>> scores_alone({"logits": torch.zeros(2, 3), "hidden": []})
+    "model.register_forward_hook(lambda module, images, outputs: outputs['logits'])"
+    """
+    way = "outputs.logits"
+    if isinstance(outputs, Tensor):
+        way = "outputs.flatten(2).mean(2)" if outputs.ndim > 2 else "torch.stack([0 * outputs, outputs], 1)"
+    elif isinstance(outputs, Mapping):
+        way = f"outputs[{'logits' if 'logits' in outputs else next(iter(outputs), 0)!r}]"
+    elif isinstance(outputs, tuple | list):
+        way = "outputs[0]"
+    return f"{model}.register_forward_hook(lambda module, images, outputs: {way})"
+
+
 def class_indices(outputs: Tensor, target: Target, argument: str = "target") -> Int[Tensor, " N"]:
     """The class asked about for each picture, on the outputs' device.
 
     Raises ValueError for outputs that are no (N, classes) or a tensor that does not fit them, IndexError for
     a class out of range, TypeError for what is no class.
     """
+    if argument == "labels" and callable(target):
+        raise TypeError(
+            "labels must be a class index, or a tensor of them with one a picture; got a callable. The loss "
+            "is the cross entropy of all classes' scores: where the model gives more than these, let it "
+            "return them alone."
+        )
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         own = "[:, 1].flatten(1).mean(1)" if isinstance(outputs, Tensor) else "[0][:, 1]"
@@ -106,7 +129,10 @@ def class_indices(outputs: Tensor, target: Target, argument: str = "target") -> 
         raise ValueError(
             f"a class index as {argument} needs outputs of shape (N, classes); the model gives {got}."
             + " Pass a callable that turns the outputs into one score a picture, such as lambda outputs: "
-            f"outputs{own}." * (argument == "target")
+            f"outputs{own}."
+            * (argument == "target")
+            + f" Wrap the model so that it returns the scores alone: {scores_alone(outputs)}."
+            * (argument != "target")
         )
     n, target = len(outputs), _as_tensor(target)
     if isinstance(target, Tensor):

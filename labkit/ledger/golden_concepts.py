@@ -11,7 +11,6 @@ import torch
 from labkit import concepts
 from labkit.concepts.concept_pixels import (
     Pixels,
-    check_labels,
     fit_weights,
     pixels_of,
     strongest,
@@ -22,6 +21,7 @@ from labkit.concepts.concept_tests import paper_p, z_among
 from labkit.concepts.concept_vectors import layer_gradients
 from labkit.concepts.directions import Directions, by_channel
 from labkit.concepts.dissection import summary_of, unit_counts
+from labkit.concepts.label_maps import check_labels
 from labkit.concepts.net2vec_segmentation import fewest, segmentation
 from labkit.concepts.overlay import place_at
 from labkit.concepts.rotations import random_rotation, rotation_power

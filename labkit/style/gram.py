@@ -17,6 +17,7 @@ from labkit.optimize import minimize, total_variation
 
 __all__ = [
     "Styled",
+    "check_one",
     "check_varied",
     "color_matched",
     "gram_loss",
@@ -81,6 +82,11 @@ def layer_weights(model: nn.Module, layers: Layers, name: str) -> dict[str, floa
     {'0': 0.25, '1': 0.75}
     """
     given = {layers: 1.0} if isinstance(layers, str) else layers
+    if not isinstance(given, Mapping | Sequence) or not all(isinstance(name, str) for name in given):
+        raise TypeError(
+            f"{name} must be a layer's name, a list of names or a dictionary of names with weights; got "
+            f"{layers!r}. labkit.models.layer_names(model) lists them."
+        )
     found = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, 1.0)
     if not found:
         raise ValueError(f"{name} must name at least one layer, as in {name}='features.5'.")
@@ -99,11 +105,24 @@ def _features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[s
     return {layer: kept[layer] for layer in layers}
 
 
-def check_varied(name: str, picture: Float[Tensor, "N C H W"]) -> None:
-    """Raise ValueError for a picture of one colour: its Gram matrix has rank one.
+def check_one(name: str, pictures: Float[Tensor, "N C H W"]) -> None:
+    """Raise for what is no picture (see ``check_images``), ValueError for several of them.
+
+    >>> check_one("style", torch.rand(1, 3, 4, 4))
+    """
+    if len(check_images(pictures, name)) > 1:
+        raise ValueError(
+            f"{name} must be one picture, (1, C, H, W); got {tuple(pictures.shape)}. Call it once for each, "
+            f"as in {name}[:1]."
+        )
+
+
+def check_varied(name: str, picture: Float[Tensor, "1 C H W"]) -> None:
+    """Raise ValueError for several pictures and for one of one colour: its Gram matrix has rank one.
 
     >>> check_varied("style", torch.rand(1, 3, 4, 4))
     """
+    check_one(name, picture)
     if not (picture.flatten(2).std(2) > 1e-4).any():
         raise ValueError(
             f"{name} must vary over the picture; this one is of one colour, whose Gram matrix has rank one "
@@ -138,7 +157,7 @@ def color_matched(
 
 
 def _begin(start: Any, content: Tensor | None, shape: Sequence[int], own: torch.Generator) -> Tensor:
-    if isinstance(start, Tensor):
+    if not isinstance(start, str):
         check_images(start, "start")
         return start.detach().clone()
     check_choice("start", start, STARTS)
@@ -157,7 +176,7 @@ def style_transfer_result(
     content_weight: float = 1.0,
     style_weight: float = 1.0,
     tv_weight: float = 0.0,
-    side: tuple[int, int] | None = None,
+    side: int | tuple[int, int] | None = None,
     start: str | Float[Tensor, "N C H W"] = "content",
     keep_colors: bool = False,
     optimizer: str = "lbfgs",
@@ -180,7 +199,7 @@ def style_transfer_result(
     for name, weight in {"content_weight": content_weight, "style_weight": style_weight,
                          "tv_weight": tv_weight}.items():  # fmt: skip
         check_weight(name, weight)
-    check_images(style, "style")
+    check_one("style", style)
     if content is not None:
         check_images(content, "content")
         if content_layer is None:
@@ -189,10 +208,11 @@ def style_transfer_result(
     with borrow(model, frozen=True):
         weights = layer_weights(model, style_layers, "style_layers")
         own = None if content is None else own_copy(model, content)
-        like = own_copy(model, style[:1])
+        like = own_copy(model, style)
         if keep_colors and own is not None:
             like = color_matched(like, own)
-        wide = tuple(own.shape) if own is not None else (1, like.shape[1], *(side or like.shape[2:]))
+        size = (side, side) if isinstance(side, int) else side or like.shape[2:]
+        wide = tuple(own.shape) if own is not None else (1, like.shape[1], *size)
         names = [*weights, *([content_layer] if content_layer and own is not None else [])]
         with torch.no_grad():
             goals = {k: gram_matrix(v) for k, v in _features(model, like, list(weights)).items()}
@@ -200,14 +220,14 @@ def style_transfer_result(
         images = _begin(start, own, wide, seeded(generator)).to(like).contiguous()
         if tuple(images.shape[1:]) != tuple(wide[1:]):
             raise ValueError(f"start must have the shape {tuple(wide)}; got {tuple(images.shape)}.")
-        size = None if kept is None else (kept**2).flatten(1).sum(1).clamp(min=1e-12)
+        whole = None if kept is None else (kept**2).flatten(1).sum(1).clamp(min=1e-12)
 
         def both() -> tuple[Tensor, Tensor]:
             found = _features(model, images, list(dict.fromkeys(names)))
             styled = sum(w * gram_loss(found[k], goals[k]) for k, w in weights.items())
-            if kept is None or size is None:
+            if kept is None or whole is None:
                 return torch.as_tensor(styled).sum(), images.new_zeros(())
-            away = ((found[str(content_layer)] - kept) ** 2).flatten(1).sum(1) / size
+            away = ((found[str(content_layer)] - kept) ** 2).flatten(1).sum(1) / whole
             return torch.as_tensor(styled).sum(), away.sum()
 
         def loss(_: int) -> Tensor:
@@ -237,8 +257,9 @@ def style_transfer(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     alone. ``start``: "content", "noise" or pictures; ``keep_colors``: the style's colours are first given the
     mean and covariance of the content's. ``optimizer``: "lbfgs" or "adam", for ``steps``; after each the
     picture is clipped to [0, 1]. ``on_frame``: told the steps done and the pictures. ``generator``: of noise
-    (None: seed 0). Raises ValueError for layers that are no feature map, a style of one colour and bad
-    options, KeyError for wrong layers, RuntimeError for a model in training mode.
+    (None: seed 0). Raises ValueError for layers that are no feature map, several styles or one of one colour,
+    bad options, TypeError for what is no layer's name, KeyError for a wrong one, RuntimeError for a model in
+    training mode.
 
     Unit: picture value. Labels: post hoc, specific to differentiable models, local.
     Source: Gatys, Ecker and Bethge 2016, "Image Style Transfer Using Convolutional Neural Networks"; they

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from labkit.core.checks import check_positive, check_weight
-from labkit.core.door import seeded, sides_of, weight_of
+from labkit.core.door import channels_in_own_words, seeded, sides_of, weight_of
 from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
 from labkit.models import borrow, record
@@ -98,7 +98,7 @@ def invert_result(
         # the same start for every picture, so that a batch gives what its pictures give alone
         noise = 0.5 + 0.05 * torch.randn(1, channels, height, width, generator=generator, dtype=goal.dtype)
         images = noise.clamp(0, 1).to(goal.device).repeat(len(goal), 1, 1, 1)
-        with torch.no_grad():
+        with torch.no_grad(), channels_in_own_words(model, channels):
             shape = _features(model, images.clone(), layer).shape
         if shape != goal.shape:
             raise ValueError(
@@ -139,8 +139,9 @@ def invert(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     ``alpha_weight`` times the alpha norm (the mean of the distance from grey to the power ``alpha``), plus
     100 ``tv_weight`` times the mean total variation (squared steps to the power ``beta`` / 2). Any layer that
     gives a tensor, also one without places. Adam from the same faint noise (``generator``, None: seed 0),
-    clipped to [0, 1]. ``side``: the picture's side or (height, width), by default ``model.input_size``.
-    ``on_frame``: told the steps done and the pictures, after the first step and ``every`` so many more.
+    clipped to [0, 1]. ``side``: the picture's side or (height, width), by default ``model.input_size``;
+    ``channels``: of it. ``on_frame``: told the steps done and the pictures, after the first step and
+    ``every`` so many more.
     Raises KeyError for a wrong layer, ValueError for features that do not fit it, a layer that gives
     no tensor or that no gradient leads from to the picture, and exponents below 1, RuntimeError
     for a model in training mode.

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from labkit.core.checks import check_choice, check_images, check_positive, check_weight
+from labkit.core.checks import check_choice, check_positive, check_weight
 from labkit.core.door import seeded
 from labkit.core.progress import working
 from labkit.core.registry import signature_of
+from labkit.style.gram import check_one
 
 __all__ = ["ORDERS", "Grown", "best_windows", "efros_leung", "efros_leung_result"]
 
@@ -86,7 +87,7 @@ def efros_leung_result(
     >>> efros_leung_result(torch.rand(1, 3, 8, 8), side=8, window=3).source.shape
     torch.Size([8, 8, 2])
     """
-    check_images(texture, "texture")
+    check_one("texture", texture)
     height, width = (side, side) if isinstance(side, int) else side
     for name, value in {"side": height, "the second side": width, "window": window, "every": every}.items():
         check_positive(name, value)
@@ -100,7 +101,7 @@ def efros_leung_result(
         )
     seed = min(3, height, width, rows, columns)
     draw, reach = seeded(generator), window // 2
-    sample = texture[:1].detach().float().cpu()
+    sample = texture.detach().float().cpu()
     windows = F.unfold(sample, window)[0].T.contiguous()  # (M, C * w * w)
     middle = windows.view(len(windows), channels, window, window)[:, :, reach, reach]
     across = columns - window + 1

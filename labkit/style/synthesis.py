@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_choice, check_images, check_positive, check_weight
+from labkit.core.checks import check_choice, check_positive, check_weight
 from labkit.core.door import own_copy, seeded
 from labkit.core.hooks import borrow, record
 from labkit.core.registry import signature_of
@@ -49,7 +49,7 @@ def gram_texture_result(
     texture: Float[Tensor, "1 C h w"],
     layers: Layers,
     *,
-    side: tuple[int, int] | None = None,
+    side: int | tuple[int, int] | None = None,
     space: str = "fourier",
     optimizer: str = "lbfgs",
     steps: int = 10,
@@ -70,14 +70,13 @@ def gram_texture_result(
     check_choice("space", space, SPACES)
     check_positive("steps", steps)
     check_weight("tv_weight", tv_weight)
-    check_images(texture, "texture")
     check_varied("texture", texture)
-    height, width = side or tuple(texture.shape[2:])
+    height, width = (side, side) if isinstance(side, int) else side or tuple(texture.shape[2:])
     check_positive("side", height)
     check_positive("the second side", width)
     with borrow(model, frozen=True):
         weights = layer_weights(model, layers, "layers")
-        like = own_copy(model, texture[:1])
+        like = own_copy(model, texture)
         spaced = _space(space, like, (height, width))
         noise = torch.randn(1, like.shape[1], height, width, generator=seeded(generator))
         values = spaced.values((0.5 + 0.03 * noise).to(like))
@@ -118,8 +117,8 @@ def gram_texture_result(
 def gram_texture(*args: Any, **options: Any) -> Float[Tensor, "1 C H W"]:
     """A new picture with a texture's Gram matrices: which channels fire together, and nothing of where.
 
-    From grey with a little noise the picture of ``side`` (height, width; None: the texture's) is sought whose
-    Gram matrices at ``layers`` (a name, several, or names with weights, made to add to 1) are those of
+    From grey with a little noise the picture of ``side`` (or height and width; None: the texture's) is sought
+    whose Gram matrices at ``layers`` (a name, several, or names with weights, made to add to 1) are those of
     ``texture``; the loss is the squared distance of each over the squared length of the texture's own.
     ``space``: what is searched, "fourier" (waves scaled by their length, in the texture's own colours) or
     "pixels" (kept in [0, 1]), where a small network's texture is full of noise that it does not see.
@@ -127,8 +126,9 @@ def gram_texture(*args: Any, **options: Any) -> Float[Tensor, "1 C H W"]:
     ``tv_weight``: of the mean total variation. ``on_frame``: told the steps done and the picture.
     ``generator``: of the noise (None: seed 0). A loss below that of another crop of the same texture is no
     better picture: it copies, the more so where the Gram matrices hold more numbers than the picture does.
-    Raises ValueError for layers that are no feature map, a texture of one colour (a Gram matrix of rank one)
-    and bad options, KeyError for wrong layers, RuntimeError for a model in training mode.
+    Raises ValueError for layers that are no feature map, several textures, one of one colour (of rank one)
+    and bad options, TypeError for layers that are no names, KeyError for wrong ones, RuntimeError for a model
+    in training mode.
 
     Unit: picture value. Labels: post hoc, specific to differentiable models, local.
     Source: Gatys, Ecker and Bethge 2015, "Texture Synthesis Using Convolutional Neural Networks"; they search

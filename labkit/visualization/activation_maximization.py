@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labkit.core.checks import check_choice, check_positive, check_weight
-from labkit.core.door import seeded, sides_of, weight_of
+from labkit.core.checks import check_choice, check_images, check_positive, check_weight
+from labkit.core.door import channels_in_own_words, seeded, sides_of, weight_of
 from labkit.core.hooks import find_layer
 from labkit.core.registry import signature_of
 from labkit.core.target_algebra import Score
@@ -92,6 +92,8 @@ def visualize_result(
     check_choice("space", space, SPACES)
     for name, weight in {"l2": l2, "diversity_weight": diversity_weight}.items():
         check_weight(name, weight)
+    if not isinstance(start, str | Visualization):
+        check_images(start, "start")
     before = start if isinstance(start, Visualization) else None
     count = _count_of(target, count, start)
     pictures = before.images if before is not None else start
@@ -105,9 +107,11 @@ def visualize_result(
     )
     turned.check()
     regular.check()
+    if channels == 1 and isinstance(colours, str) and colours == "decorrelated":
+        colours = None
     spaced = Pixels(colours) if space == "pixels" else Fourier((height, width), colours)
     seed = _seed(generator) if before is None else before.seed
-    with borrow(model, frozen=True):
+    with borrow(model, frozen=True), channels_in_own_words(model, channels):
         own = weight_of(model, torch.zeros(()))
         own = torch.zeros((), dtype=own.dtype, device=own.device)
         shape = (channels, height, width)
@@ -166,7 +170,7 @@ def visualize(*args: Any, **options: Any) -> Float[Tensor, "N C H W"]:
     ``steps``, ``rate``: of Adam in Fourier space (rate .05); on pixels (.02) of the gradient divided by its
     root mean square, averaged over some ten steps.
     ``space``, ``colours``: "fourier" or "pixels"; "decorrelated", a matrix, or None for plain red, green and
-    blue (see ``labkit.optimize.Fourier``).
+    blue, and always for one channel (see ``labkit.optimize.Fourier``).
     ``l2``: the penalty of the squared distance from grey (Simonyan), against a gradient of root mean square
     1: a constant one leads to a distance of 1 / (2 l2).
     ``decay``, ``blur``, ``blur_every``, ``clip_norm``, ``clip_contribution``: Yosinski's four, after each

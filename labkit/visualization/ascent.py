@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from labkit.core.checks import check_choice, check_images
+from labkit.core.registry import warn_caller
 from labkit.models.slopes import Slope, Slopes
 from labkit.optimize import Fourier, Pixels, Regularizers, Transforms, centre_bias
 
@@ -43,18 +43,16 @@ def warn_of_unfired(found: Visualization) -> None:
     """Warn of pictures whose target did not fire at the start, or never, with their number."""
     count, dead, late = len(found.fired), int((~found.fired).sum()), int((found.redirected > 0).sum())
     if dead:
-        warnings.warn(
+        warn_caller(
             f"the gradient is exactly zero for {dead} of {count} pictures in every step: the target never "
             "fired, and the picture says nothing about it. Start from pictures that excite it, or give it "
-            "more steps.",
-            stacklevel=3,
+            "more steps."
         )
     elif late:
-        warnings.warn(
+        warn_caller(
             f"the gradient is exactly zero for {late} of {count} pictures in up to "
             f"{int(found.redirected.max())} steps: the target did not fire, and its gradient was redirected "
-            "through ReLUs that are off until it did.",
-            stacklevel=3,
+            "through ReLUs that are off until it did."
         )
 
 
@@ -83,7 +81,7 @@ def first_values(
 ) -> Tensor:  # fmt: skip
     """The values that the search begins with: row after row from one stream, so that a batch's first rows are
     those of a smaller one."""
-    if isinstance(start, Tensor):
+    if not isinstance(start, str):
         check_images(start, "start")
         if len(start) not in (1, count) or start.shape[1:] != shape:
             raise ValueError(

@@ -112,7 +112,7 @@ def dgn_am_result(
     sized = side is not None or getattr(model, "input_size", None) is not None
     wanted = sides_of(model, side) if sized else None
     with borrow(model, frozen=True), borrow(generator, frozen=True):
-        given = _beginning(generator, start, count, seeded(draws))
+        given = _beginning(generator, start, count, seeded(draws, "draws"))
         own = weight_of(generator, given)
         codes = given.to(own.device, own.dtype)
         bounds = getattr(generator, "code_range", None) if limits is None else limits

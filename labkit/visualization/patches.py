@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
 
-from labkit.core.checks import check_feature_map, check_finite, check_fraction, check_index, check_positive
-from labkit.core.door import own_copy
+from labkit.core.checks import check_feature_map, check_finite, check_fraction, check_positive
+from labkit.core.door import as_units, own_copy
 from labkit.core.hooks import borrow, find_layer
 from labkit.core.progress import working
 from labkit.core.registry import signature_of
@@ -96,7 +96,7 @@ def top_patches_result(
     pictures: Tensor | ndarray | str | Path | Any,
     layer: str,
     *,
-    units: Sequence[int] | None = None,
+    units: int | Sequence[int] | None = None,
     count: int = 9,
     per_picture: int = 1,
     side: int | None = None,
@@ -141,12 +141,10 @@ def top_patches_result(
 
 
 def _chosen(
-    best: _Best, units: Sequence[int] | None, field: ReceptiveField, seen: int, complete: bool
+    best: _Best, units: int | Sequence[int] | None, field: ReceptiveField, seen: int, complete: bool
 ) -> TopPatches:
     """The units asked for, padded to ``count``, with their boxes."""
-    for unit in units or ():
-        check_index("units", unit, best.shape[0], "units in the layer")
-    chosen = torch.arange(best.shape[0]) if units is None else torch.tensor(list(units), dtype=torch.long)
+    chosen = as_units(units, best.shape[0])
     lacking = max(0, best.count - best.values.shape[1])
     values, pictures, places = (
         F.pad(t.clone().cpu()[chosen], (0, lacking)) for t in (best.values, best.pictures, best.places)
@@ -170,11 +168,14 @@ def top_patches(*args: Any, **options: Any) -> Float[Tensor, "U k C s t"]:
     grow with the number of pictures. A patch is the unit's exact receptive field at its peak
     (``labkit.models.receptive_fields``); what of it lies beyond the border has the grey value ``fill``, and
     so has a patch of a unit that fired in fewer than ``count`` pictures. A unit that never fires has none.
+    Where a layer joins branches, units see fields of several sizes: all patches have the largest, and one of
+    a unit that sees less lies in its middle with a grey frame.
 
     ``pictures``: a tensor, an array in memory or on the disk (as ``labkit.models.features`` takes them), a
     stack of scenes, or a folder of photographs, which are cut to ``side`` (default: ``model.input_size``).
-    ``units``: the channels wanted; None for all. ``count``: patches a unit. ``per_picture``: how many of them
-    a picture may give. ``fill``: 0 to 1. The result form says which picture, where, how strongly.
+    ``units``: the channels wanted, one or several; None for all. ``count``: patches a unit.
+    ``per_picture``: how many of them a picture may give. ``fill``: 0 to 1. The result
+    form says which picture, where, how strongly.
 
     Unit: picture value. Raises KeyError for a wrong layer; ValueError for one that gives no map, for one
     whose receptive field is not known, and for activations that are not finite; IndexError for a unit that

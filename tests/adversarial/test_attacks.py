@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from labkit.adversarial import fgsm, fgsm_result
+from labkit.adversarial import fgsm, fgsm_result, minimal_perturbation, pgd
 from labkit.data import MiniBroden
 from labkit.models import load_model
 
@@ -203,3 +206,35 @@ def test_one_output_has_no_cross_entropy_and_the_cure_attacks_its_sigmoid() -> N
 
     moved = fgsm(Both().eval(), grey(), 1, epsilon=0.1) - grey()
     assert torch.allclose(moved, -0.1 * single[1].weight[0].sign().view(3, 2, 2).expand(2, -1, -1, -1))
+
+
+class Told(nn.Module):
+    """A network that gives its scores in some other form."""
+
+    def __init__(self, form: Callable) -> None:
+        super().__init__()
+        self.net, self.form = linear(), form
+
+    def forward(self, x: torch.Tensor) -> object:
+        return self.form(self.net(x))
+
+
+@pytest.mark.parametrize(
+    ("form", "got"),
+    [
+        (lambda scores: (scores, None), "tuple"),
+        (lambda scores: {"hidden": 0, "logits": scores}, "dict"),
+        (lambda scores: SimpleNamespace(logits=scores), "SimpleNamespace"),
+        (lambda scores: scores[:, :, None, None].expand(-1, -1, 3, 3), r"\(2, 2, 3, 3\)"),
+        (lambda scores: scores[:, 1], r"\(2,\)"),
+    ],
+)
+@pytest.mark.parametrize("attack", [fgsm, pgd, minimal_perturbation])
+def test_other_outputs_are_told_the_line_that_makes_scores_of_them(form, got, attack) -> None:
+    model = Told(form).double().eval()
+    with pytest.raises(ValueError, match=f"gives {got}\\. Wrap the model so that it returns") as told:
+        attack(model, grey(), 0)
+    exec(str(told.value).partition("alone: ")[2].removesuffix("."), {"model": model, "torch": torch})
+    assert attack(model, grey(), 0).shape == grey().shape
+    with pytest.raises(TypeError, match="class index, or a tensor of them .* got a callable. The loss is"):
+        attack(Told(form).double().eval(), grey(), lambda outputs: outputs[0][:, 1])

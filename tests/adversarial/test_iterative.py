@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from labkit.adversarial import (
     HotSoftmax,
     Quantized,
+    fgsm,
     minimal_perturbation,
     minimal_perturbation_result,
     pgd,
@@ -208,3 +209,18 @@ def test_the_smallest_perturbation_of_a_batch_is_that_of_its_pictures_and_no_inf
     for k in range(3):
         alone = minimal_perturbation_result(net, images[k : k + 1], named[k : k + 1])
         assert torch.allclose(alone.images[0], together.images[k])
+
+
+@pytest.mark.parametrize("wrong", ["8/255", None, True])
+def test_what_is_no_number_is_no_step(wrong) -> None:
+    net, images = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval(), torch.full((1, 3, 2, 2), 0.5)
+    for ask in (fgsm, pgd):
+        with pytest.raises(ValueError, match=f"epsilon must be a step .* got {wrong!r}. Eight grey levels"):
+            ask(net, images, 0, epsilon=wrong)
+
+
+def test_the_largest_ball_is_named_as_it_is_given() -> None:
+    net, images = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval(), torch.full((1, 3, 2, 2), 0.5)
+    for norm, most in {"linf": 300, "l2": 2000}.items():
+        with pytest.raises(ValueError, match=f"most must be a step in picture values, .* got {most}"):
+            minimal_perturbation(net, images, 0, norm=norm, most=most)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from labkit.concepts import cav, directional_derivatives, paired_cav_result, tcav, tcav_result
+from labkit.concepts import cav, directional_derivatives, paired_cav, paired_cav_result, tcav, tcav_result
 from labkit.concepts.concept_tests import paper_p, z_among
 from labkit.concepts.concept_vectors import layer_gradients
 from labkit.concepts.directions import Directions, by_channel
@@ -192,6 +194,39 @@ def test_what_cannot_be_tested_is_told(options: dict, sentence: str) -> None:
     given = {"layer": "0", "concept": red(4, 1), "others": draw(9, 3, 4, 4), "random_concepts": 2, "draws": 2}
     with pytest.raises(ValueError, match=sentence):
         tcav(net(), draw(3, 3, 4, 4), 0, **{**given, **options})
+
+
+@pytest.mark.parametrize("pool", [None, "mean"])
+def test_sets_of_several_sizes_are_told_unless_they_are_pooled(pool) -> None:
+    given = {"layer": "0", "random_concepts": 2, "draws": 2, "pool": pool}
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    sets = [
+        {"concept": red(4, 1), "others": draw(9, 3, 5, 6)},
+        {"concept": draw(4, 3, 5, 6), "others": draw(9, 3, 4, 4)},
+        {"concept": draw(4, 3, 5, 6), "others": draw(9, 3, 5, 6)},
+    ]
+    for own in sets:
+        if pool:
+            assert 0 <= tcav(model.eval(), draw(3, 3, 4, 4), 0, **own, **given) <= 1
+        for one in (net(), *([model.eval()] if pool is None else [])):
+            with pytest.raises(ValueError, match=r"must be of one size; got images 4 x 4, .*5 x 6.*pool=\"m"):
+                tcav(one, draw(3, 3, 4, 4), 0, **own, **given)
+    pairs = {"present": draw(2, 3, 5, 6), "absent": draw(2, 3, 4, 4) / 2}
+    if not pool:
+        with pytest.raises(ValueError, match="present 5 x 6, absent 4 x 4"):
+            paired_cav(net(), draw(3, 3, 4, 4), 0, layer="0", **pairs)
+
+
+def test_a_folder_is_to_be_read_first() -> None:
+    given = {"layer": "0", "random_concepts": 2, "draws": 2}
+    with pytest.raises(TypeError, match=r"others must be pictures.*got str\. Read files first: torch\.stack"):
+        tcav(net(), draw(3, 3, 4, 4), 0, concept=red(4, 1), others="/a/folder", **given)
+    with pytest.raises(TypeError, match="concept must be pictures.*got list"):
+        tcav(net(), draw(3, 3, 4, 4), 0, concept=[red(4, 1)], others=draw(9, 3, 4, 4), **given)
+    with pytest.raises(TypeError, match="present must be pictures.*got PosixPath|got WindowsPath"):
+        paired_cav(net(), draw(3, 3, 4, 4), 0, layer="0", present=Path("a"), absent=Path("b"))
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,22 @@ IMAGES, MAPS = world()
         ({"maps": {"object": MAPS["object"][:3]}}, "with a map a picture, N = 7"),
         ({"maps": {"colour": MAPS["object"]}}, "names must name the labels of 'colour'"),
         ({"maps": {"object": MAPS["part"]}}, "must hold 0 .none. to 2, the labels that are named; got 3"),
+        (
+            {"maps": {"object": MAPS["object"][:, :7, :5]}},
+            "pictures' 16 x 16 pixels, or coarser .* got 7 x 5",
+        ),
+        ({"maps": {"object": MAPS["object"][:, :0, :0]}}, "got 0 x 0"),
+        ({"maps": {"object": MAPS["object"] * 0.5}}, r"must hold whole numbers.*got float64\. Say where"),
+        ({"maps": {"object": torch.ones(7, 16, 16)}}, r"must hold whole numbers.*got torch.float32"),
+        ({"maps": {"object": MAPS["object"].astype(int) - 1}}, r"must hold 0 \(none\) to 2.*got -1"),
+        (
+            {"maps": {"object": MAPS["object"].tolist()}},
+            r"array of whole numbers.*got list\. Write np\.array",
+        ),
+        ({"maps": MAPS["object"]}, "maps must be a dictionary .* got ndarray"),
+        ({"names": {}}, "names must name the labels of 'object', from 1 on; it is empty"),
+        ({"names": {**NAMES, "object": "horse"}}, r"got 'horse': a single one is \('horse',\)"),
+        ({"names": {**NAMES, "object": 2}}, "got 2: write a tuple"),
         ({"quantile": 0.0}, "quantile must"),
         ({"iou": 2.0}, "iou must"),
         ({"rotation": torch.eye(5)}, "rotation must be a matrix of 6 x 6"),
@@ -158,6 +174,13 @@ def test_what_cannot_be_dissected_is_told(options: dict, sentence: str) -> None:
     given = {"layer": "1", "maps": MAPS, "names": NAMES, "quantile": 0.05}
     with pytest.raises(ValueError, match=sentence):
         dissect(net(), IMAGES, **{**given, **options})
+
+
+@pytest.mark.parametrize("size", [(8, 8), (32, 32), (3, 3)])
+def test_label_maps_may_be_coarser_or_finer_than_the_pictures(size: tuple[int, int]) -> None:
+    given = {"layer": "1", "names": {"all": ("everything",)}, "quantile": 0.2}
+    rows = dissect(net(), IMAGES, maps={"all": torch.ones(7, *size, dtype=torch.long)}, **given)
+    assert all(0 < value < 1 for *_, value in rows)
 
 
 @pytest.mark.parametrize(

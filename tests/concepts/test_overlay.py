@@ -105,3 +105,13 @@ def test_bad_sizes_and_maps_get_a_sentence() -> None:
         similarity_codes(torch.rand(1, 2, 3, 3), 0)
     with pytest.raises(ValueError, match="layer must give a feature map"):
         similarity_codes(torch.rand(2, 3))
+
+
+def test_a_place_is_a_row_and_a_column() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).eval()
+    given = {"layer": "0", "picture": 0}
+    with pytest.raises(TypeError, match="row must be a whole number; got 1.5"):
+        similarity_map(net, torch.rand(1, 3, 4, 4), place=(1.5, 1), **given)
+    for wrong in (1, (1,), (1, 2, 3)):
+        with pytest.raises(ValueError, match=r"place must be \(row, column\) of the layer's map"):
+            similarity_map(net, torch.rand(1, 3, 4, 4), place=wrong, **given)

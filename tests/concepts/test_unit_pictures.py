@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from labkit.concepts import top_pictures, top_pictures_result
-from labkit.concepts.thresholds import unit_thresholds
+from labkit.concepts import dissect, dissect_result, top_pictures, top_pictures_result
+from labkit.concepts.thresholds import thresholds_of, unit_thresholds
 from labkit.data.photos import save_photo
 
 PHOTOS = os.environ.get("LABKIT_PHOTOS", "")
@@ -71,6 +71,40 @@ def test_a_dead_unit_and_few_pictures_leave_grey_ones() -> None:
     assert (found.pictures[:, 2:] == -1).all()
     shown = top_pictures(model, pictures(2), "1", count=4, quantile=0.1)
     assert (shown[1] == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "quantile", "said"),
+    [
+        (
+            3,
+            0.005,
+            r"quantile=0.005 .* the 192 places in '1', over 3 pictures, .* quantile=0.0053 leaves one",
+        ),
+        (1, 0.01, r"the 64 places in '1', over 1 picture, .* quantile=0.016 leaves one; more pictures"),
+    ],
+)
+def test_a_share_of_less_than_one_place_is_told_where_it_was_asked_for(count, quantile, said) -> None:
+    given = {"layer": "1", "quantile": quantile}
+    maps = {"maps": {"all": np.ones((count, 16, 16), np.uint8)}, "names": {"all": ("everything",)}}
+    for ask in (
+        lambda: top_pictures(net(), pictures(count), **given),
+        lambda: top_pictures_result(net(), pictures(count), **given),
+        lambda: dissect(net(), pictures(count), **given, **maps),
+        lambda: dissect_result(net(), pictures(count), **given, **maps),
+        lambda: thresholds_of(net()(pictures(count)), [quantile]),
+    ):
+        with pytest.warns(UserWarning, match=said.replace(" in '1'", ".*")) as told:
+            ask()
+        assert len(told) == 1
+        assert told[0].filename == __file__
+    found = top_pictures_result(net(), pictures(3), "1", quantile=0.0053)
+    assert (found.pictures[:, 0] >= 0).all()
+
+
+def test_a_share_of_one_place_is_not_to_be_had() -> None:
+    with pytest.warns(UserWarning, match="than one. More pictures or an earlier layer"):
+        thresholds_of(torch.ones(1, 2, 1, 1), [0.5])
 
 
 def test_a_rotation_turns_the_units_first() -> None:

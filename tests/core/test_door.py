@@ -121,3 +121,11 @@ def test_the_seed_is_0_unless_a_generator_is_given() -> None:
     own = torch.Generator().manual_seed(5)
     assert seeded(own) is own
     assert seeded(None).initial_seed() == 0
+
+
+def test_a_seed_is_no_generator() -> None:
+    with pytest.raises(TypeError, match=r"generator must be .* got int\. Write torch\.Gen.*manual_seed\(3\)"):
+        seeded(3)
+    own = torch.Generator()
+    assert seeded(own) is own
+    assert seeded(None).initial_seed() == 0

@@ -138,6 +138,28 @@ def test_names_are_counted_once_and_only_for_scores() -> None:
     assert wrap_model(nn.Conv2d(3, 4, 1), classes="ab", input_size=2)(x).shape == (1, 4, 2, 2)
 
 
+def test_more_than_scores_is_told_at_the_first_answer_with_the_line_that_leaves_them() -> None:
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = flat()
+
+        def forward(self, x: torch.Tensor) -> tuple:
+            return self.net(x), x
+
+    module, x = Pair(), torch.rand(1, 3, 2, 2)
+    model = wrap_model(module, classes="ab", input_size=2)
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match="module must give its scores alone; it gives tuple. Write"
+        ) as told:
+            model(x)
+    exec(str(told.value).partition("wrapped: ")[2].removesuffix("."), {"module": module})
+    assert torch.equal(model(x), module.net(x))
+    with pytest.raises(ValueError, match="classes must name each"):
+        wrap_model(module, classes="abc", input_size=2)(x)
+
+
 def test_wrapping_leaves_the_network_to_its_owner() -> None:
     inner, x = flat(), torch.rand(1, 3, 2, 2)
     keys, members = list(inner.state_dict()), set(vars(inner))

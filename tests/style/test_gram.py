@@ -74,6 +74,13 @@ def test_adam_and_frames() -> None:
     [
         ({"style_layers": []}, ValueError, "style_layers must name at least one layer"),
         ({"style_layers": "seven"}, KeyError, "seven"),
+        ({"style_layers": 3}, TypeError, "style_layers must be a layer's name, a list of names .* got 3"),
+        ({"style_layers": [3]}, TypeError, r"got \[3\]. labkit.models.layer_names"),
+        (
+            {"style": picture(3).repeat(2, 1, 1, 1)},
+            ValueError,
+            r"style must be one picture.*as in style\[:1\]",
+        ),
         ({"style_layers": {"1": 0.0}}, ValueError, "style_layers must have a weight above 0"),
         ({"style_layers": "3"}, ValueError, "needs a feature map"),
         ({"content_layer": None}, ValueError, "content_layer must name the layer"),

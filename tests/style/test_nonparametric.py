@@ -74,3 +74,5 @@ def test_a_sample_smaller_than_the_seed_and_a_window_that_sees_nothing() -> None
 def test_bad_options_are_refused(options: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         efros_leung(checks(16), **options)
+    with pytest.raises(ValueError, match="texture must be one picture"):
+        efros_leung(checks(16).repeat(2, 1, 1, 1), window=5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.style import gram_texture, gram_texture_result
+from labkit.style import gram_texture, gram_texture_result, style_transfer
 from labkit.style.gram import gram_loss, gram_matrix
 from labkit.style.synthesis import SPACES
 
@@ -72,6 +72,12 @@ def test_a_seed_is_a_picture() -> None:
     [
         ({"layers": []}, ValueError, "layers must name at least one layer"),
         ({"layers": "seven"}, KeyError, "seven"),
+        ({"layers": 3}, TypeError, "layers must be a layer's name, a list of names .* got 3"),
+        (
+            {"texture": picture(3).repeat(2, 1, 1, 1)},
+            ValueError,
+            r"texture must be one picture.*got \(2, 3, ",
+        ),
         ({"layers": "3"}, ValueError, "needs a feature map"),
         ({"texture": torch.full((1, 3, 8, 8), 0.3)}, ValueError, "texture must vary over the picture"),
         ({"optimizer": "newton"}, ValueError, "optimizer must be one of"),
@@ -86,3 +92,13 @@ def test_bad_arguments_are_refused(options: dict, error: type, sentence: str) ->
     given = {"texture": picture(3), "layers": "1", "steps": 1, **options}
     with pytest.raises(error, match=sentence):
         gram_texture(net(), given.pop("texture"), given.pop("layers"), **given)
+
+
+def test_a_number_is_a_square_of_that_side() -> None:
+    given = {"layers": "1", "steps": 1}
+    assert torch.equal(
+        gram_texture(net(), picture(3), side=9, **given),
+        gram_texture(net(), picture(3), side=(9, 9), **given),
+    )
+    made = style_transfer(net(), None, picture(3), style_layers="1", side=9, steps=1, start="noise")
+    assert made.shape == (1, 3, 9, 9)

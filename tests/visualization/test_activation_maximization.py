@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from labkit.models import class_score, direction, load_model, scores, unit
+from labkit.models import class_score, direction, load_model, scores, unit, wrap_model
 from labkit.models.slopes import Slopes
 from labkit.optimize import Regularizers, diversity
+from labkit.style import invert
 from labkit.visualization import RECIPES, visualize, visualize_result
 
 PLAIN = {"space": "pixels", "colours": None, "jitter": 0, "scale": 0.0, "rotation": 0.0, "start": "grey"}
@@ -322,7 +324,8 @@ def test_a_unit_s_layer_is_the_last_to_run() -> None:
         ({"target": unit("nowhere", 0)}, KeyError, "nearest"),
         ({"target": "zebra"}, TypeError, "class index"),
         ({"target": torch.tensor([1, 2]), "count": 3}, ValueError, r"int64 \(3,\)"),
-        ({"channels": 1}, ValueError, "colours="),
+        ({"channels": 1}, ValueError, "takes, 3; got 1. Pass channels=3"),
+        ({"channels": 2}, ValueError, "takes, 3; got 2"),
     ],
 )
 def test_bad_arguments_are_refused(options: dict, error: type, sentence: str) -> None:
@@ -338,3 +341,32 @@ def test_a_target_that_no_gradient_leads_to_is_refused() -> None:
 
     with pytest.raises(ValueError, match="no gradient reaches"):
         visualize(Cut().eval(), 1, side=8, steps=2)
+
+
+def one_channel() -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    nn.init.ones_(net[0].bias)  # they fire
+    return net
+
+
+@pytest.mark.parametrize("space", ["fourier", "pixels"])
+def test_one_channel_has_no_colours_and_is_asked_for(space: str) -> None:
+    given = {"side": 12, "steps": 2, "space": space}
+    wrapped = wrap_model(one_channel(), classes="abcd", input_size=12, mean=(0.5,), std=(0.5,))
+    for model in (one_channel(), wrapped):
+        made = visualize(model, 1, channels=1, **given)
+        assert made.shape == (1, 1, 12, 12)
+        assert torch.equal(made, visualize(model, 1, channels=1, colours=None, **given))
+        for target in (1, unit("0", 2)):
+            with pytest.raises(ValueError, match="channels must be .* takes, 1; got 3. Pass channels=1"):
+                visualize(model, target, **given)
+        with pytest.raises(ValueError, match="takes, 1; got 3. Pass channels=1"):
+            invert(model, "1", torch.rand(1, 4, 10, 10), side=12, steps=1)
+        assert invert(model, "1", torch.rand(1, 4, 10, 10), side=12, steps=1, channels=1).shape[1] == 1
+
+
+def test_a_start_that_is_no_tensor_is_told() -> None:
+    for start in (np.zeros((1, 1, 12, 12)), None, [0.5]):
+        with pytest.raises(TypeError, match=r"start must be a torch.Tensor of shape \(N, C, H, W\); got"):
+            visualize(one_channel(), 1, start=start, channels=1, steps=1)

@@ -12,6 +12,7 @@ from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
 from labkit import attribution
+from labkit.concepts import top_pictures
 from labkit.data import MiniBroden, load_photo
 from labkit.data.photos import save_photo
 from labkit.models import load_model, receptive_fields, record, unit
@@ -192,3 +193,17 @@ def test_a_network_without_relus_has_no_guided_patches() -> None:
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.GELU()).eval()
     with pytest.raises(ValueError, match="bend its signal by ReLU"):
         guided_patches(model, torch.rand(2, 3, 8, 8), "1")
+
+
+@pytest.mark.parametrize("ask", [top_patches, top_pictures])
+def test_units_are_one_or_several_and_none_is_told(ask) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()).eval()
+    pictures = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    wanted = ask(net, pictures, "1", units=[2], count=2)
+    for one in (2, np.int64(2), torch.tensor(2), torch.tensor([2]), np.array([2]), range(2, 3)):
+        assert torch.equal(ask(net, pictures, "1", units=one, count=2), wanted)
+    with pytest.raises(ValueError, match="units must be at least one unit, or None for all; got an empty"):
+        ask(net, pictures, "1", units=[])
+    for wrong in (1.5, "2", [1.5]):
+        with pytest.raises(TypeError, match="units must be None for all, a unit's number or several"):
+            ask(net, pictures, "1", units=wrong)
