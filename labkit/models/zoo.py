@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from labkit.core.checks import check_channels, check_positive, nearest
 from labkit.core.door import weight_of
-from labkit.core.targets import scores_alone
 from labkit.models.generator import Generator
 from labkit.models.miniresnet import MiniResNet
 from labkit.models.minivgg import MiniVGG
@@ -54,7 +53,7 @@ class Wrapped(nn.Module):
 
     It shares the inner network's children, parameters and buffers, so ``features.12`` keeps its name. The
     normalization lies beside them, so that the network itself stays as its owner made it. Its first answer
-    is held against the classes' names; raises ValueError where they are not as many, or it is no tensor.
+    is held against the classes' names; raises ValueError where they are not as many.
     """
 
     inner: nn.Module
@@ -91,14 +90,9 @@ class Wrapped(nn.Module):
         return outputs
 
     def _count(self, outputs: Any) -> None:
-        """Check once that there are scores, and as many as names."""
-        if not isinstance(outputs, Tensor):
-            raise ValueError(
-                f"module must give its scores alone; it gives {type(outputs).__name__}. "
-                f"Write before it is wrapped: {scores_alone(outputs, 'module')}."
-            )
+        """Check once that there are as many names as scores."""
         names = vars(self).get("classes")
-        if names is not None and outputs.ndim == 2:
+        if names is not None and isinstance(outputs, Tensor) and outputs.ndim == 2:
             count = outputs.shape[1]
             if len(names) != count:
                 each = f"each of the network's {count} scores" if count != 1 else "the network's one score"
@@ -154,8 +148,8 @@ def wrap_model(
     network itself is shared, not copied, put into eval mode, and keeps its layer names, its precision and its
     device, also where these change later. Raises TypeError for what is no network, ValueError for numbers
     that are not those of pictures in [0, 1], a standard deviation of 0, or lengths that differ; its first
-    answer raises ValueError where it is no tensor of scores alone, such as a tuple, or where ``classes`` are
-    not as many as the scores (N, classes).
+    answer raises ValueError where ``classes`` are not as many as the scores (N, classes); of a tuple or an
+    object, which a callable target reads, nothing is counted.
 
     >>> net = wrap_model(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), classes=["a", "b"], input_size=2)
     >>> net.layers, net(torch.zeros(1, 3, 2, 2)).shape
