@@ -38,7 +38,7 @@ def _environment() -> jinja2.Environment:
 def page_html(template: str, question: str, data: Any, **given: Any) -> str:
     """A page by the name of its template. ``question``: its heading; ``data``: what its script reads.
 
-    >>> "<h1>Is 1 &lt; 2?</h1>" in page_html("sheets.html", "Is 1 < 2?", [], sheets=[], choice="Sheet")
+    >>> "<h1>Is 1 &lt; 2?</h1>" in page_html("sheets.html", "Is 1 < 2?", [], sheets=[], choice="", first=0)
     True
     """
     from markupsafe import Markup

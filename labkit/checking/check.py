@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import _thread
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,8 +19,9 @@ from labkit.calls.call import Outcome, perform, realize
 from labkit.calls.exercise import Exercise
 from labkit.calls.guard import blocked
 from labkit.checking.judge import ExerciseResult, Judge
+from labkit.core.progress import display_or_print
 
-__all__ = ["check", "display_or_print", "run_public", "CheckText", "RED"]
+__all__ = ["check", "run_public", "CheckText", "RED"]
 
 RED: set[str] = set()  # exercises whose last check in this kernel did not pass; `claim` says so
 TICK, CROSS = "\u2713", "\u2717"
@@ -173,16 +173,3 @@ class Points(float):
 
     def _repr_html_(self) -> str:
         return "<span></span>"
-
-
-def display_or_print(text: object) -> None:
-    """As a rich output where a notebook is listening, otherwise printed."""
-    if "IPython" in sys.modules:
-        from IPython import get_ipython
-        from IPython.display import display
-
-        shell = get_ipython()  # type: ignore[no-untyped-call]
-        if shell is not None and hasattr(shell, "kernel"):
-            display(text)  # type: ignore[no-untyped-call]
-            return
-    print(text)

@@ -1,7 +1,8 @@
-"""Progress of slow work: a bar, or the caller's function in its place, and the question whether to stop."""
+"""What is told while it runs: the progress of slow work, with the question whether to stop, and results."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -71,3 +72,16 @@ def working(
         disable=progress is not None,
     ) as bar:
         yield Progress(bar, total, progress, should_stop)
+
+
+def display_or_print(text: object) -> None:
+    """As a rich output where a notebook is listening, otherwise printed."""
+    if "IPython" in sys.modules:
+        from IPython import get_ipython
+        from IPython.display import display
+
+        shell = get_ipython()  # type: ignore[no-untyped-call]
+        if shell is not None and hasattr(shell, "kernel"):
+            display(text)  # type: ignore[no-untyped-call]
+            return
+    print(text)
