@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from labkit.core.checks import check_images
@@ -68,9 +68,9 @@ def slope_of_loss(model: nn.Module, at: Float[Tensor, "N C H W"], labels: Any) -
     >>> slope_of_loss(net, torch.rand(1, 3, 2, 2), 0).loss.shape
     torch.Size([1])
     """
-    inputs = at.detach().clone().requires_grad_(True)
+    inputs = (at.detach().clone() if at.is_inference() else at.detach()).requires_grad_(True)
     with torch.enable_grad():
-        outputs = model(inputs.clone())
+        outputs = model(inputs.clone())  # it may write into what it is given
         loss = _cross_entropy(outputs, labels)
         slope = derivative(loss, inputs, NO_WAY)
     if not all(map(math.isfinite, slope.aminmax())):  # a tenth of the time of isfinite
@@ -103,6 +103,15 @@ def loss_and_answer(
     with torch.no_grad():
         outputs = model(at.detach().clone())
         return _cross_entropy(outputs, labels), outputs.argmax(1)
+
+
+def no_slope(slope: Float[Tensor, "N C H W"]) -> Bool[Tensor, "N H W"]:
+    """Where the gradient is exactly 0 in all channels.
+
+    >>> no_slope(torch.tensor([[[[0.0, 0.0]], [[0.0, -1.0]]]]))
+    tensor([[[ True, False]]])
+    """
+    return (slope.amax(1) == 0) & (slope.amin(1) == 0)  # a fifth of the time of (slope == 0).all(1)
 
 
 def check_wanted(named: Int[Tensor, " N"], labels: Any) -> None:
@@ -156,14 +165,13 @@ def fgsm_result(
         found = slope_of_loss(model, begin, labels)
         if targeted and start is None:
             check_wanted(found.named, labels)
-        slope = found.gradient
-        change = (epsilon if step is None else step) * slope.sign()
-        moved = begin - change if targeted else begin + change
+        slope, size = found.gradient, epsilon if step is None else step
+        moved = slope.sign().mul_(-size if targeted else size).add_(begin)
         if start is not None or step is not None:
             moved = moved.clamp(given - epsilon, given + epsilon)
-        moved = moved.clamp(0, 1).detach()
-        still = (slope == 0).all(1).flatten(1).float().mean(1)
-        return Attack(moved, slope, still, (moved - given).abs().flatten(1).amax(1))
+        moved = moved.clamp_(0, 1).detach()
+        far = (moved - given).abs_().flatten(1).amax(1)
+        return Attack(moved, slope, no_slope(slope).flatten(1).float().mean(1), far)
 
 
 @signature_of(fgsm_result)

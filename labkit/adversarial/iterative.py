@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor, nn
 
-from labkit.adversarial.attacks import check_step, check_wanted, loss_and_answer, slope_of_loss
+from labkit.adversarial.attacks import check_step, check_wanted, loss_and_answer, no_slope, slope_of_loss
 from labkit.core.checks import check_choice, check_positive
 from labkit.core.door import asked, seeded
 from labkit.core.progress import working
@@ -76,7 +76,7 @@ def project(
         change = torch.minimum(torch.maximum(change, -radius), radius)
     else:
         change = change * (radius / _size(change, norm).clamp(min=1e-12)).clamp(max=1)
-    return (centre + change).clamp(0, 1)
+    return change.add_(centre).clamp_(0, 1)
 
 
 def _along(slope: Float[Tensor, "N C H W"], norm: str) -> Float[Tensor, "N C H W"]:
@@ -105,8 +105,8 @@ def _ascend(
         if each():
             break
         slope, first = slope_of_loss(model, shown, labels).gradient if first is None else first, None
-        still &= slope.abs().amax(1) == 0
-        shown = project(shown + sign * step * _along(slope, norm), given, radius.flatten(), norm)
+        still &= no_slope(slope)
+        shown = project(_along(slope, norm).mul_(sign * step).add_(shown), given, radius.flatten(), norm)
     return shown, still.flatten(1).float().mean(1)
 
 
