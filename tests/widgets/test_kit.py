@@ -384,3 +384,21 @@ def test_an_argument_that_nobody_knows_is_named(tiny, pictures):
 def test_masks_of_another_shape_are_refused(tiny, pictures):
     with pytest.raises(ValueError, match=r"masks must have one mask a picture, shape \(3, 32, 32\)"):
         OcclusionExplorer(tiny, pictures, masks=torch.zeros(3, 8, 8, dtype=torch.bool))
+
+
+def test_a_closed_worker_begins_nothing_that_was_on_its_way():
+    worker, seen = Worker(), []
+    begun, go = threading.Event(), threading.Event()
+
+    def job(stale):
+        begun.set()
+        go.wait(10)
+        seen.append(stale())
+
+    worker.submit(job)
+    assert begun.wait(10)
+    worker.close()
+    worker.submit(job)  # a message of the page that arrived while it was being closed
+    go.set()
+    assert worker.wait(10)
+    assert seen == [True]

@@ -77,7 +77,7 @@ class Explorer(anywidget.AnyWidget):
     def close(self) -> None:
         """Stop what runs and close the widget in every page."""
         if "_worker" in vars(self):  # Python also closes what was refused before it had one
-            self._worker.stop()
+            self._worker.close()
         super().close()
 
     def _tell(self, **traits: Any) -> None:

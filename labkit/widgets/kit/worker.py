@@ -39,11 +39,17 @@ class Worker:
         self._job: Callable[[Callable[[], bool]], None] | None = None
         self._generation = self._running = 0
         self._thread: threading.Thread | None = None
+        self._closed = False
         Worker._alive.add(self)
 
     def submit(self, job: Callable[[Callable[[], bool]], None]) -> None:
-        """Ask for ``job``; the job that runs is told that it is stale, one that waits is replaced."""
+        """Ask for ``job``; the job that runs is told that it is stale, one that waits is replaced.
+
+        Nothing happens once it is closed.
+        """
         with self._condition:
+            if self._closed:
+                return
             self._generation += 1
             self._job = job
             if self._thread is None:
@@ -56,6 +62,12 @@ class Worker:
             self._generation += 1
             self._job = None
             return self._thread is not None
+
+    def close(self) -> None:
+        """Stop for good: a request that was on its way is not begun."""
+        with self._condition:
+            self._closed = True
+            self.stop()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing runs or waits; False if ``timeout`` seconds did not suffice."""
