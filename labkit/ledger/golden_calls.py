@@ -38,7 +38,9 @@ GRID = torch.arange(4).repeat_interleave(32)[:, None] * 4 + torch.arange(4).repe
 ENDS = {"area": (1e-5, 0.99999)}
 ROUGH = {
     "extremal_perturbation": 2e-2,
-    "deep_shap": 1e-3,  # a plain baseline has ties in its pools: the last bit, another one elsewhere, decides
+    # a plain baseline has ties in its pools: the last bit decides, and that is another one elsewhere
+    "deep_shap": 1e-3,
+    "integrated_gradients": 1e-3,
 }
 FEWER: dict[str, dict[str, Any]] = {
     "extremal_perturbation": {**ENDS, "mode": "delete"},
