@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from labkit.app.numbers import in_full, kept_number
+from labkit.core.statistics import Interval
 from labkit.experiments.measures import Measure, Result, verdict_of
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClaimTable"]
 
-BLIND = "holds, and so does its control"
+BLIND = verdict_of(holds=True, stands=False)
 HUES = {"holds": "#1c8a4a", BLIND: "#b26a00", "does not hold": "#d0302a"}
 PAGE = """\
 {% set left, right = "text-align: left", "text-align: right; white-space: nowrap" %}
@@ -45,11 +46,6 @@ def _page() -> Any:
     import jinja2
 
     return jinja2.Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
-
-
-def _triple(found: Sequence[float], unit: str = "") -> str:
-    value, low, high = found
-    return f"{value:.3g} [{low:.3g}, {high:.3g}] {unit}".rstrip()
 
 
 class ClaimTable:
@@ -89,14 +85,14 @@ class ClaimTable:
             other = "" if full is None else verdict_of(full.holds, full.stands)
             yield {
                 "verdict": verdict, "hue": HUES.get(verdict, "currentColor"), "what": measure.what,
-                "here": _triple(measure.value, measure.unit), "full": "" if full is None else str(full),
+                "here": f"{measure.value} {measure.unit}".rstrip(), "full": "" if full is None else str(full),
                 "turned": "" if other == verdict else other, "wanted": measure.threshold,
             }  # fmt: skip
             for name, value in measure.control.items():
                 known = {} if full is None else full.control
                 yield {
-                    "what": name, "here": _triple(value), "wanted": measure.must.get(name, ""),
-                    "full": _triple(known[name]) if name in known else "",
+                    "what": name, "here": str(value), "wanted": measure.must.get(name, ""),
+                    "full": str(Interval(*known[name])) if name in known else "",
                 }  # fmt: skip
 
     def _repr_html_(self) -> str:

@@ -97,8 +97,9 @@ def grade_class(
     secret = courses.read_secret(seed_file or out / "seed")
     known = dict(exercises) if exercises is not None else notebooks()
     submissions = find_submissions(submitted, people, known)
+    labs = {e.name: lab for lab, exercises in known.items() for e in exercises}
     for submission in submissions:
-        submission.labs = {e.name: lab for lab, exercises in known.items() for e in exercises}
+        submission.labs = labs
     every = [e.id for exercises in known.values() for e in exercises]
     students, questions = [s.student.id for s in submissions], questions_in_words(submissions, kit)
     courses.check_ids(settings, every, students, questions)

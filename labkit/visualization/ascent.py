@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from labkit.core.checks import check_choice, check_images
+from labkit.core.checks import check_choice
 from labkit.core.registry import warn_caller
 from labkit.models.slopes import Slope, Slopes
 from labkit.optimize import Fourier, Pixels, Regularizers, Transforms, centre_bias
@@ -82,7 +82,6 @@ def first_values(
     """The values that the search begins with: row after row from one stream, so that a batch's first rows are
     those of a smaller one."""
     if not isinstance(start, str):
-        check_images(start, "start")
         if len(start) not in (1, count) or start.shape[1:] != shape:
             raise ValueError(
                 f"start must be one picture or {count}, of the shape {shape}; got {tuple(start.shape)}."

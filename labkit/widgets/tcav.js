@@ -151,7 +151,7 @@ class Tcav extends View {
     pen.clearRect(0, 0, across * side, across * side); near.clearRect(0, 0, 2 * side, side);
     ui.picture.canvas.setAttribute("aria-label", `Pictures of the concept ${name}`);
     ui.pairs.style.visibility = from === undefined ? "hidden" : "";
-        if (!this.sheet) return;
+    if (!this.sheet) return;
     for (const n of range(Math.min(count, across * across))) pen.drawImage(this.sheet, ...this.cell(first + n), (n % across) * side, Math.floor(n / across) * side, side, side);
     if (from === undefined) return;
     near.drawImage(this.sheet, ...this.cell(from + 1), 0, 0, side, side);
