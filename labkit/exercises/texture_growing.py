@@ -19,7 +19,8 @@ def length_cases(draw: Draw):
         waves = torch.fft.rfft2(picture)
         down, across = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)
         fall = torch.exp(-((down**2 + (2 * across) ** 2) * reach**2)).to(draw.dtype)
-        return torch.fft.irfft2(waves * fall, s=(side, side))
+        made = torch.fft.irfft2(waves * fall, s=(side, side))
+        return made - made.mean(1, keepdim=True)  # so that rows alone fall below any level, too
 
     yield Case("a picture blurred a little", (blurred(24, 6.0),))
     yield Case("a bright one, blurred more; the picture must stay", (blurred(32, 9.0) + 4,), probe="both")
@@ -36,7 +37,7 @@ def length_cases(draw: Draw):
             "You look along the rows alone. Average over both directions."),
         ("(alike[0] + alike[:, 0])", "(alike[0] + alike.diagonal())",
             "That goes along the diagonal, where a step is longer. Take the first column."),
-        ("alike[0, 0])", "1)",
+        ("alike[0, 0])", "away.numel())",
             "Divide by the value at distance 0, so that it is 1 there."),
         ("math.exp(-1)", "0.5",
             "That is the half width. The length is where the line falls below 1 / e."),

@@ -50,3 +50,9 @@ def test_a_file_of_exercises_begins_with_its_notebook_s_name():
 def test_unknown_notebooks_are_named():
     with pytest.raises(KeyError, match="no exercises for the notebook '99_nothing.ipynb'"):
         by_notebook("99_nothing.ipynb")
+
+
+@pytest.mark.parametrize("seed", [3, 2024])
+def test_a_length_without_its_division_or_its_columns_ends_for_any_draw(seed):
+    """Of some pictures another line than the reference's never fell below 1 / e: an error, and no hint."""
+    assert audit(find("style.autocorrelation_length"), seed=seed) == []
